@@ -1,0 +1,173 @@
+"""Judges of histories: pure functions of what the clients saw.
+
+The first ones judge one counter that every client increments by one, from zero. `linearizable`
+judges any mix of operations on one key by a model of it.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from itertools import accumulate
+from typing import Any, NamedTuple
+
+from .model import MISSING
+
+Model = Callable[[Any, str, Any], tuple[Any, Hashable]]
+
+
+class Increment(NamedTuple):
+    """One increment by one, as its client saw it.
+
+    :param number: the number it was given. None when no answer came: whether it was counted is
+        unknown.
+    :param started: when the request was sent, on a clock that all clients share.
+    :param ended: when the answer was there. Means nothing without an answer.
+    """
+
+    number: int | None
+    started: float
+    ended: float
+
+
+class Event(NamedTuple):
+    """One operation on one key, as its caller saw it.
+
+    :param process: who called; for people to read.
+    :param result: what it returned or `race.model.Raised`.
+    :param ended: `math.inf` when no answer came: it may have taken effect at any moment since
+        `started`, or never.
+    """
+
+    process: Any
+    operation: str
+    argument: Any
+    result: Any
+    started: float
+    ended: float
+
+
+def duplicates(numbers: Iterable[int]) -> list[int]:
+    """The numbers that were given more than once, in order."""
+    return sorted(number for number, times in Counter(numbers).items() if times > 1)
+
+
+def gaps(numbers: Iterable[int], n: int) -> list[int]:
+    """The numbers from 1 to `n` that nobody was given, in order."""
+    return sorted(set(range(1, n + 1)).difference(numbers))
+
+
+def exactly_one_to(numbers: Iterable[int], n: int, unanswered: int = 0) -> bool:
+    """Whether `n` increments were given the numbers 1 to `n`, each once and nothing else.
+
+    :param unanswered: how many of the `n` got no answer; as many numbers may be missing.
+    """
+    given = list(numbers)
+    in_range = all(1 <= number <= n for number in given)
+    return in_range and not duplicates(given) and len(given) == n - unanswered
+
+
+def possible_totals(increments: Iterable[Increment]) -> range:
+    """What the counter may say at the end: each increment without an answer may count or not.
+
+    Empty when a number was given that is larger than the number of increments.
+    """
+    history = list(increments)
+    numbers = [increment.number for increment in history if increment.number is not None]
+    return range(max(len(numbers), *numbers, 0), len(history) + 1)
+
+
+def real_time_violations(increments: Iterable[Increment]) -> list[tuple[Increment, Increment]]:
+    """Pairs in the wrong order: the first had ended before the second started, and is not smaller.
+
+    One pair for every increment that came out too small, with the largest before it. Increments
+    without an answer are in no pair; `out_of_bounds` counts them. O(n log n).
+    """
+    finished = sorted(_answered(increments), key=lambda increment: increment.ended)
+    ends = [increment.ended for increment in finished]
+    largest = list(accumulate(finished, _larger))
+    pairs = []
+    for later in sorted(finished, key=lambda increment: increment.started):
+        before = bisect_left(ends, later.started)
+        if before and _number(largest[before - 1]) >= _number(later):
+            pairs.append((largest[before - 1], later))
+    return pairs
+
+
+def out_of_bounds(increments: Iterable[Increment]) -> list[Increment]:
+    """Increments whose number no exact counter could have given at that time.
+
+    A number is larger than the count of increments that were answered before it started, and at
+    most the count of those that had started when it ended. One without an answer counts for the
+    second and not for the first: it widens the bounds by one, so that a loss cannot hide behind
+    it. O(n log n).
+    """
+    history = list(increments)
+    answered = _answered(history)
+    starts = sorted(increment.started for increment in history)
+    ends = sorted(increment.ended for increment in answered)
+
+    def possible(increment: Increment) -> bool:
+        before = bisect_left(ends, increment.started)
+        return before < _number(increment) <= bisect_right(starts, increment.ended)
+
+    return [increment for increment in answered if not possible(increment)]
+
+
+def linearizable(history: Iterable[Event], model: Model, initial: Hashable = MISSING) -> bool:
+    """Whether the operations can have happened one at a time, each between its start and its end.
+
+    The search of Wing and Gong with the memory of Lowe ("Testing for linearizability", 2017): a
+    set of operations done that led to the same state before is not followed again. Exponential in
+    the number of operations that overlap, an unanswered one with all after it; not in their total.
+    Keys are independent of each other: check each by itself.
+
+    :param model: `model(state, operation, argument)` returns the result and the state after, and
+        has no effect. States are hashable.
+    :param initial: the state at the beginning.
+    """
+    events = sorted(history, key=lambda event: event.started)
+    answered = sum(1 << index for index, event in enumerate(events) if event.ended < math.inf)
+    pending: list[tuple[int, Hashable]] = [(0, initial)]
+    seen = set(pending)
+    while pending:
+        done, state = pending.pop()
+        if done & answered == answered:
+            return True
+        for index in _may_be_next(events, done):
+            event = events[index]
+            result, after = model(state, event.operation, event.argument)
+            step = (done | 1 << index, after)
+            if step not in seen and (event.ended == math.inf or result == event.result):
+                seen.add(step)
+                pending.append(step)
+    return False
+
+
+def _may_be_next(events: Sequence[Event], done: int) -> Iterator[int]:
+    """Those not done that started before any other of them ended. `events` are in order of start.
+
+    :param done: a set of indices, as the bits of a number.
+    """
+    first_end = math.inf
+    for index, event in enumerate(events):
+        if event.started > first_end:
+            return
+        if not done >> index & 1:
+            yield index
+            first_end = min(first_end, event.ended)
+
+
+def _answered(increments: Iterable[Increment]) -> list[Increment]:
+    return [increment for increment in increments if increment.number is not None]
+
+
+def _number(increment: Increment) -> int:
+    assert increment.number is not None
+    return increment.number
+
+
+def _larger(a: Increment, b: Increment) -> Increment:
+    return max(a, b, key=_number)

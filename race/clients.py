@@ -1,0 +1,155 @@
+"""Many clients that send their requests at the same moment."""
+
+from __future__ import annotations
+
+import http.client
+import select
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one client saw of one request.
+
+    :param status: None when no complete answer came; `error` then says why. Such a request may
+        have had its effect all the same.
+    :param started: `time.monotonic()` just before the request was sent.
+    :param ended: `time.monotonic()` when the whole answer was read, or given up.
+    """
+
+    client: int
+    round: int
+    status: int | None
+    body: bytes
+    started: float
+    ended: float
+    error: str | None = None
+
+
+def rush(
+    host: str,
+    port: int,
+    method: str,
+    path: str,
+    *,
+    clients: int = 100,
+    rounds: int = 20,
+    body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+    timeout: float = 30,
+    keep_alive: bool = True,
+) -> list[Answer]:
+    """The answers to `clients` × `rounds` requests, by client and round.
+
+    Every client has a thread and a connection of its own, opened before the round begins. Each
+    round starts at one gate for all of them, once all have their answers to the round before::
+
+        client 0   connect ──┐ send ───── answer    connect ──┐ send ─── …
+        client 1   connect ──┤ send ── answer       connect ──┤ send ──── …
+        client 2   connect ──┘ send ──────── answer connect ──┘ send ── …
+
+    A request is sent exactly once. One that gets no answer is recorded with its error, never
+    repeated, as it may have had its effect.
+
+    :param timeout: seconds to wait for a connection, and for each part of an answer.
+    :param keep_alive: reuse a connection as long as the server keeps it open. A server that closes
+        it in the very moment of a request leaves that request without an answer; False rules this
+        out with a new connection for every request.
+    """
+    request = _Request(method, path, body, dict(headers or {}), keep_alive)
+    if not keep_alive:
+        request.headers["Connection"] = "close"
+    gate = threading.Barrier(clients)
+
+    def play(number: int) -> list[Answer]:
+        connection = http.client.HTTPConnection(host, port, timeout=timeout)
+        connection.auto_open = 0  # never connects, and so never sends, behind our back
+        with closing(connection), _aborting(gate):
+            client = _Client(number, connection, request, gate)
+            return [client.play(round) for round in range(rounds)]
+
+    with ThreadPoolExecutor(clients) as pool, _aborting(gate):
+        playing = [pool.submit(play, number) for number in range(clients)]
+        wait(playing)
+    return [answer for answers in _results(playing) for answer in answers]
+
+
+@dataclass(frozen=True)
+class _Request:
+    method: str
+    path: str
+    body: bytes | None
+    headers: dict[str, str]
+    keep_alive: bool
+
+
+@dataclass(frozen=True)
+class _Client:
+    number: int
+    connection: http.client.HTTPConnection
+    request: _Request
+    gate: threading.Barrier
+
+    def play(self, round: int) -> Answer:
+        with suppress(OSError):  # the attempt after the gate reports it
+            _ensure_open(self.connection)
+        self.gate.wait()
+        started = time.monotonic()
+        try:
+            _ensure_open(self.connection)
+            started = time.monotonic()
+            status, body = self._exchange()
+        except (OSError, http.client.HTTPException) as error:
+            ended = time.monotonic()
+            self.connection.close()
+            reason = f"{type(error).__name__}: {error}"
+            return Answer(self.number, round, None, b"", started, ended, reason)
+        return Answer(self.number, round, status, body, started, ended=time.monotonic())
+
+    def _exchange(self) -> tuple[int, bytes]:
+        request = self.request
+        self.connection.request(request.method, request.path, request.body, request.headers)
+        response = self.connection.getresponse()
+        body = response.read()
+        if not request.keep_alive:
+            self.connection.close()
+        return response.status, body
+
+
+def _ensure_open(connection: http.client.HTTPConnection) -> None:
+    """Connect unless the connection can carry one more request.
+
+    http.client drops its socket after an answer that ends the connection (Connection: close,
+    HTTP/1.0). A server that closed an idle connection has made it readable: the end of file waits.
+    """
+    if connection.sock is not None:
+        poll = select.poll()
+        poll.register(connection.sock, select.POLLIN)
+        if not poll.poll(0):
+            return
+    connection.close()
+    connection.connect()
+
+
+@contextmanager
+def _aborting(gate: threading.Barrier) -> Iterator[None]:
+    """On any error, Ctrl-C included, let nobody wait at the gate for ever."""
+    try:
+        yield
+    except BaseException:
+        gate.abort()
+        raise
+
+
+def _results(playing: list[Future[list[Answer]]]) -> list[list[Answer]]:
+    """What all clients brought home; raises what stopped the first, not what that did to others."""
+    for client in playing:
+        error = client.exception()
+        if error is not None and not isinstance(error, threading.BrokenBarrierError):
+            raise error
+    return [client.result() for client in playing]

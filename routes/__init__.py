@@ -1,0 +1,23 @@
+"""The routes of the service: one blueprint a module.
+
+To add one: write a module with a blueprint ``bp`` and list it here.
+"""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from . import counters, errors, health, store, values
+from .keys import KeyConverter
+from .replies import StrictJSON
+
+
+def init_app(app: Flask) -> None:
+    """Give the application all routes, and problem documents for all errors."""
+    app.json = StrictJSON(app)
+    app.url_map.converters["key"] = KeyConverter
+    # A key may contain and begin with slashes.
+    app.url_map.merge_slashes = False
+    errors.init_app(app)
+    for module in (values, counters, health, store):
+        app.register_blueprint(module.bp)

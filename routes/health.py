@@ -1,0 +1,31 @@
+"""``/health``: for whoever starts, stops and balances the workers."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, request
+
+from common import cache
+from sharedstate.cache import PROCESSES_DO_NOT_SHARE
+
+from .errors import problem
+from .replies import reply
+
+bp = Blueprint("health", __name__, url_prefix="/health")
+
+
+@bp.get("/live")
+def live() -> Response:
+    """This process answers."""
+    return reply({"status": "live"})
+
+
+@bp.get("/ready")
+def ready() -> Response:
+    """This process and its store answer, and all workers share the state."""
+    store = cache.state.store
+    store.ping()
+    if store.scope == "process" and request.environ.get("wsgi.multiprocess"):
+        return problem(
+            503, PROCESSES_DO_NOT_SHARE, title="The state is not shared", kind="not-shared"
+        )
+    return reply({"status": "ready"})

@@ -1,0 +1,119 @@
+"""``python app.py``: serves the application with Granian."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import sys
+
+from granian import Granian
+from granian.constants import HTTPModes, Interfaces
+from granian.log import LogLevels
+
+from app import create_app
+from common import cache
+from sharedstate import ConfigurationError, State
+from sharedstate.cache import warn_of_processes
+
+# More threads hand the GIL around while one of them holds the store's lock; a networked store
+# leaves the processor idle while it is asked.
+THREADS_EMBEDDED = 1
+THREADS_NETWORKED = 8
+KILL_SECONDS = 10
+BACKLOG = 1024
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Serve until SIGTERM or Ctrl-C, which let the requests in flight finish."""
+    options = _parse(arguments)
+    try:
+        with create_app().app_context():
+            state = cache.state
+            location = state.store.describe()["location"]
+    except ConfigurationError as error:
+        sys.exit(f"sharedstate: {error}")
+    _refuse_port_in_use(options.host, options.port)
+    shared = state.store.scope != "process"
+    workers = options.workers or (_cores() if shared else 1)
+    networked = state.store.scope == "network"
+    threads = options.threads or (THREADS_NETWORKED if networked else THREADS_EMBEDDED)
+    _announce(options, state, location, workers, threads)
+    if workers > 1 and not shared:
+        warn_of_processes()
+    state.close()
+    Granian(
+        "app:create_app",
+        factory=True,
+        address=options.host,
+        port=options.port,
+        interface=Interfaces.WSGI,
+        http=HTTPModes.http1,
+        websockets=False,
+        workers=workers,
+        blocking_threads=threads,
+        backlog=max(BACKLOG, 128 * workers),
+        # Granian's main process can wait for a worker for ever without it.
+        workers_kill_timeout=KILL_SECONDS,
+        log_enabled=True,
+        log_level=LogLevels.warning,
+    ).serve()
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python app.py",
+        description="Share values and counters over HTTP. Settings come from FLASK_… environment "
+        "variables, such as FLASK_CACHE_TYPE=redis.",
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    parser.add_argument("--port", type=int, default=5000, help="port (%(default)s)")
+    parser.add_argument("--workers", type=_positive, help="processes (one a core)")
+    parser.add_argument("--threads", type=_positive, help="threads of each process (by the store)")
+    return parser.parse_args(arguments)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _refuse_port_in_use(host: str, port: int) -> None:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        sys.exit(
+            f"sharedstate: cannot listen on {host} port {port}: {error.strerror}; "
+            "choose another with --port"
+        )
+
+
+def _announce(
+    options: argparse.Namespace, state: State, location: str, workers: int, threads: int
+) -> None:
+    print(
+        f"sharedstate on http://{options.host}:{options.port}"
+        f"  ({workers} worker{'s' * (workers > 1)} × {threads} thread{'s' * (threads > 1)})\n"
+        f"store: {state.store.name}, shared by {_SHARED_BY[state.store.scope]}, in {location}",
+        flush=True,
+    )
+
+
+_SHARED_BY = {
+    "process": "the threads of one process",
+    "host": "all processes of this host",
+    "network": "all that reach it",
+}

@@ -1,0 +1,80 @@
+"""What callers may pass: keys, timeouts and integers, and what stands for no value."""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+from typing import Any, Final, TypeAlias
+
+from .errors import InvalidKey
+from .stores.operations import COUNTER_MAX, COUNTER_MIN
+
+Timeout: TypeAlias = float | timedelta | None
+
+MAX_KEY_BYTES = 250
+MAX_TIMEOUT = 100 * 365 * 24 * 3600.0
+MIN_TIMEOUT = 0.001
+
+_CONTROL = frozenset(map(chr, (*range(0x20), 0x7F)))
+
+
+class Absent:
+    """The type of :data:`ABSENT`."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "ABSENT"
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __copy__(self) -> Absent:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Absent:
+        return self
+
+
+ABSENT: Final = Absent()
+"""Stands for "there is no value", where ``None`` is a value like any other."""
+
+
+def checked_key(key: str) -> bytes:
+    """The key's UTF-8 bytes, or :exc:`InvalidKey` with what is wrong."""
+    if not isinstance(key, str):
+        raise InvalidKey(f"a key must be text, not {type(key).__name__}")
+    if not key:
+        raise InvalidKey("a key must not be empty")
+    if not _CONTROL.isdisjoint(key):
+        raise InvalidKey(f"the key {key[:50]!r} contains a control character")
+    try:
+        raw = key.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidKey(f"the key {key[:50]!r} is not valid Unicode") from error
+    if len(raw) > MAX_KEY_BYTES:
+        raise InvalidKey(
+            f"the key {key[:50]!r}… has {len(raw)} UTF-8 bytes; at most {MAX_KEY_BYTES} are allowed"
+        )
+    return raw
+
+
+def checked_seconds(timeout: float | timedelta) -> float:
+    """A timeout in seconds: 0 for ever, or from a millisecond to a hundred years."""
+    if isinstance(timeout, timedelta):
+        timeout = timeout.total_seconds()
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
+        raise TypeError(f"a timeout is a number of seconds, not {type(timeout).__name__}")
+    if not 0 <= timeout <= MAX_TIMEOUT or math.isnan(timeout):
+        raise ValueError(
+            f"a timeout is 0, for ever, or up to {MAX_TIMEOUT:,.0f} seconds, not {timeout!r}"
+        )
+    return max(float(timeout), MIN_TIMEOUT) if timeout else 0.0
+
+
+def checked_integer(name: str, number: int) -> int:
+    if type(number) is not int:
+        raise TypeError(f"{name} must be an int, not {type(number).__name__}")
+    if not COUNTER_MIN <= number <= COUNTER_MAX:
+        raise ValueError(f"{name} must be a signed 64-bit integer, not {number}")
+    return number

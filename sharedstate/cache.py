@@ -1,0 +1,242 @@
+"""The drop-in :class:`Cache`: Flask-Caching's, with its backend exact."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+
+import flask_caching
+from flask import Flask
+from flask.globals import _cv_app
+from flask_caching import backends
+from flask_caching.jinja2ext import JINJA_CACHE_ATTR_NAME
+
+from .arguments import checked_key
+from .errors import InvalidKey, NotSupported
+from .state import State
+from .stores import DEFAULT_TYPE, type_name, unknown_type
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+logger = logging.getLogger(__name__)
+
+
+class _Operation(Generic[P, R]):
+    """An operation of :class:`State`, done on the state of the current application."""
+
+    def __init__(self, method: Callable[Concatenate[State, P], R]) -> None:
+        self.__doc__ = method.__doc__
+        self._method = method
+        self._name = method.__name__
+
+    def __get__(self, cache: Cache | None, owner: type[Cache]) -> Callable[P, R]:
+        if cache is None:
+            return self._method  # type: ignore[return-value]  # as documentation shows it
+        operation: Callable[P, R] = getattr(cache.state, self._name)
+        return operation
+
+
+class Cache(flask_caching.Cache):
+    """Flask-Caching's ``Cache`` on a store that is exact.
+
+    ::
+
+        cache = Cache()
+        cache.init_app(app, config={"CACHE_TYPE": "filesystem", "CACHE_DIR": "/var/lib/app"})
+        cache.inc("hits")
+
+    Everything of Flask-Caching's works as before; :meth:`inc` and the other operations of
+    :class:`State` are beside it. ``CACHE_TYPE`` is ``filesystem`` where none is set, and
+    ``CACHE_DEFAULT_TIMEOUT`` 0: what is stored stays.
+
+    Inside a request or an application context the operations are those of that application;
+    outside, of the only one that was initialized.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._app_of_last_resort: weakref.ref[Flask] | None = None
+        self._apps: weakref.WeakSet[Flask] = weakref.WeakSet()
+        super().__init__(*args, **kwargs)
+
+    def init_app(self, app: Flask, config: dict[str, Any] | None = None) -> None:
+        """Give the application its store, not opened before it is used.
+
+        :raises ConfigurationError: naming the setting that is wrong.
+        """
+        self._warn_of_threshold({**app.config, **(self.config or {}), **(config or {})})
+        app.config.setdefault("CACHE_DEFAULT_TIMEOUT", 0)
+        app.config.setdefault("CACHE_TYPE", DEFAULT_TYPE)
+        super().init_app(app, config)
+        self._apps.add(app)
+        if self.with_jinja2_ext:
+            setattr(app.jinja_env, JINJA_CACHE_ATTR_NAME, _Fragments(self))
+
+    def _set_cache(self, app: Flask, config: dict[str, Any]) -> None:
+        name = type_name(config)
+        if name is None:
+            self._set_foreign_cache(app, config)
+            return
+        if not config["CACHE_DIR"]:
+            config["CACHE_DIR"] = Path(app.instance_path) / "sharedstate"
+        config["CACHE_SERIALIZER"] = self.serializer
+        state = State.from_settings(config)
+        app.extensions.setdefault("cache", {})[self] = state
+        self.app = app
+        if state.store.scope == "process":
+            _SeveralProcesses(app, state)
+
+    def _set_foreign_cache(self, app: Flask, config: dict[str, Any]) -> None:
+        """A backend that is not ours works as under Flask-Caching, without our operations."""
+        asked = config["CACHE_TYPE"]
+        if not isinstance(asked, str) or ("." not in asked and not hasattr(backends, asked)):
+            raise unknown_type(asked)
+        super()._set_cache(app, config)
+
+    @property
+    def cache(self) -> Any:
+        """The current application's backend: a :class:`State`, or one of Flask-Caching's."""
+        # current_app would do the same with two proxies, at half the cost of a whole increment.
+        context = _cv_app.get(None)
+        app = self._only_app() if context is None else context.app
+        try:
+            return app.extensions["cache"][self]
+        except KeyError:
+            raise RuntimeError(
+                f"this cache was not initialized for {app!r}: call cache.init_app(app) first"
+            ) from None
+
+    @property
+    def state(self) -> State:
+        """The current application's :class:`State`.
+
+        :raises NotSupported: if its ``CACHE_TYPE`` is a backend of Flask-Caching's, whose
+            operations are not exact.
+        """
+        state = self.cache
+        if isinstance(state, State):
+            return state
+        raise NotSupported(
+            f"CACHE_TYPE selects {type(state).__name__}, which cannot do this exactly; "
+            "choose one of sharedstate's stores"
+        )
+
+    def _only_app(self) -> Flask:
+        apps = list(self._apps)
+        if len(apps) == 1:
+            return apps[0]
+        if not apps:
+            raise RuntimeError("this cache has no application yet: call cache.init_app(app) first")
+        raise RuntimeError(
+            f"this cache serves {len(apps)} applications; say which one is meant: "
+            "with app.app_context(): …"
+        )
+
+    # Decorators make keys out of paths and arguments, of any length and with any character.
+
+    def cached(self, *args: Any, **kwargs: Any) -> Any:
+        make = kwargs.get("make_cache_key")
+        if callable(make):
+            kwargs["make_cache_key"] = _fitting(make)
+        decorate = super().cached(*args, **kwargs)
+
+        def decorator(view: Callable[..., Any]) -> Any:
+            cached_view = decorate(view)
+            cached_view.make_cache_key = _fitting(cached_view.make_cache_key)
+            return cached_view
+
+        return decorator
+
+    cached.__doc__ = flask_caching.Cache.cached.__doc__
+
+    def _memvname(self, funcname: str) -> str:
+        return fit_key(super()._memvname(funcname))
+
+    @staticmethod
+    def _warn_of_threshold(config: dict[str, Any]) -> None:
+        if config.get("CACHE_THRESHOLD"):
+            logger.warning("CACHE_THRESHOLD is not used: this cache never evicts what it holds")
+
+    put = _Operation(State.put)
+    add = _Operation(State.add)
+    exchange = _Operation(State.exchange)
+    touch = _Operation(State.touch)
+    ttl = _Operation(State.ttl)
+    inc = _Operation(State.inc)
+    dec = _Operation(State.dec)
+    inc_many = _Operation(State.inc_many)
+    update = _Operation(State.update)
+    compare_and_set = _Operation(State.compare_and_set)
+    get_or_set = _Operation(State.get_or_set)
+    keys = _Operation(State.keys)
+    items = _Operation(State.items)
+    item = _Operation(State.item)
+    lock = _Operation(State.lock)
+
+
+class _Fragments:
+    """What the template tag ``{% cache %}`` sees of a cache."""
+
+    def __init__(self, cache: Cache) -> None:
+        self._cache = cache
+
+    @property
+    def app(self) -> Flask:
+        return self._cache.app
+
+    def get(self, key: str) -> Any:
+        return self._cache.get(fit_key(key))
+
+    def set(self, key: str, value: Any, timeout: float | None) -> Any:
+        return self._cache.set(fit_key(key), value, timeout=timeout)
+
+    def delete(self, key: str) -> Any:
+        return self._cache.delete(fit_key(key))
+
+
+class _SeveralProcesses:
+    """Looks at an application's first request for a sign that it is served by many processes."""
+
+    def __init__(self, app: Flask, state: State) -> None:
+        self._app = app
+        self._state = state
+        self._wsgi_app = app.wsgi_app
+        app.wsgi_app = self  # type: ignore[method-assign]
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        self._app.wsgi_app = self._wsgi_app  # type: ignore[method-assign]
+        if environ.get("wsgi.multiprocess"):
+            warn_of_processes()
+        return self._wsgi_app(environ, start_response)
+
+
+def warn_of_processes() -> None:
+    """Say loudly that processes which should share state do not."""
+    logger.error(PROCESSES_DO_NOT_SHARE)
+
+
+PROCESSES_DO_NOT_SHARE = (
+    "CACHE_TYPE 'simple' keeps the state in the memory of one process, and this application is "
+    "served by several: each counts for itself. Choose 'filesystem', or any other store"
+)
+
+
+def fit_key(key: str) -> str:
+    """The key itself where it is allowed, or a hash of it."""
+    try:
+        checked_key(key)
+        return key
+    except InvalidKey:
+        digest = hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()
+        return f"sha256-{digest}"
+
+
+def _fitting(make: Callable[..., Any]) -> Callable[..., str]:
+    def make_cache_key(*args: Any, **kwargs: Any) -> str:
+        return fit_key(make(*args, **kwargs))
+
+    return make_cache_key

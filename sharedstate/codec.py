@@ -1,0 +1,115 @@
+"""Value ↔ bytes.
+
+Every codec writes an ``int`` as plain decimal text, so that a counter is the same bytes whoever
+wrote it, ``redis-cli`` shows it as it is, and Redis' own ``INCRBY`` works on it.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+from cachelib.serializers import BaseSerializer
+
+from .errors import ConfigurationError, NotSerializable
+
+
+class Codec(ABC):
+    """Turns values into bytes and back, or raises :exc:`NotSerializable`."""
+
+    name: str
+
+    def encode(self, value: Any) -> bytes:
+        """The bytes that :meth:`decode` turns into an equal value."""
+        try:
+            # bool is a subclass of int and must come back as a bool.
+            return b"%d" % value if type(value) is int else self._dump(value)
+        except NotSerializable:
+            raise
+        except Exception as error:
+            # An object's own __reduce__ may raise anything at all.
+            raise NotSerializable(
+                f"the {self.name} codec cannot store this {type(value).__name__}: {error}"
+            ) from error
+
+    def decode(self, raw: bytes) -> Any:
+        """The value whose bytes these are."""
+        try:
+            return self._load(raw)
+        except Exception as error:
+            raise NotSerializable(
+                f"the {self.name} codec cannot read a stored value ({error!r}): it was written with "
+                "another codec, or its class is gone"
+            ) from error
+
+    @abstractmethod
+    def _dump(self, value: Any) -> bytes: ...
+
+    @abstractmethod
+    def _load(self, raw: bytes) -> Any: ...
+
+
+class JSONCodec(Codec):
+    """Strict JSON: a value that would not come back equal is refused."""
+
+    name = "json"
+
+    def _dump(self, value: Any) -> bytes:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        if json.loads(text) != value:
+            raise NotSerializable(
+                f"this {type(value).__name__} would come back from JSON as something else "
+                "(tuples become lists, keys become text); convert it first"
+            )
+        return text.encode()
+
+    def _load(self, raw: bytes) -> Any:
+        return json.loads(raw)
+
+
+class SerializerCodec(Codec):
+    """Any cachelib serializer, in the form in which cachelib's Redis cache stores values."""
+
+    _mark = b"!"
+
+    def __init__(self, serializer: BaseSerializer) -> None:
+        self.serializer = serializer
+        self.name = type(serializer).__name__
+
+    def _dump(self, value: Any) -> bytes:
+        body = self.serializer.dumps(value)
+        if body is None:
+            raise NotSerializable(f"{self.name} cannot store this {type(value).__name__}")
+        return self._mark + body
+
+    def _load(self, raw: bytes) -> Any:
+        return self.serializer.loads(raw[1:]) if raw.startswith(self._mark) else int(raw)
+
+
+class PickleCodec(Codec):
+    """Any picklable object. Only for stores whose content nobody else can write."""
+
+    name = "pickle"
+
+    def _dump(self, value: Any) -> bytes:
+        return b"!" + pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+
+    def _load(self, raw: bytes) -> Any:
+        return pickle.loads(raw[1:]) if raw.startswith(b"!") else int(raw)
+
+
+_CODECS = {"pickle": PickleCodec, "json": JSONCodec}
+
+
+def codec_from(settings: Mapping[str, Any]) -> Codec:
+    """The codec that ``CACHE_CODEC``, or Flask-Caching's ``CACHE_SERIALIZER``, asks for."""
+    serializer = settings.get("CACHE_SERIALIZER")
+    if serializer is not None:
+        return SerializerCodec(serializer() if isinstance(serializer, type) else serializer)
+    name = settings.get("CACHE_CODEC") or "pickle"
+    if name not in _CODECS:
+        raise ConfigurationError(f"CACHE_CODEC is {name!r}; it can be {' or '.join(_CODECS)}")
+    return _CODECS[name]()

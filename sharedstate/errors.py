@@ -1,0 +1,99 @@
+"""Everything the library raises on purpose.
+
+* :exc:`SharedStateError`
+
+  * :exc:`InvalidKey`
+  * :exc:`NotSerializable`
+  * :exc:`ValueTooLarge`
+  * :exc:`NotACounter`
+  * :exc:`OutOfBounds`
+  * :exc:`TokenReused`
+  * :exc:`LockTimeout`
+  * :exc:`LockLost`
+  * :exc:`StoreUnavailable`
+  * :exc:`StoreFull`
+  * :exc:`NotSupported`
+  * :exc:`ConfigurationError`
+
+An operation that raises has changed nothing, with one exception: a write that ends in
+:exc:`StoreUnavailable` after it was sent to a server may or may not have been applied; its
+``outcome_unknown`` is then true.
+"""
+
+from __future__ import annotations
+
+
+class SharedStateError(Exception):
+    """The root of the tree: whatever the library raises on purpose."""
+
+
+class InvalidKey(SharedStateError, ValueError):
+    """The key is not one that every store can hold."""
+
+
+class NotSerializable(SharedStateError, TypeError):
+    """The value cannot be stored, or what is stored cannot be read, by the codec in use."""
+
+
+class ValueTooLarge(SharedStateError, ValueError):
+    """The encoded value is longer than ``CACHE_MAX_VALUE_BYTES``."""
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(
+            f"the encoded value has {size:,} bytes; CACHE_MAX_VALUE_BYTES allows {limit:,}"
+        )
+        self.size = size
+        self.limit = limit
+
+
+class NotACounter(SharedStateError, TypeError):
+    """The key holds something other than a signed 64-bit integer; it stays as it is."""
+
+
+class OutOfBounds(SharedStateError, ArithmeticError):
+    """The sum lies outside the bounds; the counter stays as it is."""
+
+    def __init__(self, minimum: int, maximum: int) -> None:
+        super().__init__(
+            f"the counter would leave its bounds {minimum} to {maximum}; it was not changed"
+        )
+        self.minimum = minimum
+        self.maximum = maximum
+
+
+class TokenReused(SharedStateError, ValueError):
+    """A ``once`` token came again with another increment than its first one."""
+
+
+class LockTimeout(SharedStateError, TimeoutError):
+    """The lock was held by others for as long as the caller wanted to wait."""
+
+
+class LockLost(SharedStateError):
+    """The lease ended before the holder renewed or released the lock.
+
+    Another client may hold the lock now, or have held it meanwhile.
+    """
+
+
+class StoreUnavailable(SharedStateError):
+    """The store did not answer in time, or cannot be used.
+
+    :ivar outcome_unknown: whether a write had been sent, so that it may have been applied.
+    """
+
+    def __init__(self, message: str, *, outcome_unknown: bool = False) -> None:
+        super().__init__(message)
+        self.outcome_unknown = outcome_unknown
+
+
+class StoreFull(SharedStateError):
+    """There is no room for the write; nothing that was stored before is lost."""
+
+
+class NotSupported(SharedStateError):
+    """This store cannot do this operation exactly, and so does not do it at all."""
+
+
+class ConfigurationError(SharedStateError, ValueError):
+    """A setting is missing or wrong; the message names it and says what would be right."""

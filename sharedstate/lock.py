@@ -1,0 +1,148 @@
+"""A lease lock, built on the contract alone."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from .arguments import ABSENT
+from .errors import LockLost, LockTimeout, SharedStateError
+
+if TYPE_CHECKING:
+    from .state import State
+
+MAX_LEASE = 24 * 3600.0
+_MAX_PAUSE = 0.05
+
+
+class Lock:
+    """A lock that one client at a time holds, on whatever process or host it runs.
+
+    ::
+
+        with cache.lock("report", lease=60) as lock:
+            write_report(fence=lock.fence)
+
+    The holder has it until it releases it or the lease ends, whichever comes first, so that the
+    lock of a client that died comes free. A holder that may take longer calls :meth:`renew`. One
+    that is stopped for longer than its lease does not notice; whatever it writes to should refuse
+    a ``fence`` lower than one it has seen: each holder's fence is higher than all before::
+
+        A  add(token a) ── fence 7 ── confirm a ── works … stopped …… writes with 7: refused
+        B                                      (lease ends) add(token b) ── fence 8 ── writes with 8
+
+    The fence is drawn while the token is in place, and holding is confirmed after that: a client
+    that lost its lease between the two begins again, so that fences grow in the order of holding.
+
+    :param lease: seconds, from 0.01 to a day.
+    :param wait: seconds to wait for others to release it; 0 tries once.
+    """
+
+    def __init__(self, state: State, name: str, *, lease: float = 30, wait: float = 10) -> None:
+        self.name = name
+        self.lease = _checked_lease(lease)
+        self.wait = wait
+        self.token: str | None = None
+        """What proves who holds it; ``None`` while this object does not."""
+        self.fence = 0
+        """A number that grows with each holder."""
+        self._state = state
+
+    def acquire(self) -> Lock:
+        """Wait for the lock and hold it.
+
+        :raises LockTimeout: if others held it for ``wait`` seconds.
+        """
+        deadline = time.monotonic() + self.wait
+        pause = 0.001
+        while not self.try_acquire():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise LockTimeout(
+                    f"the lock {self.name!r} was held by others for {self.wait} seconds"
+                )
+            time.sleep(min(pause * (0.5 + secrets.randbelow(1000) / 1000), left))
+            pause = min(2 * pause, _MAX_PAUSE)
+        return self
+
+    def try_acquire(self) -> bool:
+        """Hold the lock if it is free; answers whether this object holds it now."""
+        if self.token is not None:
+            raise RuntimeError(f"this object holds the lock {self.name!r} already")
+        token = secrets.token_urlsafe(16)
+        if not self._state.add(self.name, token, self.lease):
+            return False
+        fence = self._state.namespace("fence").inc("all locks")
+        if not self._state.compare_and_set(
+            self.name, token, f"{token} {fence}", timeout=self.lease
+        ):
+            return False
+        self.token, self.fence = token, fence
+        return True
+
+    def renew(self, lease: float | None = None) -> None:
+        """Hold it for another ``lease`` seconds from now, by default as long as at first.
+
+        :raises LockLost: if the lease had ended.
+        """
+        seconds = self.lease if lease is None else _checked_lease(lease)
+        held = self._held()
+        if not self._state.compare_and_set(self.name, held, held, timeout=seconds):
+            self.token = None
+            raise self._lost()
+
+    def release(self) -> None:
+        """Let the next one in.
+
+        :raises LockLost: if the lease had ended; another client's lock is left alone.
+        """
+        held = self._held()
+        self.token = None
+        if not self._release(held):
+            raise self._lost()
+
+    def discard(self) -> None:
+        """Like :meth:`release`, but a lock that is not held any more is no error."""
+        if self.token is not None:
+            held = self._held()
+            self.token = None
+            self._release(held)
+
+    def __enter__(self) -> Lock:
+        return self.acquire()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self.release()
+            return
+        try:
+            self.discard()
+        except SharedStateError as failed:
+            error.add_note(f"the lock {self.name!r} could not be released: {failed}")
+
+    def _held(self) -> str:
+        if self.token is None:
+            raise self._lost()
+        return f"{self.token} {self.fence}"
+
+    def _release(self, held: str) -> bool:
+        return self._state.compare_and_set(self.name, held, ABSENT)
+
+    def _lost(self) -> LockLost:
+        return LockLost(
+            f"the lock {self.name!r} is not held by this object: its lease of {self.lease} seconds "
+            "ended or it was never acquired; others may have held it"
+        )
+
+
+def _checked_lease(lease: float) -> float:
+    if not 0.01 <= lease <= MAX_LEASE:
+        raise ValueError(f"a lease is 0.01 to {MAX_LEASE:,.0f} seconds, not {lease!r}")
+    return float(lease)

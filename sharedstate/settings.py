@@ -1,0 +1,58 @@
+"""Reads single settings out of a Flask configuration, with errors that name them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from .errors import ConfigurationError
+
+Settings = Mapping[str, Any]
+
+N = TypeVar("N", int, float)
+
+GIBIBYTE = 1 << 30
+MAX_PREFIX_BYTES = 128
+
+
+def seconds(settings: Settings, name: str, default: float) -> float:
+    """A positive number of seconds."""
+    return _number(settings, name, default, float)
+
+
+def byte_count(settings: Settings, name: str, default: int) -> int:
+    """A positive number of bytes."""
+    return _number(settings, name, default, int)
+
+
+def choice(settings: Settings, name: str, options: tuple[str, ...]) -> str:
+    """One of ``options``; the first is the default."""
+    value = settings.get(name) or options[0]
+    if value not in options:
+        raise ConfigurationError(f"{name} is {value!r}; it can be {' or '.join(options)}")
+    return str(value)
+
+
+def key_prefix(settings: Settings) -> str:
+    """``CACHE_KEY_PREFIX``: text before every key, ``flask_cache_`` where none is set."""
+    prefix = settings.get("CACHE_KEY_PREFIX", "flask_cache_")
+    if prefix is None:
+        return ""
+    if not isinstance(prefix, str) or len(prefix.encode()) > MAX_PREFIX_BYTES:
+        raise ConfigurationError(
+            f"CACHE_KEY_PREFIX must be text of at most {MAX_PREFIX_BYTES} bytes, not {prefix!r}"
+        )
+    return prefix
+
+
+def _number(settings: Settings, name: str, default: N, kind: type[N]) -> N:
+    raw = settings.get(name)
+    if raw is None:
+        return default
+    try:
+        number = kind(raw)
+    except (TypeError, ValueError):
+        number = kind(0)
+    if isinstance(raw, bool) or not 0 < number < float("inf"):
+        raise ConfigurationError(f"{name} must be a positive number, not {raw!r}")
+    return number

@@ -1,0 +1,97 @@
+"""The stores, by the names that ``CACHE_TYPE`` and the schemes that ``CACHE_URL`` know.
+
+To add one: write a module with a :class:`~.base.Store`, and name it here.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from ..errors import ConfigurationError
+from ..settings import Settings
+from .base import Store
+
+DEFAULT_TYPE = "filesystem"
+
+STORES = {
+    "filesystem": "filesystem:FilesystemStore",
+    "lmdb": "lmdb:LmdbStore",
+    "redis": "redis:RedisStore",
+    "simple": "memory:MemoryStore",
+}
+"""``CACHE_TYPE`` → module and class."""
+
+ALIASES = {"FileSystemCache": "filesystem", "RedisCache": "redis", "SimpleCache": "simple"}
+"""Flask-Caching's class names → ``CACHE_TYPE``."""
+
+SCHEMES = {
+    "filesystem": "filesystem",
+    "lmdb": "lmdb",
+    "redis": "redis",
+    "rediss": "redis",
+    "unix": "redis",
+    "simple": "simple",
+}
+"""The scheme of a ``CACHE_URL`` → ``CACHE_TYPE``."""
+
+
+def type_name(settings: Settings) -> str | None:
+    """The name in ``STORES`` that the settings ask for, or ``None`` if it is none of ours."""
+    url = settings.get("CACHE_URL")
+    if url:
+        return _type_of(url)
+    asked = settings.get("CACHE_TYPE") or DEFAULT_TYPE
+    name = ALIASES.get(asked, asked)
+    return name if name in STORES else None
+
+
+def store_class(name: str) -> type[Store]:
+    """The class of a store, its module imported now."""
+    module, _, class_name = STORES[name].partition(":")
+    cls: type[Store] = getattr(import_module(f"{__name__}.{module}"), class_name)
+    return cls
+
+
+def open_store(settings: Settings) -> Store:
+    """The store that ``CACHE_URL`` or ``CACHE_TYPE`` and its settings describe.
+
+    :raises ConfigurationError: naming the setting that is wrong.
+    """
+    name = type_name(settings)
+    if name is None:
+        raise unknown_type(settings.get("CACHE_TYPE"))
+    return store_class(name).from_settings(_with_url(settings, name))
+
+
+def unknown_type(asked: Any) -> ConfigurationError:
+    """The error for a ``CACHE_TYPE`` that nobody knows."""
+    names = ", ".join([*STORES, *ALIASES])
+    return ConfigurationError(f"CACHE_TYPE {asked!r} is unknown; there are: {names}")
+
+
+def _type_of(url: str) -> str:
+    scheme = urlsplit(url).scheme
+    if scheme not in SCHEMES:
+        raise ConfigurationError(
+            f"CACHE_URL begins with {scheme!r}; it can begin with {', '.join(SCHEMES)}"
+        )
+    return SCHEMES[scheme]
+
+
+def _with_url(settings: Settings, name: str) -> Settings:
+    """The settings with what the URL says put where the store looks for it."""
+    url = settings.get("CACHE_URL")
+    if not url:
+        return settings
+    if name == "redis":
+        return {**settings, "CACHE_REDIS_URL": url}
+    parts = urlsplit(url)
+    if parts.netloc:
+        raise ConfigurationError(
+            f"CACHE_URL {url!r} names a host {parts.netloc!r}; a path has three slashes: "
+            f"{parts.scheme}:///var/lib/app"
+        )
+    return {**settings, "CACHE_DIR": Path(unquote(parts.path))} if parts.path else settings

@@ -1,0 +1,136 @@
+"""What a store has to do: one atomic primitive, and a few ways to look at the records."""
+
+from __future__ import annotations
+
+import os
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar, Literal
+from weakref import WeakSet
+
+from ..errors import InvalidKey
+from ..settings import Settings
+from .operations import Operation, Record
+
+Scope = Literal["process", "host", "network"]
+Page = tuple[list[bytes], str | None]
+Clock = Callable[[], float]
+
+DEFAULT_TIMEOUT = 2.0
+
+
+class Store(ABC):
+    """Records by key, shared by all that open the same store.
+
+    Keys and values are bytes here; :class:`~sharedstate.state.State` builds the whole contract on
+    this. A subclass implements what is abstract and nothing else. Everything may be called from
+    any thread and greenlet, and in a child after a fork; nothing is opened before it is used.
+
+    Every method raises :exc:`~sharedstate.errors.StoreUnavailable` within ``timeout`` seconds
+    when the store does not answer.
+    """
+
+    name: ClassVar[str]
+    """The store's ``CACHE_TYPE``."""
+
+    scope: ClassVar[Scope]
+    """Who shares the state: the threads of a process, the processes of a host, or a network."""
+
+    can: ClassVar[frozenset[str]] = frozenset({"keys", "once", "atomic_batch"})
+    """Which of the operations that not every store has this one has."""
+
+    def __init__(self, *, timeout: float = DEFAULT_TIMEOUT, clock: Clock = time.time) -> None:
+        self.timeout = timeout
+        self.clock = clock
+        _open_stores.add(self)
+
+    @classmethod
+    @abstractmethod
+    def from_settings(cls, settings: Settings) -> Store:
+        """The store that a Flask configuration's ``CACHE_*`` keys describe, not yet opened."""
+
+    @abstractmethod
+    def transact(self, keys: Sequence[bytes], operation: Operation) -> Any:
+        """Replace the records of ``keys`` by what ``operation`` makes of them, in one step.
+
+        Atomic among all that share the store: no other operation sees or changes these records
+        in between. If ``operation`` raises, nothing changes and its error is raised.
+
+        :returns: the operation's answer.
+        """
+
+    @abstractmethod
+    def read(self, keys: Sequence[bytes]) -> list[Record | None]:
+        """The live records of ``keys``, as they stood together at one moment."""
+
+    def values(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Like :meth:`read`, for those who do not ask when the records end."""
+        return [None if record is None else record[0] for record in self.read(keys)]
+
+    @abstractmethod
+    def page(self, prefix: bytes, cursor: str | None, limit: int) -> Page:
+        """Up to ``limit`` live keys that start with ``prefix``, and where to go on.
+
+        Keys that begin with a zero byte are the library's own: here and in :meth:`clear` only a
+        prefix that begins with one finds them.
+
+        :param cursor: ``None`` to begin, then what the last call answered.
+        :returns: the keys and the next cursor, ``None`` after the last page. A key that is there
+            the whole time is on some page; one that comes or goes meanwhile may be.
+        """
+
+    @abstractmethod
+    def clear(self, prefix: bytes) -> None:
+        """Remove every record whose key starts with ``prefix``."""
+
+    @abstractmethod
+    def ping(self) -> None:
+        """Do one round trip to where the records are."""
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """``location`` and ``durability`` in words, for people; no secrets."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release what is open; the next use opens it again."""
+
+    def before_fork(self) -> None:  # noqa: B027  # a hook, for stores that need it
+        """Let go of what a child must not inherit, as far as it is idle."""
+
+    def after_fork(self) -> None:  # noqa: B027  # a hook, for stores that need it
+        """In the child: forget what the parent had open, without touching it."""
+
+
+def cursor_key(cursor: str | None) -> bytes:
+    """The key after which a page begins, in stores that page in the order of their keys."""
+    try:
+        return bytes.fromhex(cursor or "")
+    except ValueError:
+        raise bad_cursor() from None
+
+
+def bad_cursor() -> InvalidKey:
+    """The error for a cursor that no page has answered."""
+    return InvalidKey("the cursor is not one that a page answered; begin without one")
+
+
+def key_range(prefix: bytes) -> tuple[bytes, bytes]:
+    """The first key with ``prefix``, and one after the last: no key contains the byte 255."""
+    return prefix or b"\x01", prefix + b"\xff"
+
+
+_open_stores: WeakSet[Store] = WeakSet()
+
+
+def _each(method: Callable[[Store], None], stores: Iterable[Store]) -> None:
+    for store in list(stores):
+        method(store)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=lambda: _each(lambda store: store.before_fork(), _open_stores),
+        after_in_child=lambda: _each(lambda store: store.after_fork(), _open_stores),
+    )

@@ -1,0 +1,89 @@
+"""The private directory in which an embedded store keeps its files."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from ..errors import ConfigurationError, StoreUnavailable
+from ..settings import Settings
+
+_WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+
+
+def data_directory(settings: Settings) -> Path:
+    """``CACHE_DIR``, which an embedded store cannot do without."""
+    directory = settings.get("CACHE_DIR")
+    if not directory:
+        raise ConfigurationError(
+            "this store keeps its state in files: set CACHE_DIR to a directory for them"
+        )
+    return Path(directory).absolute()
+
+
+def make_private(directory: Path) -> Path:
+    """A directory that nobody else can write to: ``directory`` itself, or one below it.
+
+    One that others may write to, such as ``/tmp``, gets a sub-directory of ours with mode 0700,
+    named after the user, so that all processes of this user agree on it.
+
+    :raises ConfigurationError: if it belongs to somebody else, who could put files of theirs in
+        the place of ours.
+    """
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if os.name == "nt":  # Windows has no such bits; a user's directories are private there.
+            return directory
+        found = directory.stat()
+        if found.st_mode & _WRITABLE_BY_OTHERS:
+            directory = directory / f"sharedstate-{os.geteuid()}"
+            directory.mkdir(mode=0o700, exist_ok=True)
+            found = directory.lstat()
+    except OSError as error:
+        raise ConfigurationError(
+            f"CACHE_DIR {directory} cannot be used: {error.strerror}; "
+            "choose one that this user can write to"
+        ) from error
+    _refuse_foreign(directory, found)
+    return directory
+
+
+def _refuse_foreign(directory: Path, found: os.stat_result) -> None:
+    if stat.S_ISLNK(found.st_mode):
+        raise ConfigurationError(
+            f"CACHE_DIR {directory} is a symbolic link in a directory that others can write to: "
+            "remove it, or choose another"
+        )
+    if found.st_uid != os.geteuid():
+        raise ConfigurationError(
+            f"CACHE_DIR {directory} belongs to user {found.st_uid} and this process runs as "
+            f"{os.geteuid()}: choose a directory of its own, or run it as that user"
+        )
+    if found.st_mode & _WRITABLE_BY_OTHERS:
+        raise ConfigurationError(
+            f"CACHE_DIR {directory} can be written to by others: chmod 700 it, or choose another"
+        )
+
+
+class Identity:
+    """Notices that a file which is open was deleted or replaced at its path."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._opened = self._of_path()
+
+    def _of_path(self) -> tuple[int, int] | None:
+        try:
+            found = os.stat(self.path)
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def check(self) -> None:
+        """Raise :exc:`StoreUnavailable` if the path no longer leads to the file."""
+        if self._of_path() != self._opened:
+            raise StoreUnavailable(
+                f"{self.path} was deleted or replaced while it was in use; "
+                "it is opened anew for the next operation"
+            )

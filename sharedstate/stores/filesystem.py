@@ -1,0 +1,177 @@
+"""``filesystem``: the records in one SQLite file, shared by all processes of a host."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from weakref import finalize
+
+from ..settings import GIBIBYTE, Settings, byte_count, choice, seconds
+from .base import DEFAULT_TIMEOUT, Page, Store, cursor_key, key_range
+from .directory import data_directory, make_private
+from .operations import NEVER, Operation, Record
+from .sqlite_file import Execute, SQLiteFile
+
+FILE_NAME = "sharedstate.sqlite3"
+
+_COLLECT_EVERY = 32
+_KEYS_A_QUERY = 500
+
+_SCHEMA = """
+CREATE TABLE entries (
+    key BLOB PRIMARY KEY, value BLOB NOT NULL, expires REAL
+) WITHOUT ROWID;
+CREATE INDEX entries_expires ON entries (expires) WHERE expires IS NOT NULL;
+"""
+_SELECT = "SELECT value, expires FROM entries WHERE key = ?"
+_SELECT_MANY = "SELECT key, value, expires FROM entries WHERE key IN ({})"
+_UPSERT = (
+    "INSERT INTO entries VALUES (?, ?, ?) "
+    "ON CONFLICT (key) DO UPDATE SET value = excluded.value, expires = excluded.expires"
+)
+_DELETE = "DELETE FROM entries WHERE key = ?"
+_DELETE_RANGE = "DELETE FROM entries WHERE key >= ? AND key < ?"
+_COLLECT = (
+    "DELETE FROM entries WHERE key IN (SELECT key FROM entries "
+    f"WHERE expires IS NOT NULL AND expires <= ? ORDER BY expires LIMIT {2 * _COLLECT_EVERY})"
+)
+_PAGE = (
+    "SELECT key FROM entries WHERE key > ? AND key >= ? AND key < ? "
+    "AND (expires IS NULL OR expires > ?) ORDER BY key LIMIT ?"
+)
+
+# What threads of the parent had open when it forked; see SQLiteFile.abandon.
+_abandoned: list[SQLiteFile] = []
+
+
+class FilesystemStore(Store):
+    """A table in an SQLite file in WAL mode.
+
+    ``kill -9`` of any process loses nothing that was answered. With ``durability="normal"`` a
+    power cut may lose the last moments but never damages the file; with ``"full"`` an answer
+    means that the disk has it.
+
+    :param directory: where the file lies; made when missing, private to this user.
+    :param max_bytes: bound of the file's size; a write past it is refused.
+    """
+
+    name = "filesystem"
+    scope = "host"
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        durability: str = "normal",
+        max_bytes: int = GIBIBYTE,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self.directory = directory
+        self.durability = durability
+        self._max_bytes = max_bytes
+        self._opened: SQLiteFile | None = None
+        self._of_process: dict[int, SQLiteFile] = {}
+        self._writes = 0
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> FilesystemStore:
+        return cls(
+            data_directory(settings),
+            durability=choice(settings, "CACHE_DURABILITY", ("normal", "full")),
+            max_bytes=byte_count(settings, "CACHE_MAX_BYTES", GIBIBYTE),
+            timeout=seconds(settings, "CACHE_TIMEOUT", DEFAULT_TIMEOUT),
+        )
+
+    def transact(self, keys: Sequence[bytes], operation: Operation) -> Any:
+        with self._opened or self._open() as execute:
+            now = self.clock()
+            records = [_live(execute(_SELECT, (key,)).fetchall(), now) for key in keys]
+            after, answer = operation(records, now)
+            for key, old, new in zip(keys, records, after, strict=True):
+                if new is not old:
+                    _write(execute, key, new)
+            if self._writes % _COLLECT_EVERY == 0:
+                execute(_COLLECT, (now,))
+            self._writes += 1
+            return answer
+
+    def read(self, keys: Sequence[bytes]) -> list[Record | None]:
+        file = self._opened or self._open()
+        if len(keys) == 1:
+            return [_live(file.query((_SELECT, (keys[0],))), self.clock())]
+        chunks = [keys[i : i + _KEYS_A_QUERY] for i in range(0, len(keys), _KEYS_A_QUERY)]
+        rows = file.query(
+            *((_SELECT_MANY.format(",".join("?" * len(chunk))), chunk) for chunk in chunks)
+        )
+        now = self.clock()
+        found = {row[0]: _live([row[1:]], now) for row in rows}
+        return [found.get(key) for key in keys]
+
+    def page(self, prefix: bytes, cursor: str | None, limit: int) -> Page:
+        after = cursor_key(cursor)
+        arguments = (after, *key_range(prefix), self.clock(), limit)
+        keys = [row[0] for row in (self._opened or self._open()).query((_PAGE, arguments))]
+        return keys, keys[-1].hex() if len(keys) == limit else None
+
+    def clear(self, prefix: bytes) -> None:
+        with self._opened or self._open() as execute:
+            execute(_DELETE_RANGE, key_range(prefix))
+
+    def ping(self) -> None:
+        (self._opened or self._open()).query(("SELECT 1 FROM entries LIMIT 1", ()))
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "location": str((self._opened or self._open()).path),
+            "durability": self.durability,
+        }
+
+    def close(self) -> None:
+        if self._opened is not None:
+            self._opened.close()
+
+    def before_fork(self) -> None:
+        self.close()
+
+    def after_fork(self) -> None:
+        inherited, self._opened = self._opened, None
+        self._of_process.clear()
+        if inherited is not None:
+            self._closer.detach()
+            if inherited.abandon():
+                _abandoned.append(inherited)
+
+    def _open(self) -> SQLiteFile:
+        file = SQLiteFile(
+            make_private(self.directory) / FILE_NAME,
+            _SCHEMA,
+            durability=self.durability,
+            max_bytes=self._max_bytes,
+            timeout=self.timeout,
+        )
+        # Of threads that come here together one wins, without a lock that a fork could copy.
+        self._opened = self._of_process.setdefault(os.getpid(), file)
+        if self._opened is file:
+            self._closer = finalize(self, file.close)
+        return self._opened
+
+
+def _live(rows: Sequence[Any], now: float) -> Record | None:
+    """The record in the rows of ``_SELECT``, unless it has expired."""
+    if not rows:
+        return None
+    value, expires = rows[0]
+    if expires is None:
+        return value, NEVER
+    return (value, expires) if expires > now else None
+
+
+def _write(execute: Execute, key: bytes, record: Record | None) -> None:
+    if record is None:
+        execute(_DELETE, (key,))
+    else:
+        value, expires = record
+        execute(_UPSERT, (key, value, None if expires == NEVER else expires))
