@@ -15,6 +15,7 @@ BODY_ROOM = 64 << 10
 DEFAULTS = {
     "CACHE_CODEC": "json",
     "CACHE_MAX_VALUE_BYTES": 1 << 20,
+    "WORKERS": 1,
 }
 
 

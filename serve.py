@@ -19,7 +19,7 @@ from sharedstate.cache import warn_of_processes
 # More threads hand the GIL around while one of them holds the store's lock; a networked store
 # leaves the processor idle while it is asked.
 THREADS_EMBEDDED = 1
-THREADS_NETWORKED = 8
+THREADS_NETWORKED = 4
 KILL_SECONDS = 10
 BACKLOG = 1024
 
@@ -41,6 +41,7 @@ def main(arguments: list[str] | None = None) -> None:
     _announce(options, state, location, workers, threads)
     if workers > 1 and not shared:
         warn_of_processes()
+    os.environ["FLASK_WORKERS"] = str(workers)
     state.close()
     Granian(
         "app:create_app",

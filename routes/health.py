@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, current_app, request
 
 from common import cache
 from sharedstate.cache import PROCESSES_DO_NOT_SHARE
@@ -24,8 +24,14 @@ def ready() -> Response:
     """This process and its store answer, and all workers share the state."""
     store = cache.state.store
     store.ping()
-    if store.scope == "process" and request.environ.get("wsgi.multiprocess"):
+    if store.scope == "process" and _several_processes():
         return problem(
             503, PROCESSES_DO_NOT_SHARE, title="The state is not shared", kind="not-shared"
         )
     return reply({"status": "ready"})
+
+
+def _several_processes() -> bool:
+    # Granian's WSGI environment always says one process, so `python app.py` sets WORKERS.
+    workers: int = current_app.config["WORKERS"]
+    return workers > 1 or bool(request.environ.get("wsgi.multiprocess"))

@@ -9,7 +9,7 @@ from werkzeug.routing import BaseConverter
 class KeyConverter(BaseConverter):
     """The rest of the path, slashes included, as a key."""
 
-    regex = ".+"
+    regex = "(?s:.+)"
     part_isolating = False
 
     def to_python(self, value: str) -> str:

@@ -162,7 +162,6 @@ class Cache(flask_caching.Cache):
             logger.warning("CACHE_THRESHOLD is not used: this cache never evicts what it holds")
 
     put = _Operation(State.put)
-    add = _Operation(State.add)
     exchange = _Operation(State.exchange)
     touch = _Operation(State.touch)
     ttl = _Operation(State.ttl)

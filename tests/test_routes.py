@@ -1,0 +1,312 @@
+"""The routes, with Flask's test client on ``SimpleCache``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+import app as service
+from common import cache
+from sharedstate import SharedStateError, StoreUnavailable
+from sharedstate.errors import StoreFull
+
+MAX = 2**63 - 1
+
+
+@pytest.fixture
+def app() -> Iterator[Flask]:
+    app = service.create_app({"TESTING": True, "CACHE_TYPE": "SimpleCache"})
+    with app.app_context():
+        yield app
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+def refused(answer: Any, status: int, *words: str) -> None:
+    """Check that an answer is a problem document with this status that has these words in it."""
+    assert answer.status_code == status, answer.text
+    assert answer.mimetype == "application/problem+json"
+    problem = answer.get_json(force=True)
+    assert problem["status"] == status
+    assert problem["title"] and problem["type"]
+    for word in words:
+        assert word in problem["detail"]
+
+
+def test_a_value_is_created_replaced_shown_and_removed(client: FlaskClient) -> None:
+    """PUT answers 201 for a new key and 200 for another value, GET what is there, DELETE 204."""
+    first = client.put("/v1/values/a", json={"value": {"b": [1, None]}})
+    assert (first.status_code, first.get_json()) == (
+        201,
+        {"key": "a", "value": {"b": [1, None]}, "ttl": None},
+    )
+    assert client.put("/v1/values/a", json={"value": None}).status_code == 200
+    shown = client.get("/v1/values/a")
+    assert shown.get_json() == {"key": "a", "value": None, "ttl": None}
+    assert shown.headers["Cache-Control"] == "no-store"
+    gone = client.delete("/v1/values/a")
+    assert (gone.status_code, gone.data) == (204, b"")
+    assert "Content-Type" not in gone.headers
+    refused(client.get("/v1/values/a"), 404, "'a'")
+    refused(client.delete("/v1/values/a"), 404, "'a'")
+
+
+def test_a_value_with_a_ttl_expires(client: FlaskClient) -> None:
+    """A value is there until its ``ttl`` is over, and says how long that is."""
+    client.put("/v1/values/a", json={"value": 1, "ttl": 2.5})
+    assert 2 < client.get("/v1/values/a").get_json()["ttl"] <= 2.5
+    cache.state.store.clock = lambda: 4e9
+    refused(client.get("/v1/values/a"), 404)
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["a/b", "/a", "a//b/", " a b ", "ü", "日本", "100%", "a%2Fb", "?x=1", "a#b", "..", "x" * 250],
+)
+def test_keys_are_what_the_path_says(client: FlaskClient, key: str) -> None:
+    """Slashes, spaces, Unicode and percent signs in a key reach the store as they are."""
+    path = f"/v1/values/{quote(key, safe='/')}"
+    assert client.put(path, json={"value": 1}).get_json()["key"] == key
+    assert cache.get(key) == 1
+    assert client.get(path).get_json()["key"] == key
+    assert client.post(path.replace("values", "counters")).get_json() == {"key": key, "value": 2}
+
+
+@pytest.mark.parametrize("path", ["%00", "a%0Ab", "%FF", "x" * 251, quote("ü" * 126), "%EF%BF%BD"])
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+@pytest.mark.parametrize("kind", ["values", "counters"])
+def test_keys_that_are_not_allowed_are_400(
+    client: FlaskClient, kind: str, method: str, path: str
+) -> None:
+    """A key with control characters, invalid UTF-8 or more than 250 bytes is refused."""
+    refused(client.open(f"/v1/{kind}/{path}", method=method, json={"value": 1}), 400)
+    assert cache.keys() == []
+
+
+def test_values_are_listed_by_prefix_in_pages(client: FlaskClient) -> None:
+    """The listing has each key with the prefix once, page after page."""
+    for number in range(5):
+        cache.set(f"a{number}", number)
+    cache.set("b", 1, timeout=10)
+    first = client.get("/v1/values?prefix=a&limit=3").get_json()
+    assert [item["key"] for item in first["items"]] == ["a0", "a1", "a2"]
+    second = client.get(f"/v1/values?prefix=a&limit=3&cursor={first['next']}").get_json()
+    assert second == {
+        "items": [{"key": f"a{n}", "value": n, "ttl": None} for n in (3, 4)],
+        "next": None,
+    }
+    assert len(client.get("/v1/values").get_json()["items"]) == 6
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "cursor=zz"])
+def test_a_listing_that_makes_no_sense_is_400(client: FlaskClient, query: str) -> None:
+    """A limit out of bounds and a made-up cursor are refused."""
+    refused(client.get(f"/v1/values?{query}"), 400)
+
+
+def test_a_counter_counts_from_an_empty_body(client: FlaskClient) -> None:
+    """POST without a body adds one to a counter that it makes."""
+    numbers = [client.post("/v1/counters/a").get_json() for _ in range(3)]
+    assert numbers == [{"key": "a", "value": n} for n in (1, 2, 3)]
+    assert client.get("/v1/counters/a").get_json() == {"key": "a", "value": 3, "ttl": None}
+
+
+def test_a_counter_takes_every_member(client: FlaskClient) -> None:
+    """``delta``, ``initial``, ``minimum``, ``maximum`` and ``ttl`` mean what ``inc`` says."""
+    body = {"delta": -2, "initial": 10, "minimum": 5, "maximum": 8, "ttl": 60}
+    assert client.post("/v1/counters/a", json=body).get_json()["value"] == 8
+    assert 59 < client.get("/v1/counters/a").get_json()["ttl"] <= 60
+    assert client.post("/v1/counters/a", json=body).get_json()["value"] == 6
+    refused(client.post("/v1/counters/a", json=body), 409, "bounds")
+    assert cache.get("a") == 6
+
+
+def test_a_counter_is_set_and_removed(client: FlaskClient) -> None:
+    """PUT answers 201 or 200, DELETE 204 or 404."""
+    assert client.put("/v1/counters/a", json={"value": 7}).status_code == 201
+    assert client.put("/v1/counters/a", json={"value": 0}).status_code == 200
+    assert client.post("/v1/counters/a").get_json()["value"] == 1
+    assert client.delete("/v1/counters/a").status_code == 204
+    refused(client.delete("/v1/counters/a"), 404)
+    refused(client.get("/v1/counters/a"), 404)
+
+
+@pytest.mark.parametrize("value", ["text", 1.5, True, None, [1], 2**63])
+def test_what_is_no_counter_stays(client: FlaskClient, value: Any) -> None:
+    """Counting on another value is 409 and changes nothing."""
+    cache.set("a", value)
+    refused(client.post("/v1/counters/a"), 409)
+    assert cache.get("a") == value
+
+
+def test_a_counter_does_not_pass_its_end(client: FlaskClient) -> None:
+    """The largest number plus one is 409 and changes nothing."""
+    client.put("/v1/counters/a", json={"value": MAX})
+    refused(client.post("/v1/counters/a"), 409, "bounds")
+    assert client.get("/v1/counters/a").get_json()["value"] == MAX
+
+
+def test_reading_a_value_as_a_counter_is_409(client: FlaskClient) -> None:
+    """GET of a counter says so when the key holds something else."""
+    cache.set("a", "text")
+    refused(client.get("/v1/counters/a"), 409)
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "words"),
+    [
+        ("values", "{", "JSON"),
+        ("values", "[]", "object"),
+        ("values", "{}", "'value'"),
+        ("values", '{"value": NaN}', "NaN"),
+        ("values", '{"value": 1, "tll": 2}', "'tll'"),
+        ("values", '{"value": 1, "ttl": -1}', "'ttl'"),
+        ("values", '{"value": 1, "ttl": "2"}', "'ttl'"),
+        ("values", '{"value": 1, "ttl": true}', "'ttl'"),
+        ("values", '{"value": 1, "ttl": 1e999}', "'ttl'"),
+        ("values", "[" * 100_000, "JSON"),
+        ("values", '{"value": ' + "9" * 5000 + "}", "JSON"),
+        ("values", '{"value": "\\ud800"}', "json codec"),
+        ("counters", '{"value": 1.5}', "'value'"),
+        ("counters", '{"value": true}', "'value'"),
+        ("counters", '{"value": 9223372036854775808}', "'value'"),
+    ],
+)
+def test_a_broken_body_is_400(client: FlaskClient, kind: str, body: str, words: str) -> None:
+    """A body that is not as it should be is refused, with what is wrong, and nothing changes."""
+    answer = client.put(f"/v1/{kind}/a", data=body, content_type="application/json")
+    refused(answer, 400, words)
+    assert cache.keys() == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"delta": 1.0},
+        {"delta": "1"},
+        {"delta": True},
+        {"initial": 2**63},
+        {"minimum": [], "delta": 1},
+        {"maximum": {}},
+        {"ttl": -1},
+        {"dleta": 1},
+        {"minimum": 2, "maximum": 1},
+    ],
+)
+def test_a_broken_increment_is_400(client: FlaskClient, body: dict[str, Any]) -> None:
+    """An increment with a member that is wrong is refused, and nothing changes."""
+    refused(client.post("/v1/counters/a", json=body), 400)
+    assert cache.keys() == []
+
+
+def test_a_form_is_415(client: FlaskClient) -> None:
+    """What ``curl -d`` sends without a header is refused with the header to send."""
+    refused(client.post("/v1/counters/a", data={"delta": 5}), 415, "application/json")
+    assert not cache.has("a")
+
+
+def test_large_bodies_and_values_are_413(client: FlaskClient) -> None:
+    """A value of 1 MiB fits; one that is larger is refused, however it is sent."""
+    fits = "x" * ((1 << 20) - 2)
+    assert client.put("/v1/values/a", json={"value": fits}).status_code == 201
+    refused(client.put("/v1/values/b", json={"value": fits + "x"}), 413, "1,048,577")
+    refused(client.put("/v1/values/b", json={"value": "x" * (2 << 20)}), 413)
+    assert cache.keys() == ["a"]
+
+
+def test_unknown_paths_and_methods_are_problems(client: FlaskClient) -> None:
+    """404 and 405 are problem documents too, and 405 says what is allowed."""
+    refused(client.get("/nope"), 404)
+    answer = client.post("/v1/store")
+    refused(answer, 405)
+    assert "GET" in answer.headers["Allow"]
+
+
+def test_health_and_store(client: FlaskClient) -> None:
+    """A process that answers is live, one with its store is ready, and the store says what it is."""
+    assert client.get("/health/live").get_json() == {"status": "live"}
+    assert client.get("/health/ready").get_json() == {"status": "ready"}
+    assert client.get("/v1/store").get_json() == {
+        "type": "simple",
+        "scope": "process",
+        "durability": "none",
+        "codec": "json",
+        "can": {"keys": True, "once": True, "atomic_batch": True},
+    }
+
+
+def test_several_processes_on_simple_are_not_ready(client: FlaskClient) -> None:
+    """Where each process would count for itself, the readiness route says so."""
+    refused(
+        client.get("/health/ready", environ_overrides={"wsgi.multiprocess": True}), 503, "simple"
+    )
+
+
+class _Broken:
+    """A store on which everything fails."""
+
+    scope = "network"
+
+    def __init__(self, error: SharedStateError) -> None:
+        self.error = error
+
+    def __getattr__(self, name: str) -> Any:
+        def fail(*args: Any, **kwargs: Any) -> Any:
+            raise self.error
+
+        return fail
+
+
+@pytest.mark.parametrize(
+    ("unknown", "words"), [(True, "may or may not"), (False, "nothing was changed")]
+)
+def test_a_store_that_is_down_is_503(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, unknown: bool, words: str
+) -> None:
+    """Without its store the service says so, when to try again, and what became of the write."""
+    error = StoreUnavailable("redis://secret-host is down", outcome_unknown=unknown)
+    monkeypatch.setattr(cache.state, "store", _Broken(error))
+    answer = client.post("/v1/counters/a")
+    refused(answer, 503, words)
+    assert answer.headers["Retry-After"] == "1"
+    assert "secret-host" not in answer.text
+    refused(client.get("/health/ready"), 503)
+    assert client.get("/health/live").status_code == 200
+
+
+def test_a_full_store_is_507(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write that finds no room is refused as such."""
+    monkeypatch.setattr(cache.state, "store", _Broken(StoreFull("no room")))
+    refused(client.put("/v1/values/a", json={"value": 1}), 507)
+
+
+def test_unexpected_errors_show_no_trace(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bug is a 500 without its text, which the log has."""
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+    monkeypatch.setattr(cache.state, "store", _Broken(ZeroDivisionError("inside")))  # type: ignore[arg-type]
+    answer = app.test_client().get("/v1/values/a")
+    refused(answer, 500)
+    assert "inside" not in answer.text
+
+
+def test_settings_come_from_the_environment_and_the_caller(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """``FLASK_…`` variables are settings, and what the caller passes goes before them."""
+    monkeypatch.setenv("FLASK_CACHE_TYPE", "simple")
+    monkeypatch.setenv("FLASK_CACHE_KEY_PREFIX", "env:")
+    app = service.create_app({"CACHE_DEFAULT_TIMEOUT": 5})
+    with app.app_context():
+        assert cache.state.store.name == "simple"
+        assert cache.state.key_prefix == "env:"
+        assert cache.state.default_timeout == 5
+    assert json.loads(json.dumps(app.config["MAX_CONTENT_LENGTH"])) > 1 << 20
