@@ -20,7 +20,7 @@ from sharedstate.cache import warn_of_processes
 # leaves the processor idle while it is asked.
 THREADS_EMBEDDED = 1
 THREADS_NETWORKED = 4
-KILL_SECONDS = 10
+KILL_SECONDS = 5
 BACKLOG = 1024
 
 

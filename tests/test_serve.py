@@ -1,0 +1,169 @@
+"""``python app.py``: what it says, and how it starts and stops."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from sharedstate.stores.filesystem import FILE_NAME, FilesystemStore
+
+ROOT = Path(__file__).parent.parent
+
+pytestmark = pytest.mark.slow
+
+
+def free_port() -> int:
+    with closing(socket.create_server(("127.0.0.1", 0))) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "app.py", *arguments]
+
+
+def environment(**settings: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("FLASK_")}
+    return kept | {f"FLASK_{name}": value for name, value in settings.items()}
+
+
+@contextmanager
+def serving(port: int, *arguments: str, **settings: str) -> Iterator[subprocess.Popen[str]]:
+    """``python app.py`` from its first lines on; killed if it is still there at the end."""
+    process = subprocess.Popen(
+        command("--port", str(port), *arguments),
+        cwd=ROOT,
+        env=environment(**settings),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        assert process.stdout
+        process.stdout.close()
+
+
+def ask(port: int, method: str, path: str) -> tuple[int, bytes]:
+    """One request, tried until the server listens."""
+    for _ in range(2000):
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+            try:
+                connection.connect()
+            except ConnectionRefusedError:
+                threading.Event().wait(0.01)
+                continue
+            connection.request(method, path)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+    raise AssertionError("the server does not listen")
+
+
+def test_it_says_where_it_listens_and_where_the_state_is(tmp_path: Path) -> None:
+    """The first lines name the address, the store and the file, and then it serves."""
+    port = free_port()
+    with serving(port, "--workers", "2", CACHE_DIR=str(tmp_path)) as process:
+        assert process.stdout
+        said = process.stdout.readline() + process.stdout.readline()
+        assert f"http://127.0.0.1:{port}" in said
+        assert "2 workers" in said
+        assert f"filesystem, shared by all processes of this host, in {tmp_path}" in said
+        assert ask(port, "POST", "/v1/counters/a") == (200, b'{"key":"a","value":1}')
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_requests_in_flight_are_finished(tmp_path: Path, stop: signal.Signals) -> None:
+    """A request that waits for the store when the signal comes gets its answer; then all end."""
+    port = free_port()
+    settings = {"CACHE_DIR": str(tmp_path), "CACHE_TIMEOUT": "30"}
+    store = FilesystemStore(tmp_path)
+    answers = []
+    with serving(port, "--workers", "2", **settings) as process:
+        assert ask(port, "POST", "/v1/counters/a")[0] == 200
+        with store._open():  # The turn to write is ours.
+            client = threading.Thread(
+                target=lambda: answers.append(ask(port, "POST", "/v1/counters/a"))
+            )
+            client.start()
+            _wait_until_connected(port)
+            process.send_signal(stop)
+        client.join()
+        assert process.wait(30) == 0
+    store.close()
+    assert answers == [(200, b'{"key":"a","value":2}')]
+
+
+def _wait_until_connected(port: int) -> None:
+    """Wait until a worker has read a request and waits for its turn: nothing is left to read."""
+    port_in_hex = f":{port:04X} "
+    for _ in range(2000):
+        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        served = [row for row in rows if f"{row[1]} ".endswith(port_in_hex) and row[3] == "01"]
+        if served and all(row[4].endswith(":00000000") for row in served):
+            return
+        threading.Event().wait(0.01)
+    raise AssertionError("no request came")
+
+
+def test_a_port_in_use_is_one_line() -> None:
+    """Another server on the port is reported with the remedy, and nothing else."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as other:
+        port = other.getsockname()[1]
+        done = subprocess.run(
+            command("--port", str(port)),
+            cwd=ROOT,
+            env=environment(CACHE_TYPE="simple"),
+            capture_output=True,
+            text=True,
+        )
+    assert done.returncode == 1
+    assert re.fullmatch(rf"sharedstate: cannot listen on 127.0.0.1 port {port}: .*\n", done.stderr)
+
+
+def test_a_wrong_setting_is_one_line() -> None:
+    """A store that does not exist is reported with those that do, and nothing else."""
+    done = subprocess.run(
+        command(), cwd=ROOT, env=environment(CACHE_TYPE="nosuch"), capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert re.fullmatch(r"sharedstate: CACHE_TYPE 'nosuch' .*filesystem.*\n", done.stderr)
+
+
+def test_several_workers_on_simple_are_warned_of_and_not_ready() -> None:
+    """Workers that share nothing are said so at the start, and by the readiness route."""
+    port = free_port()
+    with serving(port, "--workers", "2", CACHE_TYPE="simple") as process:
+        status, body = ask(port, "GET", "/health/ready")
+        assert (status, b"each counts for itself" in body) == (503, True)
+        process.terminate()
+        assert process.stdout
+        assert "each counts for itself" in process.stdout.read()
+
+
+def test_the_state_outlives_the_server(tmp_path: Path) -> None:
+    """A restarted server, on the other embedded store's directory too, goes on where it was."""
+    for kind in ("filesystem", "lmdb"):
+        for expected in (1, 2):
+            port = free_port()
+            with serving(port, CACHE_DIR=str(tmp_path), CACHE_TYPE=kind) as process:
+                body = ask(port, "POST", "/v1/counters/a")[1]
+                assert body == b'{"key":"a","value":%d}' % expected
+                process.terminate()
+                assert process.wait(30) == 0
+    assert (tmp_path / FILE_NAME).exists()
