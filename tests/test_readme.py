@@ -1,0 +1,91 @@
+"""The README is true: its examples run, and its tables are complete."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+import app as service
+from race.servers import Server, serve
+from sharedstate import State
+from sharedstate.stores import ALIASES, SCHEMES, STORES
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    with serve("granian", cwd=ROOT, env={"FLASK_CACHE_DIR": str(tmp_path)}) as server:
+        yield server
+
+
+def test_the_python_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The application of the README counts, and each operation it shows does what it says."""
+    monkeypatch.setattr(Flask, "auto_find_instance_path", lambda self: str(tmp_path))
+    names: dict[str, object] = {"__name__": "readme"}
+    for block in blocks("python"):
+        exec(compile(block, "README.md", "exec"), names)
+    app, cache = names["app"], names["cache"]
+    assert isinstance(app, Flask)
+    answers = [app.test_client().post("/visit").get_json() for _ in range(2)]
+    assert answers == [{"you are number": 1}, {"you are number": 2}]
+    values = cache.get_many("motd", "stock", "paid", "tags", "report")  # type: ignore[attr-defined]
+    assert values == ["bye", 8, 50, ["new"], "computed once"]
+
+
+@pytest.mark.slow
+def test_the_curl_lines_answer_what_they_show(server: Server) -> None:
+    """Each curl line of the README gets the answer below it."""
+    (session,) = blocks("console")
+    examples = re.findall(r"^\$ (curl .*)\n(.*)\n", session, re.MULTILINE)
+    assert len(examples) == session.count("$ ")
+    for command, expected in examples:
+        command = command.replace("localhost:5000", f"{server.host}:{server.port}")
+        done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
+        assert done.stdout == expected, command
+
+
+def test_every_route_is_in_the_table() -> None:
+    """Each route and method of the application stands in the README."""
+    app = service.create_app({"CACHE_TYPE": "simple"})
+    rows = [line for line in README.splitlines() if line.startswith("| `GET")]
+    for rule in app.url_map.iter_rules():
+        if rule.endpoint == "static":
+            continue
+        path = re.sub(r"<key:(\w+)>", r"{\1}", rule.rule)
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
+            assert any(f"{method}" in row and f"{path}`" in row for row in rows), (method, path)
+
+
+def test_every_setting_is_in_the_table() -> None:
+    """Each ``CACHE_…`` setting that the library reads stands in the README."""
+    code = "".join(path.read_text() for path in (ROOT / "sharedstate").rglob("*.py"))
+    read = set(re.findall(r'"(CACHE_[A-Z_]+)"', code)) - {"CACHE_THRESHOLD"}
+    read |= {f"CACHE_REDIS_{name}" for name in ("DB", "PASSWORD", "USERNAME")}
+    assert read
+    assert {name for name in read if f"`{name}`" not in README} == set()
+
+
+def test_every_store_and_operation_is_in_the_tables() -> None:
+    """Each store by its names and schemes, and each public operation, stands in the README."""
+    names = {*STORES, *ALIASES}
+    operations = {name for name, value in vars(State).items() if name[0] != "_" and callable(value)}
+    operations -= {"from_settings", "namespace", "close"}
+    assert {name for name in names | operations if not re.search(rf"`{name}\b", README)} == set()
+    assert {scheme for scheme in SCHEMES if f"`{scheme}:" not in README} == set()
+
+
+def test_every_command_exists() -> None:
+    """Each ``make`` target that the README names is in the Makefile."""
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"make ([a-z-]+)", README)) <= targets
