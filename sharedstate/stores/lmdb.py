@@ -246,13 +246,17 @@ class LmdbStore(Store):
         txn = opened.env.begin(opened.entries, None, True)
         try:
             now = self.clock()
-            stored = list(map(txn.get, keys))
-            records = [_live(raw, now) for raw in stored]
+            stored, records = [], []
+            for key in keys:
+                raw = txn.get(key)
+                stored.append(raw)
+                records.append(_live(raw, now))
             after, answer = operation(records, now)
-            for key, raw, old, new in zip(keys, stored, records, after, strict=True):
-                if new is not old:
-                    _write(opened, txn, key, raw, new)
+            for i, record in enumerate(after):
+                if record is not records[i]:
+                    _write(opened, txn, keys[i], stored[i], record)
             if self._writes % _COLLECT_EVERY == 0:
+                opened.env.reader_check()
                 _collect(opened, txn, now)
             self._writes += 1
             txn.commit()

@@ -16,6 +16,7 @@ from weakref import finalize
 from ..errors import (
     ConfigurationError,
     NotACounter,
+    NotSerializable,
     OutOfBounds,
     SharedStateError,
     StoreFull,
@@ -111,7 +112,10 @@ class RedisStore(Store):
     def values(self, keys: Sequence[bytes]) -> list[bytes | None]:
         client = self._client or self._open()
         try:
-            found: list[bytes | None] = client.mget(keys)
+            # MGET would pass over a key that holds another type.
+            found: list[bytes | None] = (
+                [client.get(keys[0])] if len(keys) == 1 else client.mget(keys)
+            )
         except self._redis.RedisError as error:
             raise self._explained(error) from error
         return found
@@ -265,8 +269,12 @@ class RedisStore(Store):
             if "overflow" in text or "OutOfBounds" in text:
                 bounds = increment if isinstance(increment, Increment) else Increment(0)
                 return OutOfBounds(bounds.minimum, bounds.maximum)
-            if "NotACounter" in text or "not an integer" in text or text.startswith("WRONGTYPE"):
+            if "NotACounter" in text or "not an integer" in text:
                 return NotACounter("the key holds something other than a signed 64-bit integer")
+            if "WRONGTYPE" in text:
+                if isinstance(increment, Increment):
+                    return NotACounter("the key holds a Redis type that is not a string")
+                return NotSerializable("the key holds a Redis type that is not a string")
         lost = (
             isinstance(error, (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError))
             and not isinstance(error, redis.exceptions.AuthenticationError)

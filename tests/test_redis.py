@@ -1,0 +1,291 @@
+"""What only the Redis store promises, on real servers and on ones that misbehave."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from backends import give_up, program
+
+from sharedstate import ABSENT, NotACounter, NotSerializable, State, StoreFull, StoreUnavailable
+
+
+def state_at(url: str, **settings: Any) -> State:
+    return State.from_settings(
+        {"CACHE_TYPE": "redis", "CACHE_REDIS_URL": url, "CACHE_KEY_PREFIX": "test:"} | settings
+    )
+
+
+@pytest.fixture
+def state(empty_redis: str) -> Iterator[State]:
+    state = state_at(empty_redis)
+    yield state
+    state.close()
+
+
+@pytest.fixture
+def server(empty_redis: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(empty_redis) as server:
+        yield server
+
+
+OPERATIONS: dict[str, Callable[[State], Any]] = {
+    "get": lambda s: s.get("a"),
+    "set": lambda s: s.set("a", 1, 60),
+    "put": lambda s: s.put("a", 1),
+    "add": lambda s: s.add("a", 1, 60),
+    "exchange": lambda s: s.exchange("a", 1),
+    "delete": lambda s: s.delete("b"),
+    "has": lambda s: s.has("a"),
+    "ttl": lambda s: s.ttl("a"),
+    "item": lambda s: s.item("a"),
+    "touch": lambda s: s.touch("a", 60),
+    "touch for ever": lambda s: s.touch("a", 0),
+    "inc": lambda s: s.inc("n"),
+    "bounded inc": lambda s: s.inc("n", initial=2, minimum=0, maximum=99, timeout=60),
+    "inc once": lambda s: s.inc("n", once="token"),
+    "compare_and_set": lambda s: s.compare_and_set("a", 1, 1),
+    "get_many": lambda s: s.get_many("a", "b", "n"),
+    "set_many": lambda s: s.set_many({"a": 1, "c": 2}, 60),
+    "delete_many": lambda s: s.delete_many("x", "y"),
+    "inc_many": lambda s: s.inc_many({"n": 1, "m": 2}, maximum=99),
+}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_an_operation_is_one_round_trip(
+    state: State, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Each operation sends once, and Redis does the rest."""
+    state.set("a", 1)
+    OPERATIONS[name](state)  # Connects, and has the scripts loaded.
+    sent = []
+    send = redis.connection.AbstractConnection.send_packed_command
+
+    def count(connection: Any, command: Any, *args: Any, **kwargs: Any) -> Any:
+        sent.append(command)
+        return send(connection, command, *args, **kwargs)
+
+    monkeypatch.setattr(redis.connection.AbstractConnection, "send_packed_command", count)
+    OPERATIONS[name](state)
+    assert len(sent) == 1
+
+
+def test_numbers_are_plain_text(state: State, server: redis.Redis) -> None:
+    """What we count, ``redis-cli`` shows as a number and can count on, and the other way round."""
+    state.inc("n", 41)
+    assert server.get("test:n") == b"41"
+    assert server.incr("test:n") == 42
+    assert state.get("n") == 42
+
+
+def test_no_command_that_stops_or_empties_the_server(state: State, server: redis.Redis) -> None:
+    """Listing and clearing neither send KEYS nor FLUSHDB, and leave other keys alone."""
+    server.config_resetstat()
+    server.set("other", 1)
+    state.set_many({str(number): number for number in range(3000)})
+    assert len(state.keys()) == 3000
+    state.clear()
+    assert state.keys() == []
+    assert server.get("other") == b"1"
+    used = set(server.info("commandstats"))
+    assert used & {"cmdstat_keys", "cmdstat_flushdb", "cmdstat_flushall"} == set()
+    assert "cmdstat_unlink" in used
+
+
+def test_forgotten_scripts_are_loaded_again(state: State, server: redis.Redis) -> None:
+    """A server that lost its scripts, as by a restart, gets them again."""
+    assert state.inc("n", initial=5) == 6
+    server.script_flush()
+    assert state.inc("n", initial=5) == 7
+
+
+def test_other_types_are_errors_and_stay(state: State, server: redis.Redis) -> None:
+    """A list under one of our keys is no value and no counter, and stays a list."""
+    server.rpush("test:a", "x")
+    for operation in (lambda: state.inc("a"), lambda: state.inc("a", minimum=0)):
+        with pytest.raises(NotACounter):
+            operation()
+    with pytest.raises(NotSerializable):
+        state.item("a")
+    assert server.lrange("test:a", 0, -1) == [b"x"]
+
+
+def test_a_full_server_is_store_full(state: State, server: redis.Redis) -> None:
+    """A server at its ``maxmemory`` refuses a write, keeps what it has, and can be emptied."""
+    state.set("a", 1)
+    server.config_set("maxmemory", 1)
+    try:
+        for write in (lambda: state.set("b", 1), lambda: state.inc("a"), lambda: state.add("b", 1)):
+            with pytest.raises(StoreFull):
+                write()
+        assert state.get("a") == 1
+        assert state.delete("a")
+    finally:
+        server.config_set("maxmemory", 0)
+
+
+@contextmanager
+def stand_in(behave: Callable[[socket.socket], None]) -> Iterator[str]:
+    """A server that treats each connection as ``behave`` does; answers its URL."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+
+        def accept() -> None:
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                with connection:
+                    behave(connection)
+
+        thread = threading.Thread(target=accept)
+        thread.start()
+        yield f"redis://127.0.0.1:{listener.getsockname()[1]}?protocol=2&lib_name=&lib_version="
+        listener.shutdown(socket.SHUT_RDWR)
+    thread.join()
+
+
+WRITES: dict[str, Callable[[State], Any]] = {
+    "set": lambda s: s.set("a", 1),
+    "inc": lambda s: s.inc("a"),
+    "bounded inc": lambda s: s.inc("a", maximum=5),
+    "set_many": lambda s: s.set_many({"a": 1, "b": 2}),
+}
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_a_write_whose_answer_is_lost_is_not_sent_again(name: str) -> None:
+    """A server that dies after it read a write saw it once, and the error says what is unknown."""
+    seen: list[bytes] = []
+
+    def die(connection: socket.socket) -> None:
+        connection.settimeout(5)
+        while True:
+            request = connection.recv(65536)
+            if b"CLIENT" not in request:
+                break
+            connection.sendall(b"+OK\r\n" * request.count(b"CLIENT"))
+        if request:
+            seen.append(request)
+
+    with stand_in(die) as url:
+        state = state_at(url)
+        with pytest.raises(StoreUnavailable) as caught:
+            WRITES[name](state)
+        state.close()
+    assert caught.value.outcome_unknown
+    assert len(seen) == 1
+
+
+def test_a_server_that_hangs_is_an_error_in_bounded_time() -> None:
+    """A server that accepts and never answers raises within ``CACHE_TIMEOUT``."""
+    gone = threading.Event()
+    with stand_in(lambda connection: gone.wait() and None) as url:
+        state = state_at(url, CACHE_TIMEOUT=0.1)
+        try:
+            for operation in (lambda: state.get("a"), lambda: state.inc("a"), state.keys):
+                with pytest.raises(StoreUnavailable):
+                    operation()
+        finally:
+            state.close()
+            gone.set()
+
+
+def test_a_server_that_is_down_has_changed_nothing() -> None:
+    """Where no connection was made the outcome is known."""
+    state = state_at("redis://user:secret@127.0.0.1:1")
+    with pytest.raises(StoreUnavailable) as caught:
+        state.inc("a")
+    assert not caught.value.outcome_unknown
+    assert "secret" not in f"{caught.value}{state.store.describe()}"
+
+
+@contextmanager
+def private_server(directory: Path, *options: str) -> Iterator[int]:
+    """A Redis server with settings of its own; answers its port."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as probe:
+        port: int = probe.getsockname()[1]
+    ports = [str(port) if option == "PORT" else option for option in options]
+    command = [program("redis-server", "valkey-server"), "--bind", "127.0.0.1", "--save", ""]
+    process = subprocess.Popen(
+        [*command, "--dir", str(directory), *ports], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout
+        for line in process.stdout:
+            if "ready to accept connections" in line.lower():
+                break
+        yield port
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+def test_a_password_is_used_and_not_shown(tmp_path: Path) -> None:
+    """A server with a password lets us in with it, and a wrong one is a clear error."""
+    with private_server(tmp_path, "--port", "PORT", "--requirepass", "secret") as port:
+        for state in (
+            state_at(f"redis://:secret@127.0.0.1:{port}/0"),
+            State.from_settings(
+                {
+                    "CACHE_TYPE": "RedisCache",
+                    "CACHE_REDIS_HOST": "127.0.0.1",
+                    "CACHE_REDIS_PORT": port,
+                    "CACHE_REDIS_PASSWORD": "secret",
+                }
+            ),
+        ):
+            assert state.inc("a") == 1
+            assert "secret" not in str(state.store.describe())
+            state.close()
+        wrong = state_at(f"redis://:wrong@127.0.0.1:{port}/0")
+        with pytest.raises(StoreUnavailable, match="(?i)password") as caught:
+            wrong.inc("a")
+        assert not caught.value.outcome_unknown
+        wrong.close()
+
+
+def test_tls_is_used(tmp_path: Path) -> None:
+    """``rediss://`` checks the server's certificate and counts through TLS."""
+    if not shutil.which("openssl"):
+        give_up("openssl is missing")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+        + ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+        + ["-keyout", key, "-out", certificate],
+        check=True,
+        capture_output=True,
+    )
+    tls = ["--tls-cert-file", certificate, "--tls-key-file", key, "--tls-ca-cert-file", certificate]
+    options = ["--port", "0", "--tls-port", "PORT", "--tls-auth-clients", "no", *map(str, tls)]
+    with private_server(tmp_path, *options) as port:
+        state = state_at(f"rediss://127.0.0.1:{port}?ssl_ca_certs={certificate}")
+        assert state.inc("a") == 1
+        state.close()
+        untrusting = state_at(f"rediss://127.0.0.1:{port}")
+        with pytest.raises(StoreUnavailable, match="(?i)certificate"):
+            untrusting.inc("a")
+        untrusting.close()
+
+
+def test_a_restarted_server_is_used_again(tmp_path: Path) -> None:
+    """Idle connections to a server that was restarted are noticed before something is sent."""
+    with private_server(tmp_path, "--port", "PORT") as port:
+        state = state_at(f"redis://127.0.0.1:{port}")
+        assert state.inc("a") == 1
+    with pytest.raises(StoreUnavailable):
+        state.inc("a")
+    with private_server(tmp_path, "--port", str(port)):
+        assert state.compare_and_set("a", ABSENT, 5)
+        assert state.inc("a") == 6
+    state.close()
