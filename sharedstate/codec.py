@@ -41,8 +41,8 @@ class Codec(ABC):
             return self._load(raw)
         except Exception as error:
             raise NotSerializable(
-                f"the {self.name} codec cannot read a stored value ({error!r}): it was written with "
-                "another codec, or its class is gone"
+                f"the {self.name} codec cannot read a stored value ({error!r}): it was written "
+                "with another codec, or its class is gone"
             ) from error
 
     @abstractmethod
