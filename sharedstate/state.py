@@ -85,6 +85,7 @@ class State:
         self.key_prefix = prefix
         self.default_timeout = default_timeout
         self.max_value_bytes = max_value_bytes
+        self._namespace = namespace
         space = f"\0{namespace}:" if namespace else ""
         self._prefix = (space + prefix).encode()
         # Both are pure functions of what callers mostly repeat.
@@ -110,7 +111,7 @@ class State:
             prefix=self.key_prefix,
             default_timeout=self.default_timeout,
             max_value_bytes=self.max_value_bytes,
-            namespace=name,
+            namespace=f"{self._namespace}/{name}" if self._namespace else name,
         )
 
     # Values.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal
 from weakref import WeakSet
 
@@ -43,7 +43,7 @@ class Store(ABC):
     def __init__(self, *, timeout: float = DEFAULT_TIMEOUT, clock: Clock = time.time) -> None:
         self.timeout = timeout
         self.clock = clock
-        _open_stores.add(self)
+        _stores.add(self)
 
     @classmethod
     @abstractmethod
@@ -96,11 +96,16 @@ class Store(ABC):
     def close(self) -> None:
         """Release what is open; the next use opens it again."""
 
-    def before_fork(self) -> None:  # noqa: B027  # a hook, for stores that need it
-        """Let go of what a child must not inherit, as far as it is idle."""
+    # Forks, for stores that hold something which a child must not share.
 
-    def after_fork(self) -> None:  # noqa: B027  # a hook, for stores that need it
-        """In the child: forget what the parent had open, without touching it."""
+    def before_fork(self) -> None:  # noqa: B027  # nothing to do is a right answer
+        """Finish what is in progress, begin nothing new, and close what is open."""
+
+    def after_fork_in_parent(self) -> None:  # noqa: B027
+        """Go on."""
+
+    def after_fork_in_child(self) -> None:  # noqa: B027
+        """Begin as a store that was never used."""
 
 
 def cursor_key(cursor: str | None) -> bytes:
@@ -121,16 +126,20 @@ def key_range(prefix: bytes) -> tuple[bytes, bytes]:
     return prefix or b"\x01", prefix + b"\xff"
 
 
-_open_stores: WeakSet[Store] = WeakSet()
+_stores: WeakSet[Store] = WeakSet()
 
 
-def _each(method: Callable[[Store], None], stores: Iterable[Store]) -> None:
-    for store in list(stores):
-        method(store)
+def _each(name: str) -> Callable[[], None]:
+    def call() -> None:
+        for store in list(_stores):
+            getattr(store, name)()
+
+    return call
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        before=lambda: _each(lambda store: store.before_fork(), _open_stores),
-        after_in_child=lambda: _each(lambda store: store.after_fork(), _open_stores),
+        before=_each("before_fork"),
+        after_in_parent=_each("after_fork_in_parent"),
+        after_in_child=_each("after_fork_in_child"),
     )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from pathlib import Path
 
 from ..errors import ConfigurationError, StoreUnavailable
 from ..settings import Settings
 
+_CHECK_SECONDS = 0.1
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -67,23 +69,34 @@ def _refuse_foreign(directory: Path, found: os.stat_result) -> None:
 
 
 class Identity:
-    """Notices that a file which is open was deleted or replaced at its path."""
+    """Notices that a file which is open was deleted or replaced at its path.
+
+    Whoever has it open would go on with what nobody else sees.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._opened = self._of_path()
+        self._opened = self._at_path()
+        self._checked = time.monotonic()
 
-    def _of_path(self) -> tuple[int, int] | None:
+    def is_lost(self) -> bool:
+        """Whether the path no longer leads to the file, looked at ten times a second at most."""
+        now = time.monotonic()
+        if now - self._checked < _CHECK_SECONDS:
+            return False
+        self._checked = now
+        return self._at_path() != self._opened
+
+    def error(self) -> StoreUnavailable:
+        """What to raise when it is lost."""
+        return StoreUnavailable(
+            f"{self.path} was deleted or replaced while it was in use; "
+            "it is opened anew for the next operation"
+        )
+
+    def _at_path(self) -> tuple[int, int] | None:
         try:
             found = os.stat(self.path)
         except FileNotFoundError:
             return None
         return found.st_dev, found.st_ino
-
-    def check(self) -> None:
-        """Raise :exc:`StoreUnavailable` if the path no longer leads to the file."""
-        if self._of_path() != self._opened:
-            raise StoreUnavailable(
-                f"{self.path} was deleted or replaced while it was in use; "
-                "it is opened anew for the next operation"
-            )

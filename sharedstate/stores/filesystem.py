@@ -11,17 +11,26 @@ from weakref import finalize
 from ..settings import GIBIBYTE, Settings, byte_count, choice, seconds
 from .base import DEFAULT_TIMEOUT, Page, Store, cursor_key, key_range
 from .directory import data_directory, make_private
-from .operations import NEVER, Operation, Record
+from .operations import (
+    COUNTER_MAX,
+    COUNTER_MIN,
+    NEVER,
+    Increment,
+    Operation,
+    Record,
+    expiry,
+)
 from .sqlite_file import Execute, SQLiteFile
 
 FILE_NAME = "sharedstate.sqlite3"
 
 _COLLECT_EVERY = 32
 _KEYS_A_QUERY = 500
+_COUNTER_DIGITS = len(b"-9223372036854775808")
 
 _SCHEMA = """
 CREATE TABLE entries (
-    key BLOB PRIMARY KEY, value BLOB NOT NULL, expires REAL
+    key BLOB PRIMARY KEY, value NOT NULL, expires REAL
 ) WITHOUT ROWID;
 CREATE INDEX entries_expires ON entries (expires) WHERE expires IS NOT NULL;
 """
@@ -30,6 +39,13 @@ _SELECT_MANY = "SELECT key, value, expires FROM entries WHERE key IN ({})"
 _UPSERT = (
     "INSERT INTO entries VALUES (?, ?, ?) "
     "ON CONFLICT (key) DO UPDATE SET value = excluded.value, expires = excluded.expires"
+)
+# The commonest operation of all in one statement. It answers no row, and does nothing, where the
+# record has expired, is no counter, or would leave its bounds.
+_INCREMENT = (
+    "INSERT INTO entries VALUES (?1, ?2, ?3) ON CONFLICT (key) DO UPDATE SET value = value + ?4 "
+    "WHERE typeof(value) = 'integer' AND value BETWEEN ?5 AND ?6 "
+    "AND (expires IS NULL OR expires > ?7) RETURNING value"
 )
 _DELETE = "DELETE FROM entries WHERE key = ?"
 _DELETE_RANGE = "DELETE FROM entries WHERE key >= ? AND key < ?"
@@ -42,8 +58,9 @@ _PAGE = (
     "AND (expires IS NULL OR expires > ?) ORDER BY key LIMIT ?"
 )
 
-# What threads of the parent had open when it forked; see SQLiteFile.abandon.
-_abandoned: list[SQLiteFile] = []
+# What a parent had open. SQLite forbids a child to touch it, closing included, so it must not be
+# collected either, in the rare case that the parent could not close it before it forked.
+_inherited: list[SQLiteFile] = []
 
 
 class FilesystemStore(Store):
@@ -74,7 +91,7 @@ class FilesystemStore(Store):
         self._max_bytes = max_bytes
         self._opened: SQLiteFile | None = None
         self._of_process: dict[int, SQLiteFile] = {}
-        self._writes = 0
+        self._writes = -1  # The first write of a process collects what others left.
 
     @classmethod
     def from_settings(cls, settings: Settings) -> FilesystemStore:
@@ -86,7 +103,28 @@ class FilesystemStore(Store):
         )
 
     def transact(self, keys: Sequence[bytes], operation: Operation) -> Any:
-        with self._opened or self._open() as execute:
+        self._writes += 1
+        if type(operation) is Increment and self._writes % _COLLECT_EVERY:
+            number = self._increment(keys[0], operation)
+            if number is not None:
+                return number
+        return self._transact(keys, operation)
+
+    def _increment(self, key: bytes, increment: Increment) -> int | None:
+        """The new number, or ``None`` if it takes a whole transaction to say what is wrong."""
+        delta, low, high = increment.delta, increment.minimum, increment.maximum
+        first = increment.initial + delta
+        if not low <= first <= high:
+            return None
+        now = self.clock()
+        expires = _column(expiry(increment.timeout, now))
+        low, high = max(low - delta, COUNTER_MIN), min(high - delta, COUNTER_MAX)
+        arguments = (key, first, expires, delta, low, high, now)
+        rows = self._file().write(_INCREMENT, arguments)
+        return rows[0][0] if rows else None
+
+    def _transact(self, keys: Sequence[bytes], operation: Operation) -> Any:
+        with self._file() as execute:
             now = self.clock()
             records = [_live(execute(_SELECT, (key,)).fetchall(), now) for key in keys]
             after, answer = operation(records, now)
@@ -95,11 +133,10 @@ class FilesystemStore(Store):
                     _write(execute, key, new)
             if self._writes % _COLLECT_EVERY == 0:
                 execute(_COLLECT, (now,))
-            self._writes += 1
             return answer
 
     def read(self, keys: Sequence[bytes]) -> list[Record | None]:
-        file = self._opened or self._open()
+        file = self._file()
         if len(keys) == 1:
             return [_live(file.query((_SELECT, (keys[0],))), self.clock())]
         chunks = [keys[i : i + _KEYS_A_QUERY] for i in range(0, len(keys), _KEYS_A_QUERY)]
@@ -113,36 +150,47 @@ class FilesystemStore(Store):
     def page(self, prefix: bytes, cursor: str | None, limit: int) -> Page:
         after = cursor_key(cursor)
         arguments = (after, *key_range(prefix), self.clock(), limit)
-        keys = [row[0] for row in (self._opened or self._open()).query((_PAGE, arguments))]
+        keys = [row[0] for row in self._file().query((_PAGE, arguments))]
         return keys, keys[-1].hex() if len(keys) == limit else None
 
     def clear(self, prefix: bytes) -> None:
-        with self._opened or self._open() as execute:
+        with self._file() as execute:
             execute(_DELETE_RANGE, key_range(prefix))
 
     def ping(self) -> None:
-        (self._opened or self._open()).query(("SELECT 1 FROM entries LIMIT 1", ()))
+        self._file().query(("SELECT 1 FROM entries LIMIT 1", ()))
 
     def describe(self) -> dict[str, Any]:
         return {
-            "location": str((self._opened or self._open()).path),
+            "location": str(self._file().path),
             "durability": self.durability,
         }
 
     def close(self) -> None:
         if self._opened is not None:
-            self._opened.close()
+            self._drop(self._opened)
 
     def before_fork(self) -> None:
-        self.close()
+        if self._opened is not None:
+            self._opened.pause()
 
-    def after_fork(self) -> None:
-        inherited, self._opened = self._opened, None
-        self._of_process.clear()
-        if inherited is not None:
+    def after_fork_in_parent(self) -> None:
+        if self._opened is not None:
+            self._opened.resume()
+
+    def after_fork_in_child(self) -> None:
+        if self._opened is not None:
             self._closer.detach()
-            if inherited.abandon():
-                _abandoned.append(inherited)
+            _inherited.append(self._opened)
+            self._opened = None
+            self._of_process.clear()
+
+    def _file(self) -> SQLiteFile:
+        file = self._opened or self._open()
+        if file.identity is not None and file.identity.is_lost():
+            self._drop(file)
+            raise file.identity.error()
+        return file
 
     def _open(self) -> SQLiteFile:
         file = SQLiteFile(
@@ -158,12 +206,20 @@ class FilesystemStore(Store):
             self._closer = finalize(self, file.close)
         return self._opened
 
+    def _drop(self, file: SQLiteFile) -> None:
+        if self._opened is file:
+            self._opened = None
+            self._of_process.clear()
+            self._closer()
+
 
 def _live(rows: Sequence[Any], now: float) -> Record | None:
     """The record in the rows of ``_SELECT``, unless it has expired."""
     if not rows:
         return None
     value, expires = rows[0]
+    if type(value) is int:
+        value = b"%d" % value
     if expires is None:
         return value, NEVER
     return (value, expires) if expires > now else None
@@ -173,5 +229,17 @@ def _write(execute: Execute, key: bytes, record: Record | None) -> None:
     if record is None:
         execute(_DELETE, (key,))
     else:
-        value, expires = record
-        execute(_UPSERT, (key, value, None if expires == NEVER else expires))
+        execute(_UPSERT, (key, _number_or_bytes(record[0]), _column(record[1])))
+
+
+def _column(expires: float) -> float | None:
+    return None if expires == NEVER else expires
+
+
+def _number_or_bytes(value: bytes) -> int | bytes:
+    """A counter as a number that SQLite can add to; its bytes are those of the number."""
+    if len(value) <= _COUNTER_DIGITS and value.lstrip(b"-").isdigit():
+        number = int(value)
+        if COUNTER_MIN <= number <= COUNTER_MAX and b"%d" % number == value:
+            return number
+    return value

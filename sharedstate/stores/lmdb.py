@@ -6,21 +6,19 @@ is *stopped* (not killed) in the microseconds of its write holds the others up u
 
 from __future__ import annotations
 
-import os
 import struct
-import threading
-import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from weakref import finalize
 
-from ..errors import ConfigurationError, SharedStateError, StoreFull, StoreUnavailable
+from ..errors import StoreFull, StoreUnavailable
 from ..settings import GIBIBYTE, Settings, byte_count, choice
 from .base import Page, Store, cursor_key, key_range
-from .directory import Identity, data_directory, make_private
+from .directory import data_directory, make_private
 from .drivers import import_driver
-from .lmdb_header import refuse_damaged
+from .lmdb_environment import Environment, acquire, discard, release
 from .operations import NEVER, Operation, Record
 
 _pack = struct.Struct(">d").pack
@@ -29,82 +27,6 @@ _NEVER = _pack(NEVER)
 
 _COLLECT_EVERY = 32
 _REMOVE_AT_ONCE = 1000
-_IDENTITY_SECONDS = 0.1
-_MAX_READERS = 1024
-_HEADROOM = 16 << 20
-_NAMES = (b"sharedstate-1-entries", b"sharedstate-1-expiries")
-
-
-class _Environment:
-    """An open environment, one a directory and process: LMDB forbids to open it twice."""
-
-    def __init__(self, directory: Path, *, durability: str, max_bytes: int) -> None:
-        lmdb = import_driver("lmdb")
-        path = directory / "data.mdb"
-        refuse_damaged(path)
-        self.directory = directory
-        self.max_bytes = max_bytes
-        self.users = 0
-        self.env = lmdb.open(
-            str(directory),
-            # Headroom: LMDB copies the pages that a deletion changes, so a full map could not
-            # even be emptied.
-            map_size=max_bytes + max(_HEADROOM, max_bytes // 8),
-            mode=0o600,
-            sync=durability == "full",
-            max_dbs=len(_NAMES),
-            max_readers=_MAX_READERS,
-        )
-        try:
-            self.env.reader_check()
-            self._refuse_foreign()
-            self.entries, self.expiries = (self.env.open_db(name) for name in _NAMES)
-        except BaseException:
-            self.env.close()
-            raise
-        self.identity = Identity(path)
-
-    def _refuse_foreign(self) -> None:
-        with self.env.begin() as txn, txn.cursor() as cursor:
-            names = [bytes(key) for key in cursor.iternext(values=False)]
-        if names and _NAMES[0] not in names:
-            raise ConfigurationError(
-                f"{self.directory} holds an LMDB environment of another program or version; "
-                "it was left as it is: choose another CACHE_DIR"
-            )
-
-
-_environments: dict[Path, _Environment] = {}
-_abandoned: list[_Environment] = []
-_opening = threading.Lock()
-
-
-def _after_fork() -> None:
-    global _opening
-    _abandoned.extend(_environments.values())
-    _environments.clear()
-    _opening = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
-
-
-def _acquire(directory: Path, **options: Any) -> _Environment:
-    with _opening:  # Threads that race in lmdb.open crash the process.
-        if directory not in _environments:
-            _environments[directory] = _Environment(directory, **options)
-        environment = _environments[directory]
-        environment.users += 1
-        return environment
-
-
-def _release(environment: _Environment) -> None:
-    with _opening:
-        environment.users -= 1
-        if not environment.users and _environments.get(environment.directory) is environment:
-            del _environments[environment.directory]
-            environment.env.close()
 
 
 class LmdbStore(Store):
@@ -134,9 +56,8 @@ class LmdbStore(Store):
         self.directory = directory
         self.durability = durability
         self._max_bytes = max_bytes
-        self._opened: _Environment | None = None
+        self._opened: Environment | None = None
         self._writes = 0
-        self._checked = 0.0
 
     @classmethod
     def from_settings(cls, settings: Settings) -> LmdbStore:
@@ -149,53 +70,40 @@ class LmdbStore(Store):
     def transact(self, keys: Sequence[bytes], operation: Operation) -> Any:
         opened = self._ready()
         try:
-            return self._attempt(opened, keys, operation)
-        except SharedStateError:
-            raise
-        except Exception as error:
-            if type(error).__name__ != "MapFullError":
-                raise self._explained(error) from error
-        # Readers that died keep old pages from being used again.
-        opened.env.reader_check()
-        try:
-            return self._attempt(opened, keys, operation)
+            with opened.gate:
+                try:
+                    return self._attempt(opened, keys, operation)
+                except opened.full_error:
+                    # Readers that died keep old pages from being used again.
+                    opened.env.reader_check()
+                    return self._attempt(opened, keys, operation)
         except Exception as error:
             raise self._explained(error) from error
 
     def read(self, keys: Sequence[bytes]) -> list[Record | None]:
-        opened = self._ready()
         now = self.clock()
-        try:
-            with opened.env.begin(opened.entries) as txn:
-                return [_live(txn.get(key), now) for key in keys]
-        except Exception as error:
-            raise self._explained(error) from error
+        with self._transaction() as (_, txn):
+            return [_live(txn.get(key), now) for key in keys]
 
     def page(self, prefix: bytes, cursor: str | None, limit: int) -> Page:
-        opened = self._ready()
         first, end = key_range(prefix)
         after = cursor_key(cursor)
         now = self.clock()
         keys: list[bytes] = []
-        try:
-            with opened.env.begin(opened.entries) as txn, txn.cursor() as entries:
-                for key, raw in _entries_from(entries, max(first, after)):
-                    if key >= end or len(keys) == limit:
-                        break
-                    if key > after and _live(raw, now):
-                        keys.append(key)
-        except Exception as error:
-            raise self._explained(error) from error
+        with self._transaction() as (_, txn), txn.cursor() as entries:
+            for key, raw in _entries_from(entries, max(first, after)):
+                if key >= end or len(keys) == limit:
+                    break
+                if key > after and _live(raw, now):
+                    keys.append(key)
         return keys, keys[-1].hex() if len(keys) == limit else None
 
     def clear(self, prefix: bytes) -> None:
         first, end = key_range(prefix)
-        opened = self._ready()
-        try:
-            while _remove_some(opened, first, end):
-                pass
-        except Exception as error:
-            raise self._explained(error) from error
+        removed = _REMOVE_AT_ONCE
+        while removed == _REMOVE_AT_ONCE:
+            with self._transaction(write=True) as (opened, txn):
+                removed = _remove_some(opened, txn, first, end)
 
     def ping(self) -> None:
         self.read([b"\x00"])
@@ -208,39 +116,45 @@ class LmdbStore(Store):
             self._opened = None
             self._closer()
 
-    def after_fork(self) -> None:
+    def after_fork_in_child(self) -> None:
         if self._opened is not None:
             self._opened = None
             self._closer.detach()
 
-    def _ready(self) -> _Environment:
+    def _ready(self) -> Environment:
         opened = self._opened
-        if opened is None:
+        if opened is None or not opened.is_open:
             return self._open()
-        if time.monotonic() - self._checked > _IDENTITY_SECONDS:
-            self._checked = time.monotonic()
-            try:
-                opened.identity.check()
-            except StoreUnavailable as error:
-                raise StoreUnavailable(f"{error} after a restart of this process") from None
+        if opened.identity.is_lost():
+            discard(opened)
+            raise opened.identity.error()
         return opened
 
-    def _open(self) -> _Environment:
+    def _open(self) -> Environment:
+        self.close()
         try:
-            opened = _acquire(
+            opened = acquire(
                 make_private(self.directory),
                 durability=self.durability,
                 max_bytes=self._max_bytes,
             )
-        except SharedStateError:
-            raise
         except Exception as error:
             raise self._explained(error) from error
-        self._closer = finalize(self, _release, opened)
+        self._closer = finalize(self, release, opened)
         self._opened = opened
         return opened
 
-    def _attempt(self, opened: _Environment, keys: Sequence[bytes], operation: Operation) -> Any:
+    @contextmanager
+    def _transaction(self, write: bool = False) -> Iterator[tuple[Environment, Any]]:
+        """A transaction, with LMDB's errors as the library's."""
+        opened = self._ready()
+        try:
+            with opened.gate, opened.env.begin(opened.entries, write=write) as txn:
+                yield opened, txn
+        except Exception as error:
+            raise self._explained(error) from error
+
+    def _attempt(self, opened: Environment, keys: Sequence[bytes], operation: Operation) -> Any:
         # Nothing in here may run a caller's code, switch greenlets, or touch another thread: the
         # transaction holds the environment's one mutex.
         txn = opened.env.begin(opened.entries, None, True)
@@ -294,7 +208,7 @@ def _live(raw: bytes | None, now: float) -> Record | None:
 
 
 def _write(
-    opened: _Environment, txn: Any, key: bytes, old: bytes | None, record: Record | None
+    opened: Environment, txn: Any, key: bytes, old: bytes | None, record: Record | None
 ) -> None:
     """Store the record, or remove it, and keep the index of expiries true."""
     if record is None:
@@ -314,7 +228,7 @@ def _write(
     txn.put(key, new)
 
 
-def _make_sure_of_room(opened: _Environment, txn: Any, size: int) -> None:
+def _make_sure_of_room(opened: Environment, txn: Any, size: int) -> None:
     used = txn.stat(opened.entries)
     pages = used["branch_pages"] + used["leaf_pages"] + used["overflow_pages"]
     if pages * used["psize"] + size > opened.max_bytes:
@@ -329,7 +243,7 @@ def _entries_from(cursor: Any, first: bytes) -> Iterator[tuple[bytes, bytes]]:
     return cursor.iternext() if cursor.set_range(first) else iter(())
 
 
-def _collect(opened: _Environment, txn: Any, now: float) -> None:
+def _collect(opened: Environment, txn: Any, now: float) -> None:
     """Remove a bounded number of expired entries."""
     with txn.cursor(opened.expiries) as cursor:
         due = [key for key, _ in zip(_due(cursor, now), range(2 * _COLLECT_EVERY), strict=False)]
@@ -346,17 +260,16 @@ def _due(cursor: Any, now: float) -> Iterator[bytes]:
         yield key
 
 
-def _remove_some(opened: _Environment, first: bytes, end: bytes) -> bool:
-    """Remove a bounded number of entries of a range; answers whether there may be more."""
-    with opened.env.begin(opened.entries, write=True) as txn:
-        found: list[tuple[bytes, bytes]] = []
-        with txn.cursor() as cursor:
-            for key, raw in _entries_from(cursor, first):
-                if key >= end or len(found) == _REMOVE_AT_ONCE:
-                    break
-                found.append((key, raw[:8]))
-        for key, expires in found:
-            txn.delete(key)
-            if expires != _NEVER:
-                txn.delete(expires + key, db=opened.expiries)
-    return len(found) == _REMOVE_AT_ONCE
+def _remove_some(opened: Environment, txn: Any, first: bytes, end: bytes) -> int:
+    """Remove a bounded number of entries of a range; answers how many."""
+    found: list[tuple[bytes, bytes]] = []
+    with txn.cursor() as cursor:
+        for key, raw in _entries_from(cursor, first):
+            if key >= end or len(found) == _REMOVE_AT_ONCE:
+                break
+            found.append((key, raw[:8]))
+    for key, expires in found:
+        txn.delete(key)
+        if expires != _NEVER:
+            txn.delete(expires + key, db=opened.expiries)
+    return len(found)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from pathlib import Path
 
 from ..errors import StoreUnavailable
 
+_LOOKS = 5
 _MAGIC = 0xBEEFC0DE
 # MDB_meta, behind a page header of 16 bytes: magic, version, …, page size, …, last page, txn id.
 _META = struct.Struct("=16x II 16x I 92x QQ")
@@ -15,24 +17,30 @@ _META = struct.Struct("=16x II 16x I 92x QQ")
 def refuse_damaged(path: Path) -> None:
     """Raise :exc:`StoreUnavailable` if ``path`` is no LMDB file or lacks pages at its end."""
     try:
-        with path.open("rb") as file:
-            first = file.read(_META.size)
-            size = file.seek(0, 2)
-            if size == 0:
-                return
-            metas = [first]
-            if len(first) == _META.size and _META.unpack(first)[0] == _MAGIC:
-                file.seek(_META.unpack(first)[2])
-                metas.append(file.read(_META.size))
+        # A look may fall in the middle of another process's write.
+        if any(_is_whole(path) for _ in range(_LOOKS)):
+            return
     except FileNotFoundError:
         return
-    found = [_META.unpack(meta) for meta in metas if len(meta) == _META.size]
-    if len(found) == 2 and all(magic == _MAGIC for magic, *_ in found):
-        _, _, page_size, last_page, _ = max(found, key=lambda meta: meta[4])
-        page_size = found[0][2]
-        if size >= (last_page + 1) * page_size:
-            return
     raise StoreUnavailable(
         f"{path} is damaged or not an LMDB file; it was left as it is: "
         "restore it from a copy, or move it away to begin anew"
     )
+
+
+def _is_whole(path: Path) -> bool:
+    with path.open("rb") as file:
+        first = file.read(_META.size)
+        if len(first) < _META.size:
+            return file.seek(0, os.SEEK_END) == 0
+        magic, _, page_size, last_page, transaction = _META.unpack(first)
+        file.seek(page_size)
+        second = file.read(_META.size)
+        # The size last: the file only grows.
+        size = file.seek(0, os.SEEK_END)
+    if magic != _MAGIC or len(second) < _META.size:
+        return False
+    other_magic, _, _, other_last_page, other_transaction = _META.unpack(second)
+    if other_transaction > transaction:
+        last_page = other_last_page
+    return bool(other_magic == _MAGIC and size >= (last_page + 1) * page_size)

@@ -90,8 +90,13 @@ class MemoryStore(Store):
     def close(self) -> None:
         """Nothing is open; the records stay until the process ends."""
 
-    def after_fork(self) -> None:
-        # Another thread of the parent may have held it; that thread is not in this process.
+    def before_fork(self) -> None:
+        self._lock.acquire()  # So that the child's copy is not one of half a write.
+
+    def after_fork_in_parent(self) -> None:
+        self._lock.release()
+
+    def after_fork_in_child(self) -> None:
         self._lock = threading.Lock()
 
     def _live(self, key: bytes, now: float) -> Record | None:

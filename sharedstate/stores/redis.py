@@ -168,7 +168,7 @@ class RedisStore(Store):
         if client is not None:
             client.close()
 
-    def after_fork(self) -> None:
+    def after_fork_in_child(self) -> None:
         if self._client is not None:
             self._client = None
             self._closer.detach()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 from ..errors import ConfigurationError, StoreFull, StoreUnavailable
 from .directory import Identity
+from .gate import Gate
 from .turn import Turn
 
 Execute = Callable[..., sqlite3.Cursor]
@@ -26,7 +26,6 @@ _FORMAT = 1
 # a counter takes a fifth more time.
 _PAGE_BYTES = 1024
 _CHECKPOINT_PAGES = 4000
-_IDENTITY_SECONDS = 0.1
 _IDLE_READERS = 8
 
 _SYNCHRONOUS = {"normal": "NORMAL", "full": "FULL"}
@@ -55,20 +54,18 @@ class SQLiteFile:
         self._turn = Turn(path.with_suffix(".lock"))
         self._writer: sqlite3.Connection | None = None
         self._readers: deque[sqlite3.Connection] = deque()
-        self._identity: Identity | None = None
-        self._checked = 0.0
+        self.identity: Identity | None = None
+        self._gate = Gate()
+        self._retired = False
 
     def __enter__(self) -> Execute:
-        self._take_turn()
+        execute = self._begin_turn()
         try:
-            if time.monotonic() - self._checked > _IDENTITY_SECONDS:
-                self._check_identity()
-            writer = self._writer or self._open()
-            writer.execute("BEGIN IMMEDIATE")
-            return writer.execute
+            execute("BEGIN IMMEDIATE")
         except BaseException as error:
-            self._turn.end()
+            self._end_turn()
             raise self.explained(error) from error
+        return execute
 
     def __exit__(
         self,
@@ -85,43 +82,77 @@ class SQLiteFile:
         finally:
             if error is not None:
                 self._roll_back()
-            self._turn.end()
+            self._end_turn()
         if isinstance(error, sqlite3.Error):
             raise self.explained(error) from error
 
-    def query(self, *statements: Statement) -> list[Any]:
-        """The rows of all ``statements``, read from one snapshot; waits for no writer."""
+    def write(self, statement: str, arguments: Sequence[Any]) -> list[Any]:
+        """The rows of one statement that is a write transaction by itself."""
+        execute = self._begin_turn()
         try:
-            if time.monotonic() - self._checked > _IDENTITY_SECONDS:
-                self._check_identity_in_turn()
-            reader = self._take_reader()
-            try:
-                rows = _fetch(reader, statements)
-            except BaseException:
-                reader.close()
-                raise
+            return execute(statement, arguments).fetchall()
         except sqlite3.Error as error:
             raise self.explained(error) from error
-        self._return_reader(reader)
+        finally:
+            self._end_turn()
+
+    def query(self, *statements: Statement) -> list[Any]:
+        """The rows of all ``statements``, read from one snapshot; waits for no writer."""
+        if self.identity is None:
+            with self:  # Makes the file, or refuses it.
+                pass
+        try:
+            with self._gate:
+                reader = self._take_reader()
+                try:
+                    rows = _fetch(reader, statements)
+                except BaseException:
+                    reader.close()
+                    raise
+                self._return_reader(reader)
+        except sqlite3.Error as error:
+            raise self.explained(error) from error
         return rows
 
     def close(self) -> None:
-        """Close what no operation is using."""
-        self._close_readers()
-        if self._turn.take(0):
+        """Wait for the operations in progress, and close everything for good."""
+        self.pause()
+        self._retired = True
+        self.resume()
+
+    def pause(self) -> None:
+        """Wait for the operations in progress, close everything, and let none begin."""
+        # Those that wait for their turn leave in time by themselves.
+        if self._gate.shut(2 * self._timeout):
+            while self._readers:
+                self._readers.pop().close()
             self._close_writer()
-            self._turn.end()
             self._turn.close()
 
-    def abandon(self) -> bool:
-        """In a child after a fork: give up what was open; answers whether to keep this object.
+    def resume(self) -> None:
+        """Let operations begin again."""
+        self._gate.open()
 
-        SQLite forbids to touch a parent's connections, closing included, so that they must not
-        be collected either. Only the copy of the lock file's descriptor is closed: it would keep
-        the parent's turn if the parent died.
-        """
-        self._turn.close()
-        return self._writer is not None or bool(self._readers)
+    def _begin_turn(self) -> Execute:
+        """Wait for the turn to write; answers what executes statements in it."""
+        self._gate.__enter__()
+        try:
+            self._take_turn()
+        except BaseException:
+            self._gate.__exit__()
+            raise
+        try:
+            return (self._writer or self._open()).execute
+        except BaseException as error:
+            self._end_turn()
+            raise self.explained(error) from error
+
+    def _end_turn(self) -> None:
+        if self._retired:
+            self._close_writer()
+            self._turn.close()
+        self._turn.end()
+        self._gate.__exit__()
 
     def _take_turn(self) -> None:
         try:
@@ -143,7 +174,7 @@ class SQLiteFile:
         except BaseException:
             writer.close()
             raise
-        self._identity = Identity(self.path)
+        self.identity = Identity(self.path)
         self._writer = writer
         return writer
 
@@ -188,39 +219,13 @@ class SQLiteFile:
         try:
             return self._readers.pop()
         except IndexError:
-            if self._writer is None:
-                with self:  # Makes the file, or refuses it.
-                    pass
             return self._connect()
 
     def _return_reader(self, reader: sqlite3.Connection) -> None:
-        if len(self._readers) < _IDLE_READERS:
+        if len(self._readers) < _IDLE_READERS and not self._retired:
             self._readers.append(reader)
         else:
             reader.close()
-
-    def _check_identity_in_turn(self) -> None:
-        self._take_turn()
-        try:
-            self._check_identity()
-        finally:
-            self._turn.end()
-
-    def _check_identity(self) -> None:
-        """Notice that the file was deleted: SQLite would go on with what has no name any more."""
-        self._checked = time.monotonic()
-        if self._identity is not None:
-            try:
-                self._identity.check()
-            except StoreUnavailable:
-                self._identity = None
-                self._close_readers()
-                self._close_writer()
-                raise
-
-    def _close_readers(self) -> None:
-        while self._readers:
-            self._readers.pop().close()
 
     def _close_writer(self) -> None:
         writer, self._writer = self._writer, None
