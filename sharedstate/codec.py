@@ -86,7 +86,14 @@ class SerializerCodec(Codec):
         return self._mark + body
 
     def _load(self, raw: bytes) -> Any:
-        return self.serializer.loads(raw[1:]) if raw.startswith(self._mark) else int(raw)
+        if not raw.startswith(self._mark):
+            return int(raw)
+        body = raw[1:]
+        value = self.serializer.loads(body)
+        # cachelib's serializers answer None for what they cannot read.
+        if value is None and body != self.serializer.dumps(None):
+            raise ValueError("the serializer cannot read it")
+        return value
 
 
 class PickleCodec(Codec):

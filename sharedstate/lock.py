@@ -74,7 +74,7 @@ class Lock:
         token = secrets.token_urlsafe(16)
         if not self._state.add(self.name, token, self.lease):
             return False
-        fence = self._state.namespace("fence").inc("all locks")
+        fence = self._state.namespace("fence").inc("all locks", timeout=0)
         if not self._state.compare_and_set(
             self.name, token, f"{token} {fence}", timeout=self.lease
         ):

@@ -83,7 +83,7 @@ class State:
         self.store = store
         self.codec = codec or PickleCodec()
         self.key_prefix = prefix
-        self.default_timeout = default_timeout
+        self.default_timeout = float(default_timeout)
         self.max_value_bytes = max_value_bytes
         self._namespace = namespace
         space = f"\0{namespace}:" if namespace else ""
@@ -443,7 +443,10 @@ class State:
 
     def _page(self, prefix: str, cursor: str | None, limit: int) -> tuple[list[bytes], str | None]:
         self._require("keys", "listing its keys")
-        return self.store.page(self._prefix + prefix.encode(), cursor, limit)
+        if limit < 1:
+            raise ValueError(f"a page has room for at least one item, not {limit}")
+        start = checked_key(prefix) if prefix else b""
+        return self.store.page(self._prefix + start, cursor, limit)
 
     def _require(self, ability: str, what: str) -> None:
         if ability not in self.store.can:

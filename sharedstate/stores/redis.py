@@ -46,6 +46,7 @@ from .operations import (
 )
 
 _SCAN_COUNT = 1000
+_END = -1
 _GLOB = re.compile(rb"([\\*?\[\]^-])")
 
 
@@ -123,23 +124,20 @@ class RedisStore(Store):
     def page(self, prefix: bytes, cursor: str | None, limit: int) -> Page:
         """See :meth:`Store.page`; as SCAN's, a key may come twice while the table is resized."""
         client = self._client or self._open()
-        here, taken = _position(cursor)
-        keys: list[bytes] = []
+        # SCAN may answer more than it is asked for, and the same batch never again: what a page
+        # has no room for goes into the cursor.
+        position, keys = _position(cursor)
         try:
-            while len(keys) < limit:
-                following, batch = client.scan(here, match=_pattern(prefix), count=limit)
-                fresh = sorted(batch)[taken:]
+            while len(keys) < limit and position != _END:
                 room = limit - len(keys)
-                keys += fresh[:room]
-                if len(fresh) > room:
-                    taken += room
-                elif following == 0:
-                    return keys, None
-                else:
-                    here, taken = following, 0
+                position, batch = client.scan(max(position, 0), match=_pattern(prefix), count=room)
+                position = position or _END
+                keys += batch
         except self._redis.RedisError as error:
             raise self._explained(error) from error
-        return keys, f"{here}:{taken}"
+        keys, rest = keys[:limit], keys[limit:]
+        is_last = position == _END and not rest
+        return keys, None if is_last else ":".join([str(position), *(key.hex() for key in rest)])
 
     def clear(self, prefix: bytes) -> None:
         client = self._client or self._open()
@@ -265,15 +263,12 @@ class RedisStore(Store):
         if isinstance(error, redis.exceptions.OutOfMemoryError):
             return StoreFull(f"Redis at {self._location} is full: {text}")
         if isinstance(error, redis.exceptions.ResponseError):
-            increment = operation.increment if isinstance(operation, Once) else operation
-            if "overflow" in text or "OutOfBounds" in text:
-                bounds = increment if isinstance(increment, Increment) else Increment(0)
-                return OutOfBounds(bounds.minimum, bounds.maximum)
-            if "NotACounter" in text or "not an integer" in text:
+            increment = _increment_in(operation, text)
+            if increment and ("overflow" in text or "OutOfBounds" in text):
+                return OutOfBounds(increment.minimum, increment.maximum)
+            if increment and re.search("NotACounter|not an integer|WRONGTYPE", text):
                 return NotACounter("the key holds something other than a signed 64-bit integer")
             if "WRONGTYPE" in text:
-                if isinstance(increment, Increment):
-                    return NotACounter("the key holds a Redis type that is not a string")
                 return NotSerializable("the key holds a Redis type that is not a string")
         lost = (
             isinstance(error, (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError))
@@ -284,6 +279,16 @@ class RedisStore(Store):
             f"Redis at {self._location} is not available: {text}",
             outcome_unknown=lost and operation is not None and operation.writes,
         )
+
+
+def _increment_in(operation: Operation | None, text: str) -> Increment | None:
+    """The increment that an error is about; one in a batch is named by its position."""
+    if isinstance(operation, Once):
+        return operation.increment
+    if isinstance(operation, Batch):
+        failed = re.search(r"operation (\d+)", text)
+        operation = operation.steps[int(failed[1]) - 1][1] if failed else None
+    return operation if isinstance(operation, Increment) else None
 
 
 def _connection(settings: Settings) -> tuple[dict[str, Any], str]:
@@ -353,11 +358,11 @@ def _record(value: bytes | None, lifetime: int, now: float) -> Record | None:
     return value, NEVER if lifetime < 0 else now + lifetime / 1000
 
 
-def _position(cursor: str | None) -> tuple[int, int]:
-    """SCAN's cursor, and how many keys of its batch earlier pages had."""
+def _position(cursor: str | None) -> tuple[int, list[bytes]]:
+    """SCAN's cursor, and the keys that come before it."""
     try:
-        here, taken = (cursor or "0:0").split(":")
-        return int(here), int(taken)
+        position, *keys = (cursor or "0").split(":")
+        return int(position), [bytes.fromhex(key) for key in keys]
     except ValueError:
         raise bad_cursor() from None
 

@@ -50,7 +50,7 @@ while position <= #ARGV do
   local answer, wrong = operations[name](key, unpack(arguments))
   if not answer then
     put_back()
-    return redis.error_reply(wrong)
+    return redis.error_reply(wrong .. ' in operation ' .. (#answers + 1))
   end
   answers[#answers + 1] = answer
   position = position + 3 + count
