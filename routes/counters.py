@@ -33,8 +33,9 @@ def show(key: str) -> Response:
 @bp.post("/<key:key>")
 def increment(key: str) -> Response:
     """Add to a counter, made when missing, and answer the new number."""
-    options = _options()
-    return reply({"key": key, "value": cache.inc(key, **options)})
+    body = read_object(*_INTEGERS, "ttl")
+    number = cache.inc(key, **_options(body)) if body else cache.inc(key)
+    return reply({"key": key, "value": number})
 
 
 @bp.put("/<key:key>")
@@ -49,9 +50,8 @@ def put(key: str) -> Response:
 bp.delete("/<key:key>")(delete)
 
 
-def _options() -> dict[str, Any]:
+def _options(body: dict[str, Any]) -> dict[str, Any]:
     """The members of an increment's body, as :meth:`Cache.inc` takes them."""
-    body = read_object(*_INTEGERS, "ttl")
     options: dict[str, Any] = {
         name: integer(name, body[name]) for name in _INTEGERS if body.get(name) is not None
     }
