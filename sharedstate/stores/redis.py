@@ -46,6 +46,7 @@ from .operations import (
 )
 
 _SCAN_COUNT = 1000
+_NO_LIMIT = 2**31
 _END = -1
 _GLOB = re.compile(rb"([\\*?\[\]^-])")
 
@@ -79,6 +80,8 @@ class RedisStore(Store):
             "socket_timeout": timeout,
             "socket_connect_timeout": timeout,
             "retry": never,
+            # redis-py would refuse the hundred-and-first thread or greenlet.
+            "max_connections": _NO_LIMIT,
             **options,
         }
         if options.get("decode_responses"):
