@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any, Final, TypeAlias
 
 from .errors import InvalidKey
+from .settings import CONTROL
 from .stores.operations import COUNTER_MAX, COUNTER_MIN
 
 Timeout: TypeAlias = float | timedelta | None
@@ -14,8 +15,6 @@ Timeout: TypeAlias = float | timedelta | None
 MAX_KEY_BYTES = 250
 MAX_TIMEOUT = 100 * 365 * 24 * 3600.0
 MIN_TIMEOUT = 0.001
-
-_CONTROL = frozenset(map(chr, (*range(0x20), 0x7F)))
 
 
 class Absent:
@@ -46,7 +45,7 @@ def checked_key(key: str) -> bytes:
         raise InvalidKey(f"a key must be text, not {type(key).__name__}")
     if not key:
         raise InvalidKey("a key must not be empty")
-    if not _CONTROL.isdisjoint(key):
+    if CONTROL.search(key):
         raise InvalidKey(f"the key {key[:50]!r} contains a control character")
     try:
         raw = key.encode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -12,6 +13,7 @@ Settings = Mapping[str, Any]
 N = TypeVar("N", int, float)
 
 GIBIBYTE = 1 << 30
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 MAX_PREFIX_BYTES = 128
 
 
@@ -23,6 +25,11 @@ def seconds(settings: Settings, name: str, default: float) -> float:
 def byte_count(settings: Settings, name: str, default: int) -> int:
     """A positive number of bytes."""
     return _number(settings, name, default, int)
+
+
+def count(settings: Settings, name: str) -> int:
+    """How many of something; none where it is not set."""
+    return byte_count(settings, name, 0) if settings.get(name) else 0
 
 
 def choice(settings: Settings, name: str, options: tuple[str, ...]) -> str:
@@ -38,11 +45,16 @@ def key_prefix(settings: Settings) -> str:
     prefix = settings.get("CACHE_KEY_PREFIX", "flask_cache_")
     if prefix is None:
         return ""
-    if not isinstance(prefix, str) or len(prefix.encode()) > MAX_PREFIX_BYTES:
-        raise ConfigurationError(
-            f"CACHE_KEY_PREFIX must be text of at most {MAX_PREFIX_BYTES} bytes, not {prefix!r}"
-        )
-    return prefix
+    if isinstance(prefix, str) and not CONTROL.search(prefix):
+        try:
+            if len(prefix.encode()) <= MAX_PREFIX_BYTES:
+                return prefix
+        except UnicodeEncodeError:
+            pass
+    raise ConfigurationError(
+        f"CACHE_KEY_PREFIX must be text of at most {MAX_PREFIX_BYTES} bytes without control "
+        f"characters, not {prefix!r}"
+    )
 
 
 def _number(settings: Settings, name: str, default: N, kind: type[N]) -> N:
@@ -51,7 +63,7 @@ def _number(settings: Settings, name: str, default: N, kind: type[N]) -> N:
         return default
     try:
         number = kind(raw)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = kind(0)
     if isinstance(raw, bool) or not 0 < number < float("inf"):
         raise ConfigurationError(f"{name} must be a positive number, not {raw!r}")

@@ -20,7 +20,7 @@ from .arguments import (
     checked_seconds,
 )
 from .codec import Codec, PickleCodec, codec_from
-from .errors import InvalidKey, NotSupported, ValueTooLarge
+from .errors import ConfigurationError, InvalidKey, NotSupported, ValueTooLarge
 from .lock import Lock
 from .settings import Settings, byte_count, key_prefix
 from .stores import open_store
@@ -99,7 +99,7 @@ class State:
             open_store(settings),
             codec=codec_from(settings),
             prefix=key_prefix(settings),
-            default_timeout=checked_seconds(settings.get("CACHE_DEFAULT_TIMEOUT") or 0),
+            default_timeout=_default_timeout(settings),
             max_value_bytes=byte_count(settings, "CACHE_MAX_VALUE_BYTES", MAX_VALUE_BYTES),
         )
 
@@ -478,6 +478,14 @@ class State:
 
     def _timeout(self, timeout: Timeout) -> float:
         return self.default_timeout if timeout is None else checked_seconds(timeout)
+
+
+def _default_timeout(settings: Settings) -> float:
+    timeout = settings.get("CACHE_DEFAULT_TIMEOUT") or 0
+    try:
+        return checked_seconds(float(timeout) if isinstance(timeout, str) else timeout)
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"CACHE_DEFAULT_TIMEOUT: {error}") from error
 
 
 def _pauses() -> Iterator[float]:

@@ -16,6 +16,7 @@ import redis
 from backends import give_up, program
 
 from sharedstate import ABSENT, NotACounter, NotSerializable, State, StoreFull, StoreUnavailable
+from sharedstate.stores import breaker
 
 
 def state_at(url: str, **settings: Any) -> State:
@@ -290,8 +291,9 @@ def test_tls_is_used(tmp_path: Path) -> None:
         untrusting.close()
 
 
-def test_a_restarted_server_is_used_again(tmp_path: Path) -> None:
+def test_a_restarted_server_is_used_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Idle connections to a server that was restarted are noticed before something is sent."""
+    monkeypatch.setattr(breaker, "PROBE_SECONDS", 0)
     with private_server(tmp_path, "--port", "PORT") as port:
         state = state_at(f"redis://127.0.0.1:{port}")
         assert state.inc("a") == 1

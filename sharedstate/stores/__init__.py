@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 from ..errors import ConfigurationError
 from ..settings import Settings
 from .base import Store
+from .breaker import Breaker
 
 DEFAULT_TYPE = "filesystem"
 
@@ -20,11 +21,19 @@ STORES = {
     "filesystem": "filesystem:FilesystemStore",
     "lmdb": "lmdb:LmdbStore",
     "redis": "redis:RedisStore",
+    "redis-sentinel": "redis:RedisSentinelStore",
+    "redis-cluster": "redis_cluster:RedisClusterStore",
     "simple": "memory:MemoryStore",
 }
 """``CACHE_TYPE`` → module and class."""
 
-ALIASES = {"FileSystemCache": "filesystem", "RedisCache": "redis", "SimpleCache": "simple"}
+ALIASES = {
+    "FileSystemCache": "filesystem",
+    "RedisCache": "redis",
+    "RedisSentinelCache": "redis-sentinel",
+    "RedisClusterCache": "redis-cluster",
+    "SimpleCache": "simple",
+}
 """Flask-Caching's class names → ``CACHE_TYPE``."""
 
 SCHEMES = {
@@ -33,9 +42,19 @@ SCHEMES = {
     "redis": "redis",
     "rediss": "redis",
     "unix": "redis",
+    "redis+sentinel": "redis-sentinel",
+    "redis+cluster": "redis-cluster",
     "simple": "simple",
 }
 """The scheme of a ``CACHE_URL`` → ``CACHE_TYPE``."""
+
+
+URL_SETTINGS = {
+    "redis": "CACHE_REDIS_URL",
+    "redis-sentinel": "CACHE_REDIS_URL",
+    "redis-cluster": "CACHE_REDIS_URL",
+}
+"""``CACHE_TYPE`` → the setting in which its store looks for a URL; the others take a directory."""
 
 
 def type_name(settings: Settings) -> str | None:
@@ -63,7 +82,8 @@ def open_store(settings: Settings) -> Store:
     name = type_name(settings)
     if name is None:
         raise unknown_type(settings.get("CACHE_TYPE"))
-    return store_class(name).from_settings(_with_url(settings, name))
+    store = store_class(name).from_settings(_with_url(settings, name))
+    return Breaker(store) if store.scope == "network" else store
 
 
 def unknown_type(asked: Any) -> ConfigurationError:
@@ -73,7 +93,10 @@ def unknown_type(asked: Any) -> ConfigurationError:
 
 
 def _type_of(url: str) -> str:
-    scheme = urlsplit(url).scheme
+    try:
+        scheme = urlsplit(url).scheme
+    except (ValueError, AttributeError) as error:
+        raise ConfigurationError(f"CACHE_URL {url!r} is no URL: {error}") from error
     if scheme not in SCHEMES:
         raise ConfigurationError(
             f"CACHE_URL begins with {scheme!r}; it can begin with {', '.join(SCHEMES)}"
@@ -86,8 +109,8 @@ def _with_url(settings: Settings, name: str) -> Settings:
     url = settings.get("CACHE_URL")
     if not url:
         return settings
-    if name == "redis":
-        return {**settings, "CACHE_REDIS_URL": url}
+    if name in URL_SETTINGS:
+        return {**settings, URL_SETTINGS[name]: url}
     parts = urlsplit(url)
     if parts.netloc:
         raise ConfigurationError(

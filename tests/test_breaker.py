@@ -1,0 +1,107 @@
+"""The circuit breaker before a store that may be out of reach."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from sharedstate import State, StoreUnavailable
+from sharedstate.stores import breaker
+from sharedstate.stores.breaker import PROBE_SECONDS, Breaker
+from sharedstate.stores.memory import MemoryStore
+
+
+class Unreliable(MemoryStore):
+    """A store that is down when it is told to be, and counts who asks."""
+
+    down = False
+    asked = 0
+
+    def values(self, keys):
+        self.asked += 1
+        if self.down:
+            raise StoreUnavailable("the server is down")
+        return super().values(keys)
+
+
+@pytest.fixture
+def now(monkeypatch):
+    """The time that breakers see, in a list of one."""
+    now = [1000.0]
+    monkeypatch.setattr(breaker.time, "monotonic", lambda: now[0])
+    return now
+
+
+@pytest.fixture
+def store():
+    return Unreliable()
+
+
+@pytest.fixture
+def state(store):
+    return State(Breaker(store))
+
+
+def fail(state):
+    with pytest.raises(StoreUnavailable) as caught:
+        state.get("a")
+    return str(caught.value)
+
+
+def test_it_lets_everything_through(state, store):
+    """A store that answers is asked each time, and all of the contract works."""
+    assert state.inc("a") == 1
+    assert [state.get("a") for _ in range(3)] == [1, 1, 1]
+    assert store.asked == 3
+    assert state.keys() == ["a"]
+    assert state.ttl("a") == 0
+    state.clear()
+    assert state.get("a") is None
+
+
+def test_after_a_failure_nothing_is_asked_for_a_second(state, store, now):
+    """Calls fail at once while it is open, with the reason, and nothing was sent."""
+    store.down = True
+    assert fail(state) == "the server is down"
+    for _ in range(5):
+        assert "the server is down" in fail(state)
+    assert store.asked == 1
+
+
+def test_one_call_a_second_tries(state, store, now):
+    """When the second is over one of many callers is let through, and only one."""
+    store.down = True
+    fail(state)
+    for round_ in range(2, 5):
+        now[0] += PROBE_SECONDS + store.timeout
+        gate = threading.Barrier(8)
+
+        def ask(gate=gate):
+            gate.wait()
+            fail(state)
+
+        with ThreadPoolExecutor(8) as threads:
+            for done in [threads.submit(ask) for _ in range(8)]:
+                done.result()
+        assert store.asked == round_
+
+
+def test_it_recovers_by_itself(state, store, now):
+    """A store that answers the one that tries is there for all again."""
+    state.set("a", 1)
+    store.down = True
+    fail(state)
+    store.down = False
+    fail(state)
+    now[0] += PROBE_SECONDS
+    assert [state.get("a") for _ in range(3)] == [1, 1, 1]
+
+
+def test_other_errors_do_not_open_it(state):
+    """What is wrong with one call is not taken for a store that is down."""
+    state.set("a", "text")
+    with pytest.raises(TypeError):
+        state.inc("a")
+    assert state.get("a") == "text"
