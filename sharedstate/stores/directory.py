@@ -85,6 +85,10 @@ class Identity:
         if now - self._checked < _CHECK_SECONDS:
             return False
         self._checked = now
+        return self.is_other()
+
+    def is_other(self) -> bool:
+        """Whether the path leads to another file now, or to none."""
         return self._at_path() != self._opened
 
     def error(self) -> StoreUnavailable:

@@ -21,6 +21,7 @@ class Gate:
         # Appending and popping are atomic, which adding to a number is not.
         self._inside: deque[None] = deque()
         self._opened: threading.Event | None = None
+        self._shutting = threading.Lock()
 
     def __enter__(self) -> None:
         self._inside.append(None)
@@ -35,9 +36,10 @@ class Gate:
 
     def shut(self, timeout: float) -> bool:
         """Let nobody in, and wait for those inside; answers whether all left in time."""
+        self._shutting.acquire()  # Another thread that forks opens it before long.
         self._opened = threading.Event()
         deadline = time.monotonic() + timeout
-        while self._inside:
+        while not self.is_empty():
             if time.monotonic() > deadline:
                 return False
             time.sleep(_POLL_SECONDS)
@@ -48,3 +50,8 @@ class Gate:
         opened, self._opened = self._opened, None
         if opened is not None:
             opened.set()
+        self._shutting.release()
+
+    def is_empty(self) -> bool:
+        """Whether no operation is in progress."""
+        return not self._inside

@@ -19,7 +19,7 @@ from .base import Page, Store, cursor_key, key_range
 from .directory import data_directory, make_private
 from .drivers import import_driver
 from .lmdb_environment import Environment, acquire, discard, release
-from .operations import NEVER, Operation, Record
+from .operations import NEVER, Increment, Operation, Record, parse_counter
 
 _pack = struct.Struct(">d").pack
 _unpack = struct.Struct(">d").unpack
@@ -56,6 +56,7 @@ class LmdbStore(Store):
         self.directory = directory
         self.durability = durability
         self._max_bytes = max_bytes
+        self._user = object()
         self._opened: Environment | None = None
         self._writes = 0
 
@@ -135,12 +136,13 @@ class LmdbStore(Store):
         try:
             opened = acquire(
                 make_private(self.directory),
+                self._user,
                 durability=self.durability,
                 max_bytes=self._max_bytes,
             )
         except Exception as error:
             raise self._explained(error) from error
-        self._closer = finalize(self, release, opened)
+        self._closer = finalize(self, release, opened, self._user)
         self._opened = opened
         return opened
 
@@ -149,7 +151,7 @@ class LmdbStore(Store):
         """A transaction, with LMDB's errors as the library's."""
         opened = self._ready()
         try:
-            with opened.gate, opened.env.begin(opened.entries, write=write) as txn:
+            with opened.gate, opened.env.begin(write=write) as txn:
                 yield opened, txn
         except Exception as error:
             raise self._explained(error) from error
@@ -157,27 +159,32 @@ class LmdbStore(Store):
     def _attempt(self, opened: Environment, keys: Sequence[bytes], operation: Operation) -> Any:
         # Nothing in here may run a caller's code, switch greenlets, or touch another thread: the
         # transaction holds the environment's one mutex.
-        txn = opened.env.begin(opened.entries, None, True)
+        txn = opened.env.begin(None, None, True)
         try:
-            now = self.clock()
-            stored, records = [], []
-            for key in keys:
-                raw = txn.get(key)
-                stored.append(raw)
-                records.append(_live(raw, now))
-            after, answer = operation(records, now)
-            for i, record in enumerate(after):
-                if record is not records[i]:
-                    _write(opened, txn, keys[i], stored[i], record)
+            answer = _increment(txn, keys[0], operation) if type(operation) is Increment else None
+            if answer is None:
+                answer = self._change(opened, txn, keys, operation)
             if self._writes % _COLLECT_EVERY == 0:
-                opened.env.reader_check()
-                _collect(opened, txn, now)
+                _collect(opened, txn, self.clock())
             self._writes += 1
             txn.commit()
             return answer
         except BaseException:
             txn.abort()
             raise
+
+    def _change(
+        self, opened: Environment, txn: Any, keys: Sequence[bytes], operation: Operation
+    ) -> Any:
+        """Do any operation in a transaction."""
+        now = self.clock()
+        stored = [txn.get(key) for key in keys]
+        records = [_live(raw, now) for raw in stored]
+        after, answer = operation(records, now)
+        for key, raw, old, new in zip(keys, stored, records, after, strict=True):
+            if new is not old:
+                _write(opened, txn, key, raw, new)
+        return answer
 
     def _explained(self, error: Exception) -> Exception:
         """The library's error for one of LMDB's or the system's; any other as it is."""
@@ -229,7 +236,7 @@ def _write(
 
 
 def _make_sure_of_room(opened: Environment, txn: Any, size: int) -> None:
-    used = txn.stat(opened.entries)
+    used = txn.stat()
     pages = used["branch_pages"] + used["leaf_pages"] + used["overflow_pages"]
     if pages * used["psize"] + size > opened.max_bytes:
         raise StoreFull(
@@ -241,6 +248,22 @@ def _make_sure_of_room(opened: Environment, txn: Any, size: int) -> None:
 def _entries_from(cursor: Any, first: bytes) -> Iterator[tuple[bytes, bytes]]:
     # A cursor that was not placed would begin with the first entry of all.
     return cursor.iternext() if cursor.set_range(first) else iter(())
+
+
+def _increment(txn: Any, key: bytes, increment: Increment) -> int | None:
+    """The commonest operation of all written out: a counter that stays, and takes no more room.
+
+    :returns: the new number, or ``None`` if this is not all that there is to it.
+    """
+    raw = txn.get(key)
+    if raw is None or raw[:8] != _NEVER:
+        return None
+    number = parse_counter(raw[8:]) + increment.delta
+    new = _NEVER + b"%d" % number
+    if len(new) > len(raw) or not increment.minimum <= number <= increment.maximum:
+        return None
+    txn.put(key, new)
+    return number
 
 
 def _collect(opened: Environment, txn: Any, now: float) -> None:

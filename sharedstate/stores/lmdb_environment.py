@@ -15,8 +15,13 @@ from .lmdb_header import refuse_damaged
 
 _CLOSE_SECONDS = 4.0
 _MAX_READERS = 1024
+_READER_BYTES = 64
 _HEADROOM = 16 << 20
-_NAMES = (b"sharedstate-1-entries", b"sharedstate-1-expiries")
+_LOCK_FILE = "lock.mdb"
+
+# The entries are in the unnamed database, which saves a page a commit. A named one is an entry in
+# it; this name is one that no key has.
+_EXPIRIES = b"\xffsharedstate-1-expiries"
 
 
 class Environment:
@@ -25,11 +30,12 @@ class Environment:
     def __init__(self, directory: Path, *, durability: str, max_bytes: int) -> None:
         path = directory / "data.mdb"
         refuse_damaged(path)
+        _allocate_lock_file(directory / _LOCK_FILE)
         self.directory = directory
         self.max_bytes = max_bytes
         self.gate = Gate()
         self.is_open = True
-        self.users = 0
+        self.users: set[object] = set()
         lmdb = import_driver("lmdb")
         self.full_error = lmdb.MapFullError
         self.env = lmdb.open(
@@ -39,22 +45,22 @@ class Environment:
             map_size=max_bytes + max(_HEADROOM, max_bytes // 8),
             mode=0o600,
             sync=durability == "full",
-            max_dbs=len(_NAMES),
+            max_dbs=1,
             max_readers=_MAX_READERS,
         )
         try:
             self.env.reader_check()
             self._refuse_foreign()
-            self.entries, self.expiries = (self.env.open_db(name) for name in _NAMES)
+            self.expiries = self.env.open_db(_EXPIRIES)
         except BaseException:
             self.env.close()
             raise
         self.identity = Identity(path)
 
     def _refuse_foreign(self) -> None:
-        with self.env.begin() as txn, txn.cursor() as cursor:
-            names = [bytes(key) for key in cursor.iternext(values=False)]
-        if names and _NAMES[0] not in names:
+        with self.env.begin() as txn:
+            is_ours = txn.get(_EXPIRIES) is not None or not txn.stat()["entries"]
+        if not is_ours:
             raise ConfigurationError(
                 f"{self.directory} holds an LMDB environment of another program or version; "
                 "it was left as it is: choose another CACHE_DIR"
@@ -69,24 +75,34 @@ class Environment:
         self.gate.open()
 
 
+def _allocate_lock_file(path: Path) -> None:
+    """LMDB maps this file too, and a disk that is full would kill the process with SIGBUS."""
+    if hasattr(os, "posix_fallocate"):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.posix_fallocate(descriptor, 0, _READER_BYTES * (_MAX_READERS + 2))
+        finally:
+            os.close(descriptor)
+
+
 _environments: dict[Path, Environment] = {}
 _opening = threading.Lock()
 
 
-def acquire(directory: Path, **options: Any) -> Environment:
+def acquire(directory: Path, user: object, **options: Any) -> Environment:
     """The environment of a directory, opened or shared with those who have it open."""
     with _opening:  # Threads that race in lmdb.open crash the process.
         environment = _environments.get(directory)
         if environment is None:
             environment = _environments[directory] = Environment(directory, **options)
-        environment.users += 1
+        environment.users.add(user)
         return environment
 
 
-def release(environment: Environment) -> None:
+def release(environment: Environment, user: object) -> None:
     """Give up an environment; the last user closes it."""
     with _opening:
-        environment.users -= 1
+        environment.users.discard(user)
         if not environment.users:
             _forget(environment)
 
@@ -120,8 +136,11 @@ def _after_fork_in_child() -> None:
     _opening = threading.Lock()
     # The environment must not be used here, but py-lmdb would not open another one beside it.
     # LMDB sees that it is not the process which opened it, and leaves the parent's alone.
-    for environment in list(_environments.values()):
-        _forget(environment)
+    for environment in _environments.values():
+        environment.is_open = False
+        if environment.gate.is_empty():
+            environment.env.close()
+    _environments.clear()
 
 
 if hasattr(os, "register_at_fork"):

@@ -125,6 +125,11 @@ class RedisStore(Store):
             self._client = None
             self._closer()
 
+    def before_fork(self) -> None:
+        pool = getattr(self._client, "connection_pool", None)
+        if pool is not None:
+            pool.disconnect(inuse_connections=False)
+
     def after_fork_in_child(self) -> None:
         if self._client is not None:
             self._client = None

@@ -29,7 +29,17 @@ from .operations import (
 
 Keys = Sequence[bytes]
 
-_SCRIPTS = ("increment", "once", "swap", "touch", "batch")
+
+def _source(name: str) -> str:
+    return files(__package__).joinpath("lua", f"{name}.lua").read_text()
+
+
+# Read with the module: reading takes Python's import lock, which a fork may copy.
+_SCRIPTS = {
+    name: _source("counter") + _source(name)
+    for name in ("increment", "once", "swap", "touch", "batch")
+}
+
 _GLOB = re.compile(rb"([\\*?\[\]^-])")
 
 
@@ -42,8 +52,7 @@ class Commands:
 
     def __init__(self, client: Any, now: Callable[[], float]) -> None:
         self._now = now
-        prelude = _source("counter")
-        self._scripts = {name: client.register_script(prelude + _source(name)) for name in _SCRIPTS}
+        self._scripts = {name: client.register_script(text) for name, text in _SCRIPTS.items()}
         self._translations: dict[type[Operation], Callable[..., Any]] = {
             Put: self._put,
             Exchange: self._exchange,
@@ -138,10 +147,6 @@ def failed_increment(operation: Operation | None, text: str) -> Increment | None
 def pattern(prefix: bytes) -> bytes:
     """The glob of the keys with a prefix; without one, of every key but the library's own."""
     return _GLOB.sub(rb"\\\1", prefix) + b"*" if prefix else b"[^\x00]*"
-
-
-def _source(name: str) -> str:
-    return files(__package__).joinpath("lua", f"{name}.lua").read_text()
 
 
 def _milliseconds(timeout: float) -> int:

@@ -98,7 +98,7 @@ class SQLiteFile:
 
     def query(self, *statements: Statement) -> list[Any]:
         """The rows of all ``statements``, read from one snapshot; waits for no writer."""
-        if self.identity is None:
+        if self.identity is None and not self._find():
             with self:  # Makes the file, or refuses it.
                 pass
         try:
@@ -162,7 +162,25 @@ class SQLiteFile:
             raise self.explained(error) from error
         raise self._too_late()
 
+    def _find(self) -> bool:
+        """Whether the file is there and ours, for readers, who need not wait to make it."""
+        try:
+            with self._gate:
+                if not self.path.exists():
+                    return False
+                reader = self._connect()
+                if _format_of(reader) != (_APPLICATION_ID, _FORMAT):
+                    reader.close()
+                    return False
+                self.identity = Identity(self.path)
+                self._return_reader(reader)
+                return True
+        except (OSError, sqlite3.Error) as error:
+            raise self.explained(error) from error
+
     def _open(self) -> sqlite3.Connection:
+        if self.identity is not None and self.identity.is_other():
+            raise self.identity.error()
         try:
             # SQLite gives its own files beside this one the same mode.
             os.close(os.open(self.path, os.O_CREAT | os.O_EXCL, 0o600))
@@ -192,7 +210,7 @@ class SQLiteFile:
 
     def _prepare(self, writer: sqlite3.Connection) -> None:
         """Make the tables of a new file; refuse a file that is not ours."""
-        application = _pragma(writer, "application_id")
+        application, form = _format_of(writer)
         is_new = not writer.execute("SELECT 1 FROM sqlite_schema").fetchall()
         if is_new and application == 0:
             _pragma(writer, "journal_mode = WAL")
@@ -200,7 +218,7 @@ class SQLiteFile:
                 f"BEGIN; {self._schema} PRAGMA application_id = {_APPLICATION_ID};"
                 f"PRAGMA user_version = {_FORMAT}; COMMIT;"
             )
-        elif (application, _pragma(writer, "user_version")) != (_APPLICATION_ID, _FORMAT):
+        elif (application, form) != (_APPLICATION_ID, _FORMAT):
             raise ConfigurationError(
                 f"{self.path} is an SQLite file of another program or version; "
                 "it was left as it is: choose another CACHE_DIR"
@@ -260,6 +278,10 @@ class SQLiteFile:
 
 def _pragma(connection: sqlite3.Connection, text: str) -> Any:
     return connection.execute(f"PRAGMA {text}").fetchall()[0][0]
+
+
+def _format_of(connection: sqlite3.Connection) -> tuple[int, int]:
+    return _pragma(connection, "application_id"), _pragma(connection, "user_version")
 
 
 def _fetch(reader: sqlite3.Connection, statements: Sequence[Statement]) -> list[Any]:

@@ -6,6 +6,7 @@ import os
 import random
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 try:
@@ -13,6 +14,8 @@ try:
 except ImportError:  # Windows: what the lock orders has to wait by itself.
     fcntl = None  # type: ignore[assignment]
 
+_YIELDS = 5
+_FIRST_SECONDS = 0.0001
 _POLL_SECONDS = 0.0007
 
 
@@ -61,12 +64,23 @@ class Turn:
     def _lock(self, deadline: float) -> bool:
         if self._descriptor is None:
             self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        while fcntl is not None:
+        for pause in _pauses():
+            if fcntl is None:
+                return True
             try:
                 fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
+                return True
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     return False
-                time.sleep(random.random() * _POLL_SECONDS)
-        return True
+            time.sleep(pause) if pause else os.sched_yield()
+        raise AssertionError  # pragma: no cover - the pauses never end
+
+
+def _pauses() -> Iterator[float]:
+    """A turn mostly takes less time than the shortest sleep, so give up the processor first."""
+    yield from (0,) * _YIELDS
+    longest = _FIRST_SECONDS
+    while True:
+        yield random.random() * longest
+        longest = min(2 * longest, _POLL_SECONDS)
