@@ -11,6 +11,7 @@ from ..errors import ConfigurationError, StoreUnavailable
 from ..settings import Settings
 
 _CHECK_SECONDS = 0.1
+_PAGE_BYTES = 16384
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -66,6 +67,15 @@ def _refuse_foreign(directory: Path, found: os.stat_result) -> None:
         raise ConfigurationError(
             f"CACHE_DIR {directory} can be written to by others: chmod 700 it, or choose another"
         )
+
+
+def is_disk_full(directory: Path) -> bool:
+    """Whether there is no room for another page where the directory lies."""
+    try:
+        found = os.statvfs(directory)
+    except (AttributeError, OSError):  # Windows has no such call.
+        return False
+    return found.f_bavail * found.f_frsize < _PAGE_BYTES
 
 
 class Identity:

@@ -16,7 +16,7 @@ from weakref import finalize
 from ..errors import StoreFull, StoreUnavailable
 from ..settings import GIBIBYTE, Settings, byte_count, choice
 from .base import Page, Store, cursor_key, key_range
-from .directory import data_directory, make_private
+from .directory import data_directory, is_disk_full, make_private
 from .drivers import import_driver
 from .lmdb_environment import Environment, acquire, discard, release
 from .operations import NEVER, Increment, Operation, Record, parse_counter
@@ -189,7 +189,12 @@ class LmdbStore(Store):
     def _explained(self, error: Exception) -> Exception:
         """The library's error for one of LMDB's or the system's; any other as it is."""
         lmdb = import_driver("lmdb")
-        if isinstance(error, lmdb.MapFullError) or "No space left" in str(error):
+        # Where the disk is full LMDB says that the write was cut short, as of any other fault.
+        if isinstance(error, lmdb.MapFullError) or (
+            isinstance(error, (lmdb.Error, OSError))
+            and not isinstance(error, lmdb.InvalidError)
+            and is_disk_full(self.directory)
+        ):
             return StoreFull(
                 f"{self.directory} or its disk is full ({error}); the write was not applied, "
                 "and nothing is lost"

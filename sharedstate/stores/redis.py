@@ -126,9 +126,8 @@ class RedisStore(Store):
             self._closer()
 
     def before_fork(self) -> None:
-        pool = getattr(self._client, "connection_pool", None)
-        if pool is not None:
-            pool.disconnect(inuse_connections=False)
+        if self._client is not None:
+            self._connection.disconnect(self._client, idle_only=True)
 
     def after_fork_in_child(self) -> None:
         if self._client is not None:
@@ -139,7 +138,7 @@ class RedisStore(Store):
         with self._errors():
             client = self._connection.connect()
         self._commands = Commands(client, self.clock)
-        self._closer = finalize(self, client.close)
+        self._closer = finalize(self, self._connection.disconnect, client)
         self._client = client
         return client
 

@@ -27,6 +27,13 @@ class Connection:
     location: str
     """Where it leads, for people, without a password."""
     timeout: float
+    pools: Callable[[Any], list[Any]]
+    """All pools of connections that a client has."""
+
+    def disconnect(self, client: Any, *, idle_only: bool = False) -> None:
+        """Close a client's connections; those that are needed are made again."""
+        for pool in self.pools(client):
+            pool.disconnect(inuse_connections=not idle_only)
 
 
 def single(settings: Settings) -> Connection:
@@ -70,8 +77,13 @@ def sentinel(settings: Settings) -> Connection:
         module = import_driver("redis.sentinel")
         return module.Sentinel(sentinels, sentinel_kwargs=own, **options).master_for(master)
 
+    def pools(client: Any) -> list[Any]:
+        watchers = client.connection_pool.sentinel_manager.sentinels
+        return [client.connection_pool, *(watcher.connection_pool for watcher in watchers)]
+
     names = ",".join(f"{host}:{port}" for host, port in sentinels)
-    return _connection(connect, f"redis+sentinel://{names}/{master}", options)
+    location = f"redis+sentinel://{names}/{master}"
+    return Connection(connect, location, options["socket_timeout"], pools)
 
 
 def cluster(settings: Settings) -> Connection:
@@ -89,11 +101,17 @@ def cluster(settings: Settings) -> Connection:
         nodes = [module.ClusterNode(host, port) for host, port in addresses]
         return module.RedisCluster(startup_nodes=nodes, retry=retry, **options)
 
-    return _connection(connect, _shown(parts), options)
+    def pools(client: Any) -> list[Any]:
+        clients = [node.redis_connection for node in client.get_nodes()]
+        return [client.connection_pool for client in clients if client is not None]
+
+    return Connection(connect, _shown(parts), options["socket_timeout"], pools)
 
 
 def _connection(connect: Callable[[], Any], location: str, options: dict[str, Any]) -> Connection:
-    return Connection(connect, location, options["socket_timeout"])
+    return Connection(
+        connect, location, options["socket_timeout"], lambda client: [client.connection_pool]
+    )
 
 
 def _options(settings: Settings) -> dict[str, Any]:
