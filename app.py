@@ -9,6 +9,7 @@ from flask import Flask
 
 import routes
 from common import cache
+from lean import LeanFlask
 
 # A value of CACHE_MAX_VALUE_BYTES may need a little more as the member of a JSON body.
 BODY_ROOM = 64 << 10
@@ -24,7 +25,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
 
     :param config: settings that go before those of the environment.
     """
-    app = Flask(__name__)
+    app = LeanFlask(__name__)
     app.config.from_mapping(DEFAULTS)
     app.config.from_prefixed_env()
     app.config.from_mapping(config)

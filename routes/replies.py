@@ -26,7 +26,9 @@ class Reply(Response):
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         start_response(self.status, self.headers.to_wsgi_list())
-        return self.get_app_iter(environ)
+        if environ["REQUEST_METHOD"] == "HEAD":
+            return ()
+        return self.response  # type: ignore[return-value]  # always a list of bytes here
 
 
 def _refuse_constant(name: str) -> None:
