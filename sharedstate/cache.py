@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar
 
 import flask_caching
 from flask import Flask
@@ -16,6 +16,7 @@ from flask_caching import backends
 from flask_caching.jinja2ext import JINJA_CACHE_ATTR_NAME
 
 from .arguments import checked_key
+from .cli import state_group
 from .errors import InvalidKey, NotSupported
 from .state import State
 from .stores import DEFAULT_TYPE, type_name, unknown_type
@@ -86,6 +87,9 @@ class Cache(flask_caching.Cache):
         config["CACHE_SERIALIZER"] = self.serializer
         state = State.from_settings(config)
         app.extensions.setdefault("cache", {})[self] = state
+        # For the commands; of several caches of an application, that of the first.
+        app.extensions.setdefault("sharedstate", Extension(state, config))
+        app.cli.add_command(state_group)
         self.app = app
         if state.store.scope == "process":
             _SeveralProcesses(app, state)
@@ -175,6 +179,13 @@ class Cache(flask_caching.Cache):
     items = _Operation(State.items)
     item = _Operation(State.item)
     lock = _Operation(State.lock)
+
+
+class Extension(NamedTuple):
+    """What ``app.extensions["sharedstate"]`` holds."""
+
+    state: State
+    settings: Mapping[str, Any]
 
 
 class _Fragments:

@@ -87,7 +87,7 @@ class State:
         self.max_value_bytes = max_value_bytes
         self._namespace = namespace
         space = f"\0{namespace}:" if namespace else ""
-        self._prefix = (space + prefix).encode()
+        self.physical_prefix = (space + prefix).encode()
         # Both are pure functions of what callers mostly repeat.
         self._physical = lru_cache(maxsize=1024)(self._make_key)
         self._increment = lru_cache(maxsize=256, typed=True)(self._make_increment)
@@ -379,7 +379,7 @@ class State:
 
     def clear(self) -> bool:
         """Remove all keys of this namespace and nothing else; answers ``True``."""
-        self.store.clear(self._prefix)
+        self.store.clear(self.physical_prefix)
         return True
 
     def lock(self, name: str, lease: float = 30, wait: float = 10) -> Lock:
@@ -446,7 +446,7 @@ class State:
         if limit < 1:
             raise ValueError(f"a page has room for at least one item, not {limit}")
         start = checked_key(prefix) if prefix else b""
-        return self.store.page(self._prefix + start, cursor, limit)
+        return self.store.page(self.physical_prefix + start, cursor, limit)
 
     def _require(self, ability: str, what: str) -> None:
         if ability not in self.store.can:
@@ -462,10 +462,10 @@ class State:
             raise InvalidKey(f"a key must be text, not {type(key).__name__}") from None
 
     def _make_key(self, key: str) -> bytes:
-        return self._prefix + checked_key(key)
+        return self.physical_prefix + checked_key(key)
 
     def _key_text(self, physical: bytes) -> str:
-        return physical[len(self._prefix) :].decode()
+        return physical[len(self.physical_prefix) :].decode()
 
     def _encode(self, value: Any) -> bytes:
         raw = self.codec.encode(value)

@@ -34,7 +34,7 @@ class Store(ABC):
     name: ClassVar[str]
     """The store's ``CACHE_TYPE``."""
 
-    scope: ClassVar[Scope]
+    scope: Scope
     """Who shares the state: the threads of a process, the processes of a host, or a network."""
 
     can: ClassVar[frozenset[str]] = frozenset({"keys", "once", "atomic_batch"})
@@ -91,6 +91,17 @@ class Store(ABC):
     @abstractmethod
     def describe(self) -> dict[str, Any]:
         """``location`` and ``durability`` in words, for people; no secrets."""
+
+    def measure(self) -> dict[str, int]:
+        """How many ``entries`` and ``bytes`` it holds, about, as far as it can tell quickly."""
+        return {}
+
+    def purge(self) -> int:
+        """Remove what has expired and still takes room; answers how much that was.
+
+        Stores do so as they go, and servers by themselves; nobody needs to call this.
+        """
+        return 0
 
     @abstractmethod
     def close(self) -> None:

@@ -71,6 +71,12 @@ class Breaker(Store):
     def describe(self) -> dict[str, Any]:
         return self._store.describe()
 
+    def measure(self) -> dict[str, int]:
+        return self._guarded(self._store.measure)
+
+    def purge(self) -> int:
+        return self._guarded(self._store.purge)
+
     def close(self) -> None:
         self._store.close()
 

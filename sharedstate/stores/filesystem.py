@@ -166,6 +166,19 @@ class FilesystemStore(Store):
             "durability": self.durability,
         }
 
+    def measure(self) -> dict[str, int]:
+        file = self._file()
+        [[entries]] = file.query(("SELECT count(*) FROM entries", ()))
+        return {"entries": entries, "bytes": file.size()}
+
+    def purge(self) -> int:
+        removed, batch = 0, 1
+        while batch:
+            with self._file() as execute:
+                batch = execute(_COLLECT, (self.clock(),)).rowcount
+            removed += batch
+        return removed
+
     def close(self) -> None:
         if self._opened is not None:
             self._drop(self._opened)

@@ -112,6 +112,22 @@ class LmdbStore(Store):
     def describe(self) -> dict[str, Any]:
         return {"location": str(make_private(self.directory)), "durability": self.durability}
 
+    def measure(self) -> dict[str, int]:
+        with self._transaction() as (opened, txn):
+            found = [txn.stat(), txn.stat(opened.expiries)]
+        pages = sum(
+            one["branch_pages"] + one["leaf_pages"] + one["overflow_pages"] for one in found
+        )
+        return {"entries": max(found[0]["entries"] - 1, 0), "bytes": pages * found[0]["psize"]}
+
+    def purge(self) -> int:
+        removed, batch = 0, 1
+        while batch:
+            with self._transaction(write=True) as (opened, txn):
+                batch = _collect(opened, txn, self.clock())
+            removed += batch
+        return removed
+
     def close(self) -> None:
         if self._opened is not None:
             self._opened = None
@@ -271,13 +287,14 @@ def _increment(txn: Any, key: bytes, increment: Increment) -> int | None:
     return number
 
 
-def _collect(opened: Environment, txn: Any, now: float) -> None:
-    """Remove a bounded number of expired entries."""
+def _collect(opened: Environment, txn: Any, now: float) -> int:
+    """Remove a bounded number of expired entries; answers how many."""
     with txn.cursor(opened.expiries) as cursor:
         due = [key for key, _ in zip(_due(cursor, now), range(2 * _COLLECT_EVERY), strict=False)]
     for expired in due:
         txn.delete(expired, db=opened.expiries)
         txn.delete(expired[8:])
+    return len(due)
 
 
 def _due(cursor: Any, now: float) -> Iterator[bytes]:

@@ -87,6 +87,9 @@ class MemoryStore(Store):
     def describe(self) -> dict[str, Any]:
         return {"location": "the memory of this process", "durability": "none"}
 
+    def measure(self) -> dict[str, int]:
+        return {"entries": len(self._records), "bytes": self._bytes}
+
     def close(self) -> None:
         """Nothing is open; the records stay until the process ends."""
 

@@ -120,6 +120,11 @@ class RedisStore(Store):
             "durability": "as the server is configured",
         }
 
+    def measure(self) -> dict[str, int]:
+        client = self._client or self._open()
+        with self._errors():
+            return {"entries": client.dbsize(), "bytes": _used_memory(client.info("memory"))}
+
     def close(self) -> None:
         if self._client is not None:
             self._client = None
@@ -199,6 +204,13 @@ class RedisSentinelStore(RedisStore):
     @classmethod
     def from_settings(cls, settings: Settings) -> RedisSentinelStore:
         return cls(sentinel(settings), replicas=count(settings, "CACHE_REDIS_WAIT"))
+
+
+def _used_memory(found: dict[str, Any]) -> int:
+    """The bytes that a server uses, or the nodes of a cluster together."""
+    if "used_memory" in found:
+        return int(found["used_memory"])
+    return sum(int(node["used_memory"]) for node in found.values())
 
 
 def _position(cursor: str | None) -> tuple[int, list[bytes]]:

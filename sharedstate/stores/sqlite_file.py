@@ -114,6 +114,11 @@ class SQLiteFile:
             raise self.explained(error) from error
         return rows
 
+    def size(self) -> int:
+        """The bytes of the file and of what is not yet merged into it."""
+        parts = (self.path, self.path.with_name(f"{self.path.name}-wal"))
+        return sum(part.stat().st_size for part in parts if part.exists())
+
     def close(self) -> None:
         """Wait for the operations in progress, and close everything for good."""
         self.pause()

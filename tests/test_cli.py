@@ -1,0 +1,251 @@
+"""``flask state …``, as users and scripts call it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskCliRunner
+
+from sharedstate import Cache, State
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Flask:
+    app = Flask(__name__, instance_path=str(tmp_path))
+    app.config.update(CACHE_TYPE="filesystem", CACHE_DIR=tmp_path / "here", CACHE_CODEC="json")
+    Cache(app)
+    return app
+
+
+@pytest.fixture
+def state(app: Flask) -> State:
+    return app.extensions["sharedstate"].state
+
+
+@pytest.fixture
+def run(app: Flask):
+    """Runs a command; answers its exit code, its standard output, and that of errors."""
+    runner: FlaskCliRunner = app.test_cli_runner()
+
+    def run(*arguments: str, stdin: str | None = None) -> tuple[int, str, str]:
+        done = runner.invoke(args=["state", *arguments], input=stdin)
+        return done.exit_code, done.stdout, done.stderr
+
+    return run
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> str:
+    return f"lmdb://{tmp_path / 'elsewhere'}"
+
+
+def state_at(url: str) -> State:
+    return State.from_settings({"CACHE_URL": url, "CACHE_CODEC": "json"})
+
+
+def test_every_command_has_help(run):
+    """Each command of the group explains itself."""
+    commands = ["get", "set", "inc", "delete", "keys", "ttl", "info", "check", "purge"]
+    commands += ["copy", "export", "import"]
+    listed = run("--help")[1]
+    for command in commands:
+        assert command in listed
+        code, help_text, _ = run(command, "--help")
+        assert code == 0
+        assert "Usage:" in help_text
+
+
+def test_values_are_set_shown_and_removed(run, state):
+    """``set`` takes JSON or text, ``get`` prints it, ``delete`` removes it."""
+    assert run("set", "a", '{"b": [1, "ü"]}') == (0, "", "")
+    assert state.get("a") == {"b": [1, "ü"]}
+    assert run("get", "a")[1] == '{"b":[1,"ü"]}\n'
+    run("set", "t", "hello", "--text", "--timeout", "60")
+    assert run("get", "t")[1] == "hello\n"
+    shown = json.loads(run("get", "t", "--json")[1])
+    assert (shown["key"], shown["value"]) == ("t", "hello")
+    assert 59 < shown["ttl"] <= 60
+    assert run("delete", "a", "t")[0] == 0
+    assert state.keys() == []
+
+
+def test_what_is_missing_is_exit_code_1(run):
+    """A key that is not there is an error on standard error, and nothing on standard output."""
+    for command in ("get", "ttl", "delete"):
+        code, out, error = run(command, "nope")
+        assert (code, out) == (1, "")
+        assert "nope" in error
+
+
+def test_wrong_usage_is_exit_code_2(run, state):
+    """What cannot be understood is refused with the remedy, and nothing changes."""
+    code, _, error = run("set", "a", "hello")
+    assert code == 2
+    assert "--text" in error
+    assert run("inc", "a", "x")[0] == 2
+    assert run("copy")[0] == 2
+    assert state.keys() == []
+
+
+def test_counters_count(run, state):
+    """``inc`` prints the new number, with all that a counter can do."""
+    assert run("inc", "n")[1] == "1\n"
+    assert run("inc", "n", "4")[1] == "5\n"
+    assert run("inc", "n", "--", "-2")[1] == "3\n"
+    assert json.loads(run("inc", "n", "--json", "--once", "x")[1]) == {"key": "n", "value": 4}
+    assert run("inc", "n", "--once", "x")[1] == "4\n"
+    code, _, error = run("inc", "n", "9", "--maximum", "5")
+    assert code == 1
+    assert "bounds" in error
+    assert state.get("n") == 4
+
+
+def test_keys_and_times_are_listed(run, state):
+    """``keys`` lists by prefix, sorted; ``ttl`` says when a key expires."""
+    state.set_many({"b": 1, "a2": 1, "a1": 1})
+    assert run("keys", "a")[1] == "a1\na2\n"
+    assert json.loads(run("keys", "--json")[1]) == ["a1", "a2", "b"]
+    assert run("ttl", "b")[1] == "never\n"
+    state.touch("b", 60)
+    assert 59 < float(run("ttl", "b")[1]) <= 60
+
+
+def test_info_says_what_the_store_is(run, state):
+    """Type, place and size, for people and for scripts."""
+    state.set("a", 1)
+    found = json.loads(run("info", "--json")[1])
+    assert found["type"] == "filesystem"
+    assert found["entries"] == 1
+    assert found["bytes"] > 0
+    assert "filesystem" in run("info")[1]
+
+
+def test_check_tries_every_operation_and_leaves_nothing(run, state):
+    """A store that works passes each round trip, and holds what it held before."""
+    code, out, _ = run("check", "--json")
+    assert code == 0
+    results = json.loads(out)
+    assert len(results) > 10
+    assert set(results.values()) == {"ok"}
+    assert state.keys() == []
+    left = state.namespace("check")
+    assert left.keys() == left.namespace("once").keys() == []
+
+
+def test_check_says_what_is_wrong_and_how_to_mend_it(tmp_path):
+    """A store that is down is reported once, with the remedy, and the exit code is 1."""
+    app = Flask(__name__, instance_path=str(tmp_path))
+    Cache(app, config={"CACHE_URL": "redis://127.0.0.1:1"})
+    done = app.test_cli_runner().invoke(args=["state", "check", "--json"])
+    assert done.exit_code == 1
+    assert list(json.loads(done.stdout)) == ["ping"]
+    assert "start the store" in done.stdout
+
+
+def test_purge_removes_what_has_expired(run, state):
+    """Expired records are removed and counted, others stay."""
+    state.set_many({str(number): number for number in range(200)}, 5)
+    state.set("stays", 1)
+    now = state.store.clock()
+    state.store.clock = lambda: now + 10
+    assert json.loads(run("purge", "--json")[1]) == {"removed": 200}
+    assert state.store.measure()["entries"] == 1
+
+
+def test_copy_moves_values_counters_times_and_tokens(run, state, elsewhere):
+    """The target has the same values, counters and remaining times, and knows used tokens."""
+    state.set_many({f"k{number}": number for number in range(1200)})
+    state.set("short", [1], 60)
+    state.inc("n", 5, once="token")
+    with state.lock("job") as lock:
+        fence = lock.fence
+    code, out, _ = run("copy", "--to", elsewhere, "--json")
+    assert (code, json.loads(out)["refused"]) == (0, 0)
+    target = state_at(elsewhere)
+    assert sorted(target.keys()) == sorted(state.keys())
+    assert target.get_many("k7", "short", "n") == [7, [1], 5]
+    assert 55 < (target.ttl("short") or 0) <= 60
+    assert target.inc("n", 5, once="token") == 5
+    with target.lock("job") as lock:
+        assert lock.fence > fence
+    target.close()
+
+
+def test_copy_leaves_what_is_there_unless_told(run, state, elsewhere):
+    """A key of the target is refused, reported and kept; ``--overwrite`` replaces it."""
+    target = state_at(elsewhere)
+    target.set("a", "theirs")
+    state.set_many({"a": "ours", "b": "ours", "other": 1})
+    code, out, error = run("copy", "--to", elsewhere, "--prefix", "a", "--json")
+    assert (code, json.loads(out)) == (1, {"written": 0, "refused": 1})
+    assert "--overwrite" in error
+    assert target.get("a") == "theirs"
+    code, out, _ = run("copy", "--to", elsewhere, "--overwrite", "--dry-run", "--json")
+    assert (code, json.loads(out)["would_write"]) == (0, 3)
+    assert target.keys() == ["a"]
+    assert run("copy", "--to", elsewhere, "--overwrite")[0] == 0
+    assert target.get_many("a", "b", "other") == ["ours", "ours", 1]
+    target.close()
+
+
+def test_export_and_import_are_inverse(run, state, tmp_path):
+    """What one writes the other reads: values, counters and remaining times."""
+    state.set_many({"a": {"b": "ü\n"}, "n": 2**62, "none": None})
+    state.set("short", 1, 60)
+    code, lines, _ = run("export")
+    assert code == 0
+    assert [json.loads(line)["key"] for line in lines.splitlines()] == ["a", "n", "none", "short"]
+    state.clear()
+    assert run("import", "--json", stdin=lines)[0] == 0
+    assert state.get_many("a", "n", "none", "short") == [{"b": "ü\n"}, 2**62, None, 1]
+    assert state.has("none")
+    assert 55 < (state.ttl("short") or 0) <= 60
+    code, out, _ = run("import", "--json", stdin=lines)
+    assert (code, json.loads(out)) == (1, {"written": 0, "refused": 4})
+
+
+def test_what_json_cannot_hold_is_exported_too(tmp_path):
+    """A pickled object goes through an export and comes back."""
+    app = Flask(__name__, instance_path=str(tmp_path))
+    cache = Cache(app, config={"CACHE_TYPE": "simple"})
+    cache.set("a", {1, 2})
+    runner = app.test_cli_runner()
+    lines = runner.invoke(args=["state", "export"]).stdout
+    cache.clear()
+    assert runner.invoke(args=["state", "import"], input=lines).exit_code == 0
+    assert cache.get("a") == {1, 2}
+
+
+@pytest.mark.parametrize(
+    "line", ["{", "[]", '{"key": 1, "value": 1}', '{"key": "", "value": 1}', '{"key": "a"}']
+)
+def test_a_broken_line_is_named(run, state, line):
+    """An import stops at a line that makes no sense, names it, and keeps what came before."""
+    code, _, error = run("import", stdin=f'{{"key": "ok", "value": 1}}\n{line}\n')
+    assert code == 1
+    assert "line 2" in error
+    assert state.keys() == ["ok"]
+
+
+def test_a_reader_that_leaves_is_no_error_message(tmp_path):
+    """``flask state keys | head -1`` prints one key, and nothing on standard error."""
+    settings = {"CACHE_TYPE": "filesystem", "CACHE_DIR": str(tmp_path), "CACHE_CODEC": "json"}
+    state = State.from_settings(settings)
+    state.set_many({f"key-{number:05}": 1 for number in range(20_000)})
+    state.close()
+    done = subprocess.run(
+        f"{sys.executable} -m flask --app app state keys | head -1",
+        shell=True,
+        cwd=ROOT,
+        env={"FLASK_CACHE_DIR": str(tmp_path), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.stdout, done.stderr) == ("key-00000\n", "")
