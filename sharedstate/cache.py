@@ -90,6 +90,8 @@ class Cache(flask_caching.Cache):
         # For the commands; of several caches of an application, that of the first.
         app.extensions.setdefault("sharedstate", Extension(state, config))
         app.cli.add_command(state_group)
+        if str(config.get("RATELIMIT_STORAGE_URI")).startswith("sharedstate:"):
+            from . import limits  # noqa: F401  # which registers it
         self.app = app
         if state.store.scope == "process":
             _SeveralProcesses(app, state)

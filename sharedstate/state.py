@@ -235,7 +235,7 @@ class State:
         when others write at the same time, and only the last run counts; it may take its time,
         as nothing is locked meanwhile. If it raises, nothing changes.
         """
-        for pause in _pauses():
+        for pause in pauses():
             (found,) = self.store.values((self._key(key),))
             present = copy.deepcopy(default) if found is None else self.codec.decode(found)
             value = change(present)
@@ -274,7 +274,7 @@ class State:
         if value is not ABSENT:
             return value
         lock = Lock(self.namespace("compute"), key, lease=lease)
-        for pause in _pauses():
+        for pause in pauses():
             if lock.try_acquire():
                 break
             time.sleep(pause)
@@ -488,7 +488,7 @@ def _default_timeout(settings: Settings) -> float:
         raise ConfigurationError(f"CACHE_DEFAULT_TIMEOUT: {error}") from error
 
 
-def _pauses() -> Iterator[float]:
+def pauses() -> Iterator[float]:
     """Random pauses that grow to 10 ms, so that many that want the same get in turn."""
     longest = 0.0001
     while True:

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 LIBRARY = sorted((ROOT / "sharedstate").rglob("*.py"))
 
 # The only modules of the library that know Flask.
-KNOWS_FLASK = {"cache.py", "cli.py"}
+KNOWS_FLASK = {"cache.py", "cli.py", "limits.py"}
 WEB = {"flask", "flask_caching", "werkzeug", "jinja2"}
 APPLICATION = {"app", "serve", "routes", "common", "race", "bench"}
 

@@ -15,6 +15,7 @@ from .drivers import import_driver
 Address = tuple[str, int]
 
 _NO_LIMIT = 2**31
+_OF_SENTINELS = ("socket_timeout", "socket_connect_timeout", "retry", "max_connections")
 _REDIS_PORT = 6379
 _SENTINEL_PORT = 26379
 
@@ -68,7 +69,7 @@ def sentinel(settings: Settings) -> Connection:
             )
         if database:
             options["db"] = int(database)
-    own = {name: options[name] for name in ("socket_timeout", "socket_connect_timeout", "retry")}
+    own = {name: options[name] for name in _OF_SENTINELS}
     password = settings.get("CACHE_REDIS_SENTINEL_PASSWORD")
     if password:
         own["password"] = password
