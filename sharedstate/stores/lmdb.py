@@ -18,7 +18,7 @@ from ..settings import GIBIBYTE, Settings, byte_count, choice
 from .base import Page, Store, cursor_key, key_range
 from .directory import data_directory, is_disk_full, make_private
 from .drivers import import_driver
-from .lmdb_environment import Environment, acquire, discard, release
+from .lmdb_environment import Environment, abandon, acquire, discard, release
 from .operations import NEVER, Increment, Operation, Record, parse_counter
 
 _pack = struct.Struct(">d").pack
@@ -130,8 +130,9 @@ class LmdbStore(Store):
 
     def close(self) -> None:
         if self._opened is not None:
-            self._opened = None
-            self._closer()
+            opened, self._opened = self._opened, None
+            self._closer.detach()
+            release(opened, self._user)
 
     def after_fork_in_child(self) -> None:
         if self._opened is not None:
@@ -158,7 +159,7 @@ class LmdbStore(Store):
             )
         except Exception as error:
             raise self._explained(error) from error
-        self._closer = finalize(self, release, opened, self._user)
+        self._closer = finalize(self, abandon, opened, self._user)
         self._opened = opened
         return opened
 

@@ -85,38 +85,52 @@ def _allocate_lock_file(path: Path) -> None:
             os.close(descriptor)
 
 
-_environments: dict[Path, Environment] = {}
+# By the directory's device and inode: a link may lead to it by another path.
+_environments: dict[tuple[int, int], Environment] = {}
 _opening = threading.Lock()
 
 
 def acquire(directory: Path, user: object, **options: Any) -> Environment:
     """The environment of a directory, opened or shared with those who have it open."""
+    found = directory.stat()
+    key = (found.st_dev, found.st_ino)
     with _opening:  # Threads that race in lmdb.open crash the process.
-        environment = _environments.get(directory)
+        environment = _environments.get(key)
         if environment is None:
-            environment = _environments[directory] = Environment(directory, **options)
+            environment = _environments[key] = Environment(directory, **options)
         environment.users.add(user)
+        _close_unused()
         return environment
 
 
 def release(environment: Environment, user: object) -> None:
-    """Give up an environment; the last user closes it."""
+    """Give up an environment; it is closed when nobody uses it."""
+    environment.users.discard(user)
     with _opening:
-        environment.users.discard(user)
-        if not environment.users:
-            _forget(environment)
+        _close_unused()
+
+
+def abandon(environment: Environment, user: object) -> None:
+    """Like :func:`release`, for the garbage collector.
+
+    It may interrupt an operation, or :func:`acquire` itself, so that nothing can be waited for
+    here; what is not used any more is closed when the next one is opened.
+    """
+    environment.users.discard(user)
 
 
 def discard(environment: Environment) -> None:
     """Close an environment for all its users, who open it anew."""
     with _opening:
-        _forget(environment)
+        environment.users.clear()
+        _close_unused()
 
 
-def _forget(environment: Environment) -> None:
-    if _environments.get(environment.directory) is environment:
-        del _environments[environment.directory]
-    environment.close()
+def _close_unused() -> None:
+    for key, environment in list(_environments.items()):
+        if not environment.users:
+            del _environments[key]
+            environment.close()
 
 
 def _before_fork() -> None:
