@@ -36,12 +36,10 @@ class NotSerializable(SharedStateError, TypeError):
 
 
 class ValueTooLarge(SharedStateError, ValueError):
-    """The encoded value is longer than ``CACHE_MAX_VALUE_BYTES``."""
+    """The encoded value is longer than ``CACHE_MAX_VALUE_BYTES``, or than a server allows."""
 
-    def __init__(self, size: int, limit: int) -> None:
-        super().__init__(
-            f"the encoded value has {size:,} bytes; CACHE_MAX_VALUE_BYTES allows {limit:,}"
-        )
+    def __init__(self, size: int, limit: int, bound: str = "CACHE_MAX_VALUE_BYTES") -> None:
+        super().__init__(f"the encoded value has {size:,} bytes; {bound} allows {limit:,}")
         self.size = size
         self.limit = limit
 
