@@ -99,6 +99,25 @@ def test_it_recovers_by_itself(state, store, now):
     assert [state.get("a") for _ in range(3)] == [1, 1, 1]
 
 
+def test_each_server_has_its_own(store, now):
+    """A server that is down does not keep callers from the others."""
+
+    class TwoServers(Unreliable):
+        def homes(self, keys):
+            return {key[:1] for key in keys}
+
+        def values(self, keys):
+            self.down = keys[0].startswith(b"a")
+            return super().values(keys)
+
+    state = State(Breaker(TwoServers()))
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable):
+            state.get("a")
+        assert state.get("b") is None
+    assert state.store._store.asked == 4
+
+
 def test_other_errors_do_not_open_it(state):
     """What is wrong with one call is not taken for a store that is down."""
     state.set("a", "text")

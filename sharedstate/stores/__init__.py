@@ -18,8 +18,11 @@ from .breaker import Breaker
 DEFAULT_TYPE = "filesystem"
 
 STORES = {
+    "database": "database:DatabaseStore",
     "filesystem": "filesystem:FilesystemStore",
     "lmdb": "lmdb:LmdbStore",
+    "manager": "manager:ManagerStore",
+    "memcached": "memcached:MemcachedStore",
     "redis": "redis:RedisStore",
     "redis-sentinel": "redis:RedisSentinelStore",
     "redis-cluster": "redis_cluster:RedisClusterStore",
@@ -29,6 +32,7 @@ STORES = {
 
 ALIASES = {
     "FileSystemCache": "filesystem",
+    "MemcachedCache": "memcached",
     "RedisCache": "redis",
     "RedisSentinelCache": "redis-sentinel",
     "RedisClusterCache": "redis-cluster",
@@ -37,8 +41,13 @@ ALIASES = {
 """Flask-Caching's class names → ``CACHE_TYPE``."""
 
 SCHEMES = {
+    **dict.fromkeys(("postgresql", "postgresql+psycopg"), "database"),
+    **dict.fromkeys(("mysql", "mysql+pymysql", "mariadb", "mariadb+pymysql"), "database"),
+    "sqlite": "database",
     "filesystem": "filesystem",
     "lmdb": "lmdb",
+    "manager": "manager",
+    "memcached": "memcached",
     "redis": "redis",
     "rediss": "redis",
     "unix": "redis",
@@ -50,6 +59,9 @@ SCHEMES = {
 
 
 URL_SETTINGS = {
+    "database": "CACHE_DATABASE_URL",
+    "manager": "CACHE_URL",
+    "memcached": "CACHE_MEMCACHED_SERVERS",
     "redis": "CACHE_REDIS_URL",
     "redis-sentinel": "CACHE_REDIS_URL",
     "redis-cluster": "CACHE_REDIS_URL",
@@ -83,7 +95,7 @@ def open_store(settings: Settings) -> Store:
     if name is None:
         raise unknown_type(settings.get("CACHE_TYPE"))
     store = store_class(name).from_settings(_with_url(settings, name))
-    return Breaker(store) if store.scope == "network" else store
+    return Breaker(store) if store.has_server else store
 
 
 def unknown_type(asked: Any) -> ConfigurationError:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging  # noqa: F401  # its handlers of forks, registered first, run inside ours
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, ClassVar, Literal
 from weakref import WeakSet
 
@@ -39,6 +40,9 @@ class Store(ABC):
 
     can: ClassVar[frozenset[str]] = frozenset({"keys", "once", "atomic_batch"})
     """Which of the operations that not every store has this one has."""
+
+    has_server: bool = False
+    """Whether the records are in other processes, which may be down while this one goes on."""
 
     def __init__(self, *, timeout: float = DEFAULT_TIMEOUT, clock: Clock = time.time) -> None:
         self.timeout = timeout
@@ -91,6 +95,10 @@ class Store(ABC):
     @abstractmethod
     def describe(self) -> dict[str, Any]:
         """``location`` and ``durability`` in words, for people; no secrets."""
+
+    def homes(self, keys: Sequence[bytes]) -> Iterable[Hashable]:
+        """What stands for each of the servers that have to answer about these keys."""
+        return ("",)
 
     def measure(self) -> dict[str, int]:
         """How many ``entries`` and ``bytes`` it holds, about, as far as it can tell quickly."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, TypeVar
 
 from ..errors import StoreUnavailable
@@ -16,8 +16,37 @@ R = TypeVar("R")
 PROBE_SECONDS = 1.0
 
 
+class Circuit:
+    """Whether one server is worth asking."""
+
+    def __init__(self) -> None:
+        self._failure: str | None = None
+        self._probe_at = 0.0
+        self._tickets: dict[float, object] = {}
+
+    def check(self, timeout: float) -> None:
+        """Raise :exc:`StoreUnavailable` while it is open, but let one caller a second through."""
+        if self._failure is None:
+            return
+        now, due, ticket = time.monotonic(), self._probe_at, object()
+        # setdefault is atomic: of those who come when it is due, one finds its own ticket.
+        if now < due or self._tickets.setdefault(due, ticket) is not ticket:
+            raise StoreUnavailable(f"{self._failure} (tried again within a second)")
+        self._probe_at = now + max(PROBE_SECONDS, timeout)
+        self._tickets = {due: ticket}
+
+    def open(self, failure: str) -> None:
+        """Let nothing through for a second."""
+        self._probe_at = time.monotonic() + PROBE_SECONDS
+        self._failure = failure
+
+    def close(self) -> None:
+        """Let everything through."""
+        self._failure = None
+
+
 class Breaker(Store):
-    """A store with a circuit breaker before it, for this process.
+    """A store with a circuit breaker before each of its servers, for this process.
 
     A call that ends in :exc:`StoreUnavailable` opens it: for a second every call fails at once,
     without anything being sent. Then one call is let through to try: if it is answered, all are
@@ -30,9 +59,7 @@ class Breaker(Store):
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._failure: str | None = None
-        self._probe_at = 0.0
-        self._tickets: dict[float, object] = {}
+        self._circuits: dict[Hashable, Circuit] = {}
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Store:
@@ -51,52 +78,53 @@ class Breaker(Store):
         self._store.clock = clock
 
     def transact(self, keys: Sequence[bytes], operation: Operation) -> Any:
-        return self._guarded(self._store.transact, keys, operation)
+        return self._guarded(keys, self._store.transact, keys, operation)
 
     def read(self, keys: Sequence[bytes]) -> list[Record | None]:
-        return self._guarded(self._store.read, keys)
+        return self._guarded(keys, self._store.read, keys)
 
     def values(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        return self._guarded(self._store.values, keys)
+        return self._guarded(keys, self._store.values, keys)
 
     def page(self, prefix: bytes, cursor: str | None, limit: int) -> Page:
-        return self._guarded(self._store.page, prefix, cursor, limit)
+        return self._guarded((), self._store.page, prefix, cursor, limit)
 
     def clear(self, prefix: bytes) -> None:
-        self._guarded(self._store.clear, prefix)
+        self._guarded((), self._store.clear, prefix)
 
     def ping(self) -> None:
-        self._guarded(self._store.ping)
+        self._guarded((), self._store.ping)
 
     def describe(self) -> dict[str, Any]:
         return self._store.describe()
 
     def measure(self) -> dict[str, int]:
-        return self._guarded(self._store.measure)
+        return self._guarded((), self._store.measure)
 
     def purge(self) -> int:
-        return self._guarded(self._store.purge)
+        return self._guarded((), self._store.purge)
 
     def close(self) -> None:
         self._store.close()
 
-    def _guarded(self, call: Callable[..., R], *arguments: Any) -> R:
-        if self._failure is not None:
-            self._refuse_or_probe()
+    def _guarded(self, keys: Sequence[bytes], call: Callable[..., R], *arguments: Any) -> R:
+        circuits = [self._circuit(home) for home in self._store.homes(keys)] if keys else []
+        circuits = circuits or [self._circuit(_WHOLE)]
+        for circuit in circuits:
+            circuit.check(self.timeout)
         try:
             answer = call(*arguments)
         except StoreUnavailable as error:
-            self._probe_at = time.monotonic() + PROBE_SECONDS
-            self._failure = str(error)
+            for circuit in circuits:
+                circuit.open(str(error))
             raise
-        self._failure = None
+        for circuit in circuits:
+            circuit.close()
         return answer
 
-    def _refuse_or_probe(self) -> None:
-        """Let one caller a second through; it has set the time for the next one."""
-        now, due, ticket = time.monotonic(), self._probe_at, object()
-        # setdefault is atomic: of those who come when it is due, one finds its own ticket.
-        if now < due or self._tickets.setdefault(due, ticket) is not ticket:
-            raise StoreUnavailable(f"{self._failure} (tried again within a second)")
-        self._probe_at = now + max(PROBE_SECONDS, self.timeout)
-        self._tickets = {due: ticket}
+    def _circuit(self, home: Hashable) -> Circuit:
+        return self._circuits.setdefault(home, Circuit())
+
+
+_WHOLE = ""
+"""The home of what asks all servers, which is that of all keys where there is only one server."""

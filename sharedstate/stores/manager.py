@@ -40,6 +40,7 @@ class ManagerStore(Store):
     """
 
     name = "manager"
+    has_server = True
 
     def __init__(self, endpoint: Endpoint, **options: Any) -> None:
         super().__init__(**options)

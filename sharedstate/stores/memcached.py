@@ -10,7 +10,7 @@ the clocks of several hosts in agreement. What differs ends that much earlier or
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar, TypeVar
 from weakref import finalize
 
@@ -43,6 +43,7 @@ class MemcachedStore(Store):
 
     name = "memcached"
     scope = "network"
+    has_server = True
     can: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, servers: Iterable[tuple[str, int]], **options: Any) -> None:
@@ -75,6 +76,9 @@ class MemcachedStore(Store):
                 found.update(zip(batch, items, strict=True))
         now = self.clock()
         return [live(found[name], now) for name in asked]
+
+    def homes(self, keys: Sequence[bytes]) -> Iterable[Hashable]:
+        return {self._servers.home(physical_key(key)).name for key in keys}
 
     def page(self, prefix: bytes, cursor: str | None, limit: int) -> Page:
         raise NotSupported("memcached cannot list its keys")

@@ -40,6 +40,7 @@ class RedisStore(Store):
 
     name = "redis"
     scope = "network"
+    has_server = True
 
     def __init__(self, connection: Connection, *, replicas: int = 0, **options: Any) -> None:
         super().__init__(timeout=connection.timeout, **options)

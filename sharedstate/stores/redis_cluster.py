@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
 from ..errors import NotSupported
@@ -57,6 +57,12 @@ class RedisClusterStore(RedisStore):
         for group in self._by_slot(keys):
             found.update(zip(group, super().values(group), strict=True))
         return [found[key] for key in keys]
+
+    def homes(self, keys: Sequence[bytes]) -> Iterable[Hashable]:
+        try:
+            return {self._client.get_node_from_key(key).name for key in keys}
+        except (AttributeError, self._redis.RedisError):
+            return ("",)  # Not connected yet, or no node has the slot.
 
     def page(self, prefix: bytes, cursor: str | None, limit: int) -> Page:
         """See :meth:`RedisStore.page`; one node after the other."""
