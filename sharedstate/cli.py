@@ -203,6 +203,18 @@ def import_(state: State, file: IO[str], overwrite: bool, dry_run: bool, as_json
     _finish(tallies, "Importing", dry_run, as_json, None)
 
 
+@command("manager")
+def manager(state: State) -> None:
+    """Run the process that keeps the state of CACHE_TYPE manager, for a supervisor."""
+    if state.store.name != "manager":
+        raise click.UsageError(
+            f"the store is {state.store.name!r}; for this one set CACHE_TYPE to manager"
+        )
+    from .stores.manager import run_manager
+
+    run_manager(current_app.extensions["sharedstate"].settings)
+
+
 def _finish(
     tallies: Iterator[transfer.Tally],
     what: str,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,7 @@ def state_at(url: str) -> State:
 def test_every_command_has_help(run):
     """Each command of the group explains itself."""
     commands = ["get", "set", "inc", "delete", "keys", "ttl", "info", "check", "purge"]
-    commands += ["copy", "export", "import"]
+    commands += ["copy", "export", "import", "manager"]
     listed = run("--help")[1]
     for command in commands:
         assert command in listed
@@ -232,6 +233,26 @@ def test_a_broken_line_is_named(run, state, line):
     assert code == 1
     assert "line 2" in error
     assert state.keys() == ["ok"]
+
+
+def test_a_manager_is_run_for_a_supervisor(tmp_path):
+    """``manager`` serves until it is told to stop, and is refused where another store is set."""
+    settings = {"FLASK_CACHE_DIR": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    command = [sys.executable, "-m", "flask", "--app", "app", "state", "manager"]
+    done = subprocess.run(command, cwd=ROOT, env=settings, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "CACHE_TYPE" in done.stderr
+    settings["FLASK_CACHE_TYPE"] = "manager"
+    with subprocess.Popen(command, cwd=ROOT, env=settings) as server:
+        state = State.from_settings({"CACHE_TYPE": "manager", "CACHE_DIR": tmp_path})
+        for _ in range(2000):
+            if (tmp_path / "sharedstate.manager").exists():
+                break
+            threading.Event().wait(0.01)
+        assert state.inc("n") == 1
+        state.close()
+        server.terminate()
+        assert server.wait(30) == 0
 
 
 def test_a_reader_that_leaves_is_no_error_message(tmp_path):

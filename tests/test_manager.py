@@ -261,7 +261,7 @@ class TestEnding:
     def test_killed_with_many_connections(self, path: Path) -> None:
         """No connection to the dead one is used a second time."""
         with opened(path.parent) as state:
-            pool = state.store._pool  # type: ignore[attr-defined]
+            pool = state.store._store._pool  # type: ignore[attr-defined]
             for connection in [pool.take() for _ in range(5)]:
                 pool.give_back(connection)
             state.inc("n")
