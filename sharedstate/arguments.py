@@ -28,6 +28,9 @@ class Absent:
     def __bool__(self) -> bool:
         return False
 
+    def __reduce__(self) -> str:
+        return "ABSENT"
+
     def __copy__(self) -> Absent:
         return self
 

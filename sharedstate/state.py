@@ -20,7 +20,13 @@ from .arguments import (
     checked_seconds,
 )
 from .codec import Codec, PickleCodec, codec_from
-from .errors import ConfigurationError, InvalidKey, NotSupported, ValueTooLarge
+from .errors import (
+    ConfigurationError,
+    InvalidKey,
+    NotSerializable,
+    NotSupported,
+    ValueTooLarge,
+)
 from .lock import Lock
 from .settings import Settings, byte_count, key_prefix
 from .stores import open_store
@@ -83,7 +89,7 @@ class State:
         self.store = store
         self.codec = codec or PickleCodec()
         self.key_prefix = prefix
-        self.default_timeout = float(default_timeout)
+        self.default_timeout = checked_seconds(default_timeout)
         self.max_value_bytes = max_value_bytes
         self._namespace = namespace
         space = f"\0{namespace}:" if namespace else ""
@@ -428,7 +434,7 @@ class State:
     ) -> Increment:
         return Increment(
             checked_integer("delta", delta),
-            checked_integer("initial", initial) if initial else 0,
+            checked_integer("initial", initial),
             self._timeout(timeout),
             COUNTER_MIN if minimum is None else checked_integer("minimum", minimum),
             COUNTER_MAX if maximum is None else checked_integer("maximum", maximum),
@@ -468,6 +474,8 @@ class State:
         return physical[len(self.physical_prefix) :].decode()
 
     def _encode(self, value: Any) -> bytes:
+        if value is ABSENT:
+            raise NotSerializable("ABSENT stands for no value; delete the key instead")
         raw = self.codec.encode(value)
         if len(raw) > self.max_value_bytes:
             raise ValueTooLarge(len(raw), self.max_value_bytes)

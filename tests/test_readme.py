@@ -6,9 +6,10 @@ import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from flask import Flask
+from flask import Flask, session
 
 import app as service
 from race.servers import Server, serve
@@ -32,15 +33,21 @@ def server(tmp_path: Path) -> Iterator[Server]:
 def test_the_python_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The application of the README counts, and each operation it shows does what it says."""
     monkeypatch.setattr(Flask, "auto_find_instance_path", lambda self: str(tmp_path))
-    names: dict[str, object] = {"__name__": "readme"}
-    for block in blocks("python"):
-        exec(compile(block, "README.md", "exec"), names)
+    names: dict[str, Any] = {"__name__": "readme"}
+    first, second, *extensions = blocks("python")
+    exec(compile(first, "README.md", "exec"), names)
     app, cache = names["app"], names["cache"]
-    assert isinstance(app, Flask)
     answers = [app.test_client().post("/visit").get_json() for _ in range(2)]
     assert answers == [{"you are number": 1}, {"you are number": 2}]
-    values = cache.get_many("motd", "stock", "paid", "tags", "report")  # type: ignore[attr-defined]
+    exec(compile(second, "README.md", "exec"), names)
+    values = cache.get_many("motd", "stock", "paid", "tags", "report")
     assert values == ["bye", 8, 50, ["new"], "computed once"]
+    for block in extensions:
+        exec(compile(block, "README.md", "exec"), names)
+    limited = names["app"]
+    limited.get("/")(lambda: str(session.setdefault("hits", 1)))
+    codes = [limited.test_client().get("/").status_code for _ in range(101)]
+    assert codes == [200] * 100 + [429]
 
 
 @pytest.mark.slow
@@ -70,7 +77,7 @@ def test_every_route_is_in_the_table() -> None:
 def test_every_setting_is_in_the_table() -> None:
     """Each ``CACHE_…`` setting that the library reads stands in the README."""
     code = "".join(path.read_text() for path in (ROOT / "sharedstate").rglob("*.py"))
-    read = set(re.findall(r'"(CACHE_[A-Z_]+)"', code)) - {"CACHE_THRESHOLD"}
+    read = set(re.findall(r'"(CACHE_[A-Z_]+[A-Z])"', code)) - {"CACHE_THRESHOLD"}
     read |= {f"CACHE_REDIS_{name}" for name in ("DB", "PASSWORD", "USERNAME")}
     assert read
     assert {name for name in read if f"`{name}`" not in README} == set()

@@ -1,0 +1,275 @@
+"""Values as bytes and back: what comes back equal, and what is refused."""
+
+from __future__ import annotations
+
+import datetime
+import enum
+import json
+import math
+import pickle
+from collections import OrderedDict, namedtuple
+from decimal import Decimal
+
+import pytest
+from cachelib.serializers import (
+    BaseSerializer,
+    FileSystemSerializer,
+    JSONSerializer,
+    RedisSerializer,
+    SimpleSerializer,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sharedstate import ConfigurationError, NotSerializable
+from sharedstate.codec import JSONCodec, PickleCodec, SerializerCodec, codec_from
+
+JSON, PICKLE = JSONCodec(), PickleCodec()
+CODECS = [JSON, PICKLE, *map(SerializerCodec, (SimpleSerializer(), RedisSerializer()))]
+by_each = pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.name)
+
+Point = namedtuple("Point", "x y")
+
+
+class Level(enum.IntEnum):
+    """An int that is more than an int."""
+
+    LOW = 1
+
+
+class Stubborn:
+    """What raises an error of its own when it is pickled."""
+
+    def __reduce__(self):
+        raise OSError("not me")
+
+
+JSON_VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=10,
+)
+PICKLE_VALUES = st.recursive(
+    JSON_VALUES | st.binary() | st.decimals(allow_nan=False) | st.datetimes() | st.sets(st.text()),
+    lambda inner: st.tuples(inner, inner) | st.dictionaries(st.integers(), inner),
+    max_leaves=5,
+)
+
+
+def shape(value):
+    """The value with the types in it, as 1 equals True and 1.0."""
+    if isinstance(value, dict):
+        return [(shape(key), shape(item)) for key, item in value.items()]
+    if isinstance(value, (list, tuple)):
+        return type(value), [shape(item) for item in value]
+    return type(value), value
+
+
+class TestRoundTrip:
+    @given(JSON_VALUES)
+    def test_json(self, value):
+        """What JSON can say comes back equal, in the same order and of the same types."""
+        assert shape(JSON.decode(JSON.encode(value))) == shape(value)
+
+    @given(PICKLE_VALUES)
+    def test_pickle(self, value):
+        """What can be pickled comes back equal, in the same order and of the same types."""
+        assert shape(PICKLE.decode(PICKLE.encode(value))) == shape(value)
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            *(b"", b"\0\xff", b"!", "!", (), (1, (2,)), {1: "a"}, {1, 2}, frozenset("a"), 1 + 2j),
+            *(math.inf, Decimal("1.10"), datetime.date(2025, 1, 2), OrderedDict(b=1, a=2)),
+            *(Level.LOW, Point(1, 2), range(3), ValueError, Level),
+        ],
+        ids=repr,
+    )
+    def test_objects(self, value):
+        """Pickle keeps objects of any importable class."""
+        found = PICKLE.decode(PICKLE.encode(value))
+        assert (type(found), found) == (type(value), value)
+
+    def test_nan(self):
+        """Pickle keeps NaN, which equals nothing."""
+        assert math.isnan(PICKLE.decode(PICKLE.encode(math.nan)))
+
+    @by_each
+    @pytest.mark.parametrize("value", [True, False, None, "5", 5.0, [5]], ids=repr)
+    def test_not_taken_for_integers(self, codec, value):
+        """What is no int, a bool above all, is not stored as one."""
+        raw = codec.encode(value)
+        found = codec.decode(raw)
+        assert (type(found), found) == (type(value), value)
+        assert not raw.isdigit()
+
+
+class TestIntegers:
+    @by_each
+    @pytest.mark.parametrize("number", [0, -1, 42, 2**63 - 1, -(2**63), 2**70, -(10**100)])
+    def test_plain_text(self, codec, number):
+        """Every codec stores an int as its decimal digits."""
+        assert codec.encode(number) == str(number).encode()
+        found = codec.decode(str(number).encode())
+        assert (type(found), found) == (int, number)
+
+    @by_each
+    def test_too_huge(self, codec):
+        """An int of more digits than Python turns into text is refused."""
+        with pytest.raises(NotSerializable, match="int"):
+            codec.encode(10**5000)
+
+    def test_too_huge_inside(self):
+        """Nor does JSON take one inside a list, though pickle does."""
+        with pytest.raises(NotSerializable):
+            JSON.encode([10**5000])
+        assert PICKLE.decode(PICKLE.encode([10**5000])) == [10**5000]
+
+
+class TestStrictJSON:
+    @pytest.mark.parametrize(
+        "value",
+        [
+            *((), (1, 2), [(1,)], {"a": (1,)}, Point(1, 2)),
+            *({1: "a"}, {None: 1}, {True: 1}, {1.5: 1}, {"a": {1: 1}}, {"1": "a", 1: "a"}),
+            *(math.nan, math.inf, -math.inf, [math.nan], {"a": math.inf}),
+            *(b"", b"bytes", [b"a"], {1, 2}, frozenset(), 1 + 2j, object(), len, Decimal("1")),
+            *(datetime.date(2025, 1, 2), "\ud800", ["\udfff"], {"\ud800": 1}),
+        ],
+        ids=repr,
+    )
+    def test_refused(self, value):
+        """What JSON cannot say, or would give back as something else, is refused."""
+        with pytest.raises(NotSerializable, match="(?i)json") as caught:
+            JSON.encode(value)
+        assert type(value).__name__ in str(caught.value)
+
+    def test_circular(self):
+        """A list in itself is refused."""
+        value = []
+        value.append(value)
+        with pytest.raises(NotSerializable):
+            JSON.encode(value)
+
+    def test_too_deep(self):
+        """A list in a list, and so on too far, is refused."""
+        value = []
+        for _ in range(100_000):
+            value = [value]
+        with pytest.raises(NotSerializable):
+            JSON.encode(value)
+
+    def test_is_json(self):
+        """What is stored is JSON that anybody can read, in UTF-8 and without spaces."""
+        raw = JSON.encode({"ä": [1, None, True, "🎉"]})
+        assert raw == '{"ä":[1,null,true,"🎉"]}'.encode()
+        assert json.loads(raw) == {"ä": [1, None, True, "🎉"]}
+
+
+class TestPickle:
+    @pytest.mark.parametrize("value", [lambda: None, Stubborn(), (i for i in ())], ids=repr)
+    def test_refused(self, value):
+        """What cannot be pickled is refused, whatever error of its own it raises."""
+        with pytest.raises(NotSerializable, match="pickle") as caught:
+            PICKLE.encode(value)
+        assert caught.value.__cause__ is not None
+
+    def test_form(self):
+        """A value is stored as Flask-Caching stores it in Redis: a mark and the pickle."""
+        assert RedisSerializer().loads(PICKLE.encode(["a"])) == ["a"]
+        assert PICKLE.decode(b"!" + pickle.dumps(["a"])) == ["a"]
+
+
+class TestDamage:
+    @pytest.mark.parametrize("codec", [JSON, PICKLE], ids=lambda codec: codec.name)
+    @pytest.mark.parametrize("raw", [b"", b"!", b"!\x80", b"text", b"\xff", b"[1", b"1.2.3"])
+    def test_unreadable(self, codec, raw):
+        """Bytes that the codec never wrote are an error, not None."""
+        with pytest.raises(NotSerializable, match="cannot read"):
+            codec.decode(raw)
+
+    @pytest.mark.parametrize("value", ["text", None, [1], True, 1.5], ids=repr)
+    def test_other_codec(self, value):
+        """What one codec wrote another refuses to read, unless it is an int."""
+        with pytest.raises(NotSerializable, match="another codec"):
+            JSON.decode(PICKLE.encode(value))
+        with pytest.raises(NotSerializable, match="another codec"):
+            PICKLE.decode(JSON.encode(value))
+
+    def test_class_is_gone(self):
+        """A pickled object whose class is no longer there is an error that says so."""
+        raw = PICKLE.encode(Level.LOW).replace(b"Level", b"Leven")
+        with pytest.raises(NotSerializable, match="its class is gone"):
+            PICKLE.decode(raw)
+
+
+class TestSerializers:
+    @pytest.mark.parametrize(
+        "serializer", [FileSystemSerializer, JSONSerializer, RedisSerializer, SimpleSerializer]
+    )
+    @pytest.mark.parametrize("value", ["text", None, True, 5, {"a": [1.5]}], ids=repr)
+    def test_round_trip(self, serializer, value):
+        """Values come back through each of cachelib's serializers."""
+        codec = SerializerCodec(serializer())
+        found = codec.decode(codec.encode(value))
+        assert (type(found), found) == (type(value), value)
+
+    @pytest.mark.parametrize(
+        ("serializer", "value"),
+        [(JSONSerializer, {1}), (SimpleSerializer, lambda: None), (RedisSerializer, Stubborn())],
+    )
+    def test_refused(self, serializer, value):
+        """What the serializer cannot dump is refused, where cachelib would store nothing."""
+        with pytest.raises(NotSerializable, match=serializer.__name__):
+            SerializerCodec(serializer()).encode(value)
+
+    @pytest.mark.parametrize("serializer", [JSONSerializer, SimpleSerializer])
+    def test_unreadable(self, serializer):
+        """What the serializer cannot load is an error, where cachelib would answer None."""
+        codec = SerializerCodec(serializer())
+        for raw in (b"!{", b"!\x80\x05"):
+            with pytest.raises(NotSerializable, match=serializer.__name__):
+                codec.decode(raw)
+
+    def test_own(self):
+        """A serializer of the application's own works by its `dumps` and `loads` alone."""
+
+        class Reversed(BaseSerializer):
+            def dumps(self, value):
+                return value[::-1].encode()
+
+            def loads(self, raw):
+                return raw.decode()[::-1]
+
+        codec = SerializerCodec(Reversed())
+        assert codec.encode("abc") == b"!cba"
+        assert codec.decode(b"!cba") == "abc"
+
+
+class TestSettings:
+    def test_default(self):
+        """The library's codec is pickle unless it is told another."""
+        assert codec_from({}).name == "pickle"
+        assert codec_from({"CACHE_CODEC": None}).name == "pickle"
+
+    @pytest.mark.parametrize("name", ["json", "pickle"])
+    def test_by_name(self, name):
+        """`CACHE_CODEC` names the codec."""
+        assert codec_from({"CACHE_CODEC": name}).name == name
+
+    @pytest.mark.parametrize("name", ["msgpack", "JSON", 5], ids=repr)
+    def test_unknown(self, name):
+        """An unknown codec is an error that names the setting and those there are."""
+        with pytest.raises(ConfigurationError, match="CACHE_CODEC.*pickle or json"):
+            codec_from({"CACHE_CODEC": name})
+
+    @pytest.mark.parametrize("serializer", [JSONSerializer, JSONSerializer()])
+    def test_serializer(self, serializer):
+        """`CACHE_SERIALIZER` may be a class of cachelib's or an object of it."""
+        codec = codec_from({"CACHE_SERIALIZER": serializer})
+        assert codec.name == "JSONSerializer"
+        assert codec.encode(["a"]) == b'!["a"]'

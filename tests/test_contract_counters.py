@@ -1,0 +1,367 @@
+"""Counters on every store: inc and dec, their bounds, what is no counter, and once."""
+
+import pytest
+from backends import about
+
+from sharedstate import InvalidKey, NotACounter, OutOfBounds, State, TokenReused
+from sharedstate.codec import JSONCodec, PickleCodec
+
+MAX, MIN = 2**63 - 1, -(2**63)
+NO_COUNTERS = [
+    *("text", "", "12", "1_000", " 1", 1.0, 1.5, True, False, None, [], [1], {"a": 1}),
+    *(2**63, MIN - 1, 2**70, -(2**70), 10**30),
+]
+DAY = 24 * 3600
+
+
+class TestInc:
+    def test_counts(self, state):
+        """A missing counter starts from 0, and each call answers the next number."""
+        assert [state.inc("hits") for _ in range(5)] == [1, 2, 3, 4, 5]
+        assert state.get("hits") == 5
+        assert type(state.get("hits")) is int
+
+    def test_delta(self, state):
+        """Any delta is added, a negative one and 0 too."""
+        deltas = [10, -3, 0, -20, 100]
+        assert [state.inc("hits", delta) for delta in deltas] == [10, 7, 7, -13, 87]
+
+    def test_dec(self, state):
+        """A dec subtracts its delta, 1 unless told, and goes below 0."""
+        assert [state.dec("hits"), state.dec("hits", 5), state.dec("hits", -10)] == [-1, -6, 4]
+
+    def test_zero_creates(self, state):
+        """A delta of 0 creates a counter that is missing."""
+        assert state.inc("hits", 0) == 0
+        assert state.has("hits")
+
+    @pytest.mark.parametrize("number", [0, 5, -5, 2**53 + 1, -(2**53) - 1, MAX - 1, MIN], ids=hex)
+    def test_of_a_set_value(self, state, json_state, number):
+        """An integer that was set is a counter, with either codec, to the last digit."""
+        for each in (state, json_state):
+            each.set("hits", number)
+            assert each.inc("hits") == number + 1
+            assert each.get("hits") == number + 1
+
+    def test_codecs_share_counters(self, store):
+        """A counter is the same for states of either codec."""
+        one, other = State(store, codec=PickleCodec()), State(store, codec=JSONCodec())
+        assert (one.inc("hits"), other.inc("hits"), one.inc("hits")) == (1, 2, 3)
+        assert one.get("hits") == other.get("hits") == 3
+
+    def test_initial(self, state):
+        """A missing counter starts from `initial`, a present one goes on."""
+        assert state.inc("hits", 5, initial=100) == 105
+        assert state.inc("hits", 5, initial=100) == 110
+        assert state.dec("stock", initial=10) == 9
+        assert state.inc("negative", initial=-10) == -9
+
+    def test_expired(self, state, clock):
+        """A counter that has expired begins anew."""
+        state.inc("hits", 5, timeout=100)
+        clock.advance(110)
+        assert state.inc("hits", initial=10) == 11
+        assert state.ttl("hits") == 0
+
+    def test_keeps_expiry(self, state, clock):
+        """An increment keeps the expiry, whatever its own timeout: that is for creation."""
+        state.set("hits", 1, timeout=100)
+        clock.advance(40)
+        state.inc("hits")
+        state.inc("hits", timeout=1000)
+        state.inc("hits", maximum=100)
+        assert state.ttl("hits") == about(60)
+        clock.advance(70)
+        assert state.get("hits") is None
+
+    def test_keeps_never(self, state):
+        """An increment with a timeout leaves a counter that stays for good as it is."""
+        state.inc("hits")
+        assert state.inc("hits", timeout=100) == 2
+        assert state.inc("hits", timeout=100, minimum=0) == 3
+        assert state.ttl("hits") == 0
+
+    def test_many_counters(self, state):
+        """Counters count each for itself."""
+        for i in range(100):
+            assert state.inc(f"hits{i % 10}") == i // 10 + 1
+
+    @pytest.mark.parametrize("name", ["delta", "initial", "minimum", "maximum"])
+    @pytest.mark.parametrize("number", [1.0, True, "1", 2**63, MIN - 1], ids=repr)
+    def test_wrong_arguments(self, state, name, number):
+        """What is not a signed 64-bit integer is refused, and nothing is stored."""
+        error = TypeError if type(number) is not int else ValueError
+        with pytest.raises(error, match=name):
+            state.inc("hits", **{name: number})
+        assert not state.has("hits")
+
+    @pytest.mark.parametrize("number", [1.0, "1", False, None], ids=repr)
+    def test_wrong_dec(self, state, number):
+        """A dec by what is no integer is refused, and nothing is stored."""
+        with pytest.raises(TypeError, match="delta"):
+            state.dec("hits", number)
+        assert not state.has("hits")
+
+
+class TestBounds:
+    def test_maximum(self, state):
+        """The maximum itself is reached; one more is refused, and the counter stays."""
+        assert [state.inc("hits", maximum=3) for _ in range(3)] == [1, 2, 3]
+        with pytest.raises(OutOfBounds):
+            state.inc("hits", maximum=3)
+        assert state.get("hits") == 3
+        assert state.inc("hits", maximum=4) == 4
+
+    def test_minimum(self, state):
+        """The minimum itself is reached; one less is refused, and the counter stays."""
+        state.set("stock", 2)
+        assert [state.dec("stock", minimum=0) for _ in range(2)] == [1, 0]
+        with pytest.raises(OutOfBounds):
+            state.dec("stock", minimum=0)
+        assert state.get("stock") == 0
+
+    @pytest.mark.parametrize(
+        ("present", "delta", "minimum", "maximum"),
+        [
+            *((5, 6, None, 10), (5, -6, 0, None), (-5, 6, None, 0), (-5, -6, -10, None)),
+            *((-100, 50, -20, 20), (9, 1, None, 9), (10, 0, 11, None), (99, 1, None, 99)),
+            *((100, -1, 100, None), (-9, -1, -9, None), (1, 1, 5, 2), (2, 0, None, 1)),
+            *((2**53, 1, None, 2**53), (MAX - 1, 1, None, MAX - 1), (MIN + 1, -1, MIN + 1, None)),
+        ],
+    )
+    def test_refused(self, state, present, delta, minimum, maximum):
+        """A number outside either bound is refused with the bounds, and value and expiry stay."""
+        state.set("hits", present, timeout=100)
+        with pytest.raises(OutOfBounds) as caught:
+            state.inc("hits", delta, minimum=minimum, maximum=maximum)
+        assert caught.value.minimum == (MIN if minimum is None else minimum)
+        assert caught.value.maximum == (MAX if maximum is None else maximum)
+        assert state.get("hits") == present
+        assert state.ttl("hits") == about(100)
+
+    @pytest.mark.parametrize(
+        ("present", "delta", "minimum", "maximum"),
+        [
+            *((9, 1, None, 10), (10, -1, 9, None), (-1, 1, 0, 0), (0, 0, 0, 0)),
+            *((-9, -1, -10, -10), (99, 1, 2, 100), (1000, -1, -5, 5000), (-11, 2, -9, 9)),
+            *((2**53, 1, None, 2**53 + 1), (MAX - 1, 1, MAX, MAX), (MIN + 1, -1, MIN, MIN)),
+        ],
+    )
+    def test_reached(self, state, present, delta, minimum, maximum):
+        """A number on a bound or between them is stored."""
+        state.set("hits", present)
+        assert state.inc("hits", delta, minimum=minimum, maximum=maximum) == present + delta
+        assert state.get("hits") == present + delta
+
+    def test_missing(self, state):
+        """A counter that would begin out of bounds is not created."""
+        for options in ({"maximum": 0}, {"minimum": 2}, {"initial": 10, "maximum": 10}):
+            with pytest.raises(OutOfBounds):
+                state.inc("hits", timeout=100, **options)
+            assert not state.has("hits")
+
+    @pytest.mark.parametrize("bounds", [{}, {"minimum": -5}, {"maximum": MAX}], ids=repr)
+    def test_upper_end(self, state, bounds):
+        """A counter at 2**63 - 1 goes no further, by 1 or by as much again; it stays."""
+        state.set("hits", MAX - 1, timeout=100)
+        assert state.inc("hits", **bounds) == MAX
+        for delta in (1, MAX):
+            with pytest.raises(OutOfBounds):
+                state.inc("hits", delta, **bounds)
+        assert state.get("hits") == MAX
+        assert state.ttl("hits") == about(100)
+        assert state.dec("hits") == MAX - 1
+
+    @pytest.mark.parametrize("bounds", [{}, {"maximum": 5}, {"minimum": MIN}], ids=repr)
+    def test_lower_end(self, state, bounds):
+        """A counter at -2**63 goes no further, by 1 or by as much again; it stays."""
+        state.set("hits", MIN + 1, timeout=100)
+        assert state.dec("hits", **bounds) == MIN
+        for delta in (-1, MIN):
+            with pytest.raises(OutOfBounds):
+                state.inc("hits", delta, **bounds)
+        assert state.get("hits") == MIN
+        assert state.ttl("hits") == about(100)
+        assert state.inc("hits") == MIN + 1
+
+    def test_from_end_to_end(self, state):
+        """One delta may lead from one end nearly to the other."""
+        state.set("hits", MIN)
+        assert state.inc("hits", MAX) == -1
+        assert state.inc("hits", MIN + 1) == MIN
+        assert state.inc("other", MAX, initial=MIN) == -1
+
+    def test_initial_at_the_end(self, state):
+        """An initial value with a sum past the end creates nothing."""
+        with pytest.raises(OutOfBounds):
+            state.inc("hits", initial=MAX)
+        with pytest.raises(OutOfBounds):
+            state.dec("hits", initial=MIN)
+        assert not state.has("hits")
+
+
+class TestNotACounter:
+    @pytest.mark.parametrize("value", NO_COUNTERS, ids=repr)
+    def test_stays(self, state, json_state, value):
+        """What is no signed 64-bit integer is not counted, with either codec; all of it stays."""
+        for each in (state, json_state):
+            each.set("key", value, timeout=100)
+            for options in ({}, {"delta": 0}, {"delta": -1}, {"maximum": 10}, {"initial": 5}):
+                with pytest.raises(NotACounter):
+                    each.inc("key", **options)
+            found = each.get("key")
+            assert (type(found), found) == (type(value), value)
+            assert each.ttl("key") == about(100)
+
+    @pytest.mark.parametrize("value", [b"12", b"", (1,), 1 + 0j], ids=repr)
+    def test_pickled(self, state, value):
+        """No Python object but an int is a counter."""
+        state.set("key", value)
+        with pytest.raises(NotACounter):
+            state.inc("key")
+        assert state.get("key") == value
+
+    def test_empty_of_value(self, state):
+        """A key whose value was removed is a missing counter again."""
+        state.set("key", "text")
+        state.delete("key")
+        assert state.inc("key") == 1
+
+
+@pytest.mark.needs("once")
+class TestOnce:
+    def test_repeated(self, state):
+        """The first call applies the increment, and every repeat answers what it did."""
+        assert [state.inc("hits", 5, once="token") for _ in range(3)] == [5, 5, 5]
+        assert state.get("hits") == 5
+
+    def test_repeated_later(self, state):
+        """A repeat answers the first number even if the counter has gone on, or is gone."""
+        assert state.inc("hits", once="token") == 1
+        assert state.inc("hits") == 2
+        assert state.inc("hits", once="token") == 1
+        state.delete("hits")
+        assert state.inc("hits", once="token") == 1
+        assert not state.has("hits")
+        state.set("hits", "text")
+        assert state.inc("hits", once="token") == 1
+
+    def test_tokens_are_apart(self, state):
+        """Another token is another increment."""
+        assert [state.inc("hits", once=token) for token in "abab"] == [1, 2, 1, 2]
+
+    def test_dec(self, state):
+        """A dec can have a token; it is an increment by the opposite."""
+        assert state.dec("hits", 5, once="token") == -5
+        assert state.inc("hits", -5, once="token") == -5
+        assert state.get("hits") == -5
+
+    def test_big_numbers(self, state):
+        """A repeat answers numbers near both ends of 64 bits to the last digit."""
+        for end, delta in ((MAX, -1), (MIN, 1)):
+            state.set("hits", end)
+            for _ in range(2):
+                assert state.inc("hits", delta, once=f"token{end}") == end + delta
+
+    def test_with_options(self, state):
+        """Initial value, bounds and timeout hold for the call that applies."""
+        for _ in range(2):
+            number = state.inc("hits", 2, initial=5, maximum=7, timeout=100, once="token")
+            assert number == 7
+        assert state.ttl("hits") == about(100)
+
+    def test_keeps_expiry(self, state):
+        """Neither the increment nor its repeat changes the counter's expiry."""
+        state.set("hits", 1, timeout=100)
+        for _ in range(2):
+            state.inc("hits", timeout=1000, once="token")
+        assert state.ttl("hits") == about(100)
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            *({"delta": 2}, {"initial": 1}, {"timeout": 100}, {"minimum": 0}, {"maximum": 10}),
+            {"key": "other"},
+        ],
+        ids=repr,
+    )
+    def test_reused(self, state, options):
+        """A token that comes with another key or increment is refused, and nothing changes."""
+        assert state.inc("hits", once="token") == 1
+        with pytest.raises(TokenReused):
+            state.inc(**{"key": "hits", "once": "token", **options})
+        assert state.get("hits") == 1
+        assert not state.has("other")
+        assert state.inc("hits", once="token") == 1
+
+    def test_defaults_are_the_same_increment(self, state):
+        """An argument that is given as what it is by default makes no other increment."""
+        assert state.inc("hits", once="token") == 1
+        assert state.inc("hits", 1, initial=0, timeout=0, minimum=MIN, once="token") == 1
+
+    def test_refused_out_of_bounds(self, state):
+        """An increment that is out of bounds leaves no trace: its token can come again."""
+        state.set("hits", 5)
+        with pytest.raises(OutOfBounds):
+            state.inc("hits", maximum=5, once="token")
+        assert state.get("hits") == 5
+        state.set("hits", 3)
+        assert state.inc("hits", maximum=5, once="token") == 4
+        assert state.inc("hits", 10, once="other") == 14
+
+    def test_refused_on_missing(self, state):
+        """An increment that is refused on a missing counter creates neither it nor the token."""
+        with pytest.raises(OutOfBounds):
+            state.inc("hits", maximum=0, once="token")
+        assert not state.has("hits")
+        assert state.inc("hits", 7, once="token") == 7
+
+    def test_refused_no_counter(self, state):
+        """An increment of what is no counter leaves no trace: its token can come again."""
+        state.set("hits", "text")
+        with pytest.raises(NotACounter):
+            state.inc("hits", once="token")
+        assert state.get("hits") == "text"
+        state.set("hits", 3)
+        assert state.inc("hits", once="token") == 4
+
+    def test_lasts_a_day(self, state, clock):
+        """A token is known for 24 hours, and is a new one after that."""
+        assert state.inc("hits", once="token") == 1
+        clock.advance(DAY - 60)
+        assert state.inc("hits", once="token") == 1
+        clock.advance(120)
+        assert state.inc("hits", once="token") == 2
+        assert state.inc("hits", once="token") == 2
+
+    def test_repeat_does_not_prolong(self, state, clock):
+        """The 24 hours count from the first call."""
+        state.inc("hits", once="token")
+        clock.advance(DAY / 2)
+        state.inc("hits", once="token")
+        clock.advance(DAY / 2 + 60)
+        assert state.inc("hits", once="token") == 2
+
+    def test_longer_than_its_counter(self, state, clock):
+        """A token outlives the counter that it was for."""
+        assert state.inc("hits", 5, timeout=100, once="token") == 5
+        clock.advance(110)
+        assert state.inc("hits", 5, timeout=100, once="token") == 5
+        assert not state.has("hits")
+
+    @pytest.mark.parametrize("token", ["é" * 125, "a b/c%", "*", "550e8400-e29b-41d4"])
+    def test_any_token(self, state, token):
+        """A token is any text that could be a key."""
+        assert [state.inc("hits", once=token) for _ in range(2)] == [1, 1]
+
+    def test_longest_token(self, store):
+        """A token of 250 bytes works beside a key of 250 bytes and the longest prefix."""
+        state = State(store, prefix="{p}".ljust(128, "p"))
+        assert [state.inc("é" * 125, once="é" * 125) for _ in range(2)] == [1, 1]
+
+    @pytest.mark.parametrize("token", ["", "x" * 251, "a\n", 5, b"token"], ids=repr)
+    def test_wrong_token(self, state, token):
+        """A token that could not be a key is refused, and nothing changes."""
+        with pytest.raises(InvalidKey):
+            state.inc("hits", once=token)
+        assert not state.has("hits")

@@ -1,0 +1,366 @@
+"""Locks on every store: one holder, leases, renewal, and what is lost."""
+
+import pytest
+
+from sharedstate import InvalidKey, LockLost, LockTimeout, StoreUnavailable
+
+
+def is_free(state, name="job"):
+    """Whether the lock could be acquired; it is free again after that if it was."""
+    lock = state.lock(name)
+    if not lock.try_acquire():
+        return False
+    lock.release()
+    return True
+
+
+class TestHolding:
+    def test_one_holder(self, state):
+        """A lock that one object holds, another does not get before it is released."""
+        first, second = state.lock("job"), state.lock("job")
+        assert first.try_acquire() is True
+        assert second.try_acquire() is False
+        assert second.token is None
+        first.release()
+        assert second.try_acquire() is True
+
+    def test_acquire(self, state):
+        """An acquire answers the lock, with the token that proves it."""
+        lock = state.lock("job")
+        assert lock.token is None
+        assert lock.acquire() is lock
+        assert isinstance(lock.token, str)
+
+    @pytest.mark.parametrize("wait", [0, 0.01, -1])
+    def test_timeout(self, state, wait):
+        """Who waits in vain gets LockTimeout, does not hold the lock, and disturbs nobody."""
+        first, second = state.lock("job").acquire(), state.lock("job", wait=wait)
+        with pytest.raises(LockTimeout, match="'job'") as caught:
+            second.acquire()
+        assert isinstance(caught.value, TimeoutError)
+        assert second.token is None
+        first.release()
+
+    def test_timeout_of_a_block(self, state):
+        """A block whose lock does not come free is not entered."""
+        lock = state.lock("job").acquire()
+        entered = False
+        with pytest.raises(LockTimeout), state.lock("job", wait=0):
+            entered = True
+        assert not entered
+        lock.release()
+
+    def test_names_are_apart(self, state):
+        """Locks of different names have nothing to do with each other."""
+        state.lock("job").acquire()
+        assert is_free(state, "other")
+        assert is_free(state, "job2")
+
+    def test_values_are_apart(self, state):
+        """A lock is no value, and a value of its name no lock."""
+        state.set("job", "value")
+        lock = state.lock("job", wait=0).acquire()
+        assert state.get("job") == "value"
+        state.delete("job")
+        assert not is_free(state)
+        lock.release()
+
+    def test_again(self, state):
+        """An object can hold its lock again after it was released, with another token."""
+        lock = state.lock("job")
+        tokens = set()
+        for _ in range(3):
+            lock.acquire()
+            tokens.add(lock.token)
+            lock.release()
+            assert lock.token is None
+        assert len(tokens) == 3
+
+    def test_twice(self, state):
+        """An object that holds its lock cannot acquire it, and holds it still."""
+        lock = state.lock("job").acquire()
+        with pytest.raises(RuntimeError, match="already"):
+            lock.acquire()
+        lock.release()
+
+    def test_json_state(self, json_state):
+        """A lock works with either codec."""
+        with json_state.lock("job") as lock:
+            assert not is_free(json_state)
+            lock.renew()
+        assert is_free(json_state)
+
+    @pytest.mark.parametrize("name", ["", "x" * 251, "a\n", 5], ids=repr)
+    def test_wrong_name(self, state, name):
+        """A lock's name is a key."""
+        with pytest.raises(InvalidKey):
+            state.lock(name).acquire()
+
+    @pytest.mark.parametrize("name", ["é" * 125, "a b/c%", "*", "all locks"])
+    def test_any_name(self, state, name):
+        """A lock may be called whatever a key may."""
+        with state.lock(name):
+            assert not is_free(state, name)
+        assert is_free(state, name)
+
+
+class TestLease:
+    def test_ends(self, state, clock):
+        """A lock that is not released comes free when its lease ends, and not before."""
+        state.lock("job", lease=100).acquire()
+        clock.advance(90)
+        assert not is_free(state)
+        clock.advance(20)
+        assert is_free(state)
+
+    def test_default(self, state, clock):
+        """A lease is 30 seconds unless told."""
+        state.lock("job").acquire()
+        clock.advance(20)
+        assert not is_free(state)
+        clock.advance(20)
+        assert is_free(state)
+
+    @pytest.mark.parametrize("lease", [0, 0.009, -1, 24 * 3600 + 1, float("nan"), float("inf")])
+    def test_wrong(self, state, lease):
+        """A lease is a hundredth of a second to a day."""
+        with pytest.raises(ValueError, match="lease"):
+            state.lock("job", lease=lease)
+        lock = state.lock("job").acquire()
+        with pytest.raises(ValueError, match="lease"):
+            lock.renew(lease)
+        lock.release()
+
+    @pytest.mark.parametrize("lease", ["5", None, [1]], ids=repr)
+    def test_wrong_type(self, state, lease):
+        """A lease is a number."""
+        with pytest.raises(TypeError):
+            state.lock("job", lease=lease)
+
+    def test_no_default_timeout(self, state, clock):
+        """A lock ends with its lease, whatever the state's default timeout is."""
+        state.default_timeout = 10
+        state.lock("job", lease=100).acquire()
+        clock.advance(50)
+        assert not is_free(state)
+
+
+class TestRenew:
+    def test_prolongs(self, state, clock):
+        """A lock that is renewed is held for another lease from then on."""
+        lock = state.lock("job", lease=100).acquire()
+        for _ in range(3):
+            clock.advance(80)
+            lock.renew()
+        clock.advance(90)
+        assert not is_free(state)
+        clock.advance(20)
+        assert is_free(state)
+
+    def test_other_lease(self, state, clock):
+        """A renewal may be longer or shorter than the lease."""
+        lock = state.lock("job", lease=100).acquire()
+        lock.renew(1000)
+        clock.advance(500)
+        assert not is_free(state)
+        lock.renew(10)
+        clock.advance(20)
+        assert is_free(state)
+
+    def test_keeps_token_and_fence(self, state):
+        """A renewal changes neither token nor fence."""
+        lock = state.lock("job").acquire()
+        before = lock.token, lock.fence
+        lock.renew()
+        assert (lock.token, lock.fence) == before
+        lock.release()
+
+    def test_too_late(self, state, clock):
+        """A lock whose lease has ended cannot be renewed, and is not held any more."""
+        lock = state.lock("job", lease=100).acquire()
+        clock.advance(110)
+        with pytest.raises(LockLost):
+            lock.renew()
+        assert lock.token is None
+        assert is_free(state)
+
+    def test_another_holds_it(self, state, clock):
+        """A late renewal does not prolong another's lock."""
+        late = state.lock("job", lease=100).acquire()
+        clock.advance(110)
+        state.lock("job", lease=100).acquire()
+        with pytest.raises(LockLost):
+            late.renew(1000)
+        clock.advance(110)
+        assert is_free(state)
+
+    def test_never_acquired(self, state):
+        """A lock that was never acquired cannot be renewed."""
+        with pytest.raises(LockLost):
+            state.lock("job").renew()
+        assert is_free(state)
+
+
+class TestRelease:
+    def test_late(self, state, clock):
+        """A release after the end of the lease is an error, even if nobody else came."""
+        lock = state.lock("job", lease=100).acquire()
+        clock.advance(110)
+        with pytest.raises(LockLost, match="'job'"):
+            lock.release()
+        assert lock.token is None
+
+    def test_late_leaves_anothers(self, state, clock):
+        """A late release does not free another's lock."""
+        late, second = state.lock("job", lease=100).acquire(), state.lock("job", lease=100)
+        clock.advance(110)
+        second.acquire()
+        with pytest.raises(LockLost):
+            late.release()
+        assert not is_free(state)
+        second.release()
+        assert is_free(state)
+
+    def test_late_discard_leaves_anothers(self, state, clock):
+        """Nor does a late discard, which says nothing."""
+        late, second = state.lock("job", lease=100).acquire(), state.lock("job", lease=100)
+        clock.advance(110)
+        second.acquire()
+        late.discard()
+        assert late.token is None
+        assert not is_free(state)
+        second.release()
+
+    def test_twice(self, state):
+        """A second release is an error."""
+        lock = state.lock("job").acquire()
+        lock.release()
+        with pytest.raises(LockLost):
+            lock.release()
+
+    def test_never_acquired(self, state):
+        """A release of what was never acquired is an error, and frees nobody's lock."""
+        lock = state.lock("job").acquire()
+        with pytest.raises(LockLost):
+            state.lock("job").release()
+        state.lock("job").discard()
+        assert not is_free(state)
+        lock.release()
+
+    def test_of_another_object(self, state):
+        """A client that was given token and fence can release what another object holds."""
+        lock, same = state.lock("job").acquire(), state.lock("job")
+        same.token, same.fence = lock.token, lock.fence
+        same.release()
+        assert is_free(state)
+
+    def test_wrong_token(self, state):
+        """Who has another token or fence releases nothing."""
+        lock = state.lock("job").acquire()
+        for token, fence in [("x", lock.fence), (lock.token, lock.fence + 1)]:
+            other = state.lock("job")
+            other.token, other.fence = token, fence
+            with pytest.raises(LockLost):
+                other.release()
+        assert not is_free(state)
+        lock.release()
+
+
+class TestBlock:
+    def test_holds(self, state):
+        """A block holds the lock, and lets the next one in."""
+        with state.lock("job") as lock:
+            assert lock.token
+            assert not is_free(state)
+        assert lock.token is None
+        assert is_free(state)
+
+    @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+    def test_error(self, state, error):
+        """An error in a block releases the lock and comes out as it is."""
+        with pytest.raises(error, match="in the block") as caught, state.lock("job"):
+            raise error("in the block")
+        assert not hasattr(caught.value, "__notes__")
+        assert is_free(state)
+
+    def test_outlasts_its_lease(self, state, clock):
+        """A block that ends after its lease did ends with LockLost."""
+        with pytest.raises(LockLost), state.lock("job", lease=100):
+            clock.advance(110)
+
+    def test_error_after_its_lease(self, state, clock):
+        """An error in a block comes out as it is though the lock is lost, and frees no other's."""
+        second = state.lock("job", lease=100)
+        with pytest.raises(ValueError, match="in the block"), state.lock("job", lease=100):
+            clock.advance(110)
+            second.acquire()
+            raise ValueError("in the block")
+        assert not is_free(state)
+        second.release()
+
+    def test_released_inside(self, state):
+        """A block that released its lock itself ends with LockLost."""
+        with pytest.raises(LockLost), state.lock("job") as lock:
+            lock.release()
+
+    def test_store_fails(self, state, monkeypatch):
+        """An error in a block comes out with a note if the lock could not be released."""
+
+        def unavailable(keys, operation):
+            raise StoreUnavailable("gone")
+
+        with pytest.raises(ValueError, match="in the block") as caught, state.lock("job"):
+            monkeypatch.setattr(state.store, "transact", unavailable)
+            raise ValueError("in the block")
+        assert caught.value.__notes__ == ["the lock 'job' could not be released: gone"]
+
+
+class TestFence:
+    def test_grows(self, state):
+        """Each holder's fence is higher than all before."""
+        fences = []
+        for _ in range(5):
+            with state.lock("job") as lock:
+                fences.append(lock.fence)
+        assert fences == sorted(set(fences))
+        assert fences[0] > 0
+
+    def test_grows_after_a_lost_lease(self, state, clock):
+        """The holder after one that lost its lease has the higher fence."""
+        late = state.lock("job", lease=100).acquire()
+        clock.advance(110)
+        with state.lock("job") as lock:
+            assert lock.fence > late.fence
+
+    def test_stays_for_good(self, state, clock):
+        """Fences grow on after a long time, whatever the default timeout."""
+        state.default_timeout = 10
+        with state.lock("job") as lock:
+            first = lock.fence
+        clock.advance(90 * 365 * 24 * 3600)
+        with state.lock("job") as lock:
+            assert lock.fence > first
+
+    def test_lease_ends_before_it_is_drawn(self, state, clock, monkeypatch):
+        """Who loses the lease before the lock is confirmed does not hold it, and frees no other's.
+
+        Otherwise a client stopped in between would hold a lower fence than the next one.
+        """
+        transact, calls = state.store.transact, []
+        second = state.lock("job", lease=100)
+
+        def pausing(keys, operation):
+            calls.append(operation)
+            answer = transact(keys, operation)
+            if len(calls) == 1:
+                clock.advance(110)
+                assert second.try_acquire()
+            return answer
+
+        lock = state.lock("job", lease=100)
+        monkeypatch.setattr(state.store, "transact", pausing)
+        assert lock.try_acquire() is False
+        assert lock.token is None
+        monkeypatch.undo()
+        assert not is_free(state)
+        second.release()
