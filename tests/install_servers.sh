@@ -7,12 +7,18 @@ set -eu
 # program       package         service (-: none)
 SERVERS='
 redis-server    redis-server    redis-server
+initdb          postgresql      postgresql
+mariadbd        mariadb-server  mariadb
+memcached       memcached       memcached
 wrk             wrk             -
 '
 POLICY=/usr/sbin/policy-rc.d # asked by a package before it starts its service; 101 forbids it
 PATH=$PATH:/usr/sbin:/sbin
 
 missing() {
+    for directory in /usr/lib/postgresql/*/bin; do # where Debian has PostgreSQL's programs
+        PATH=$PATH:$directory
+    done
     echo "$SERVERS" | while read -r program package service; do
         [ -z "$program" ] || command -v "$program" >/dev/null || echo "$program $package $service"
     done

@@ -232,7 +232,7 @@ def test_unknown_paths_and_methods_are_problems(client: FlaskClient) -> None:
 
 
 def test_health_and_store(client: FlaskClient) -> None:
-    """A process that answers is live, one with its store is ready, and the store says what it is."""
+    """A process is live, with its store ready, and the store says what it is."""
     assert client.get("/health/live").get_json() == {"status": "live"}
     assert client.get("/health/ready").get_json() == {"status": "ready"}
     assert client.get("/v1/store").get_json() == {

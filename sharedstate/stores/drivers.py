@@ -8,12 +8,15 @@ from typing import Any
 from ..errors import ConfigurationError
 
 
-def import_driver(module: str) -> Any:
-    """The module, or a :exc:`ConfigurationError` that says what to install."""
+def import_driver(module: str, extra: str | None = None) -> Any:
+    """The module, or a :exc:`ConfigurationError` that says what to install.
+
+    :param extra: the optional dependency that brings it, if that is not its own name.
+    """
     try:
         return import_module(module)
     except ImportError as error:
-        extra = module.partition(".")[0]
+        package = module.partition(".")[0]
         raise ConfigurationError(
-            f"this store needs the package {extra}: pip install 'sharedstate[{extra}]'"
+            f"this store needs the package {package}: pip install 'sharedstate[{extra or package}]'"
         ) from error
