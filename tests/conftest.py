@@ -1,0 +1,88 @@
+"""Fixtures that open each store of `backends.BACKENDS`, with the servers they need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from backends import BACKENDS, Backend, Clock
+from database_servers import (  # noqa: F401  # fixtures
+    empty_mariadb,
+    empty_postgresql,
+    mariadb_url,
+    postgresql_url,
+    sqlite_url,
+)
+from managers import empty_manager, manager_url  # noqa: F401  # fixtures
+from memcached_servers import empty_memcached, memcached_port  # noqa: F401  # fixtures
+from redis_servers import (  # noqa: F401  # fixtures
+    cluster_url,
+    empty_cluster,
+    empty_redis,
+    empty_sentinel,
+    redis_url,
+    sentinel_url,
+)
+
+from sharedstate import State
+from sharedstate.codec import JSONCodec, PickleCodec
+from sharedstate.stores import open_store
+from sharedstate.stores.base import Store
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "needs(*abilities): runs on the stores that have all of these (`Store.can`)"
+    )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items[:] = filter(_is_able, items)
+
+
+def _is_able(item: pytest.Item) -> bool:
+    backend = item.callspec.params.get("backend") if hasattr(item, "callspec") else None
+    needed = {ability for mark in item.iter_markers("needs") for ability in mark.args}
+    return backend is None or needed <= backend.can
+
+
+@pytest.fixture(params=BACKENDS, ids=[backend.id for backend in BACKENDS])
+def backend(request: pytest.FixtureRequest) -> Backend:
+    """Each store of the table that can do what the test's marker `needs` names."""
+    return request.param
+
+
+@pytest.fixture
+def cache_settings(
+    backend: Backend, request: pytest.FixtureRequest, tmp_path: Path
+) -> dict[str, str]:
+    """The Flask configuration of an empty store that the test has to itself."""
+    server = backend.server
+    return backend.settings(request.getfixturevalue(server) if server else str(tmp_path))
+
+
+@pytest.fixture
+def store(cache_settings: Mapping[str, str]) -> Iterator[Store]:
+    """An empty store, closed when the test ends."""
+    store = open_store(cache_settings)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def clock(backend: Backend, store: Store, cache_settings: Mapping[str, str]) -> Clock:
+    """What lets time pass for all records of `store`; on an embedded one, time stands still."""
+    return backend.clock(store, cache_settings)
+
+
+@pytest.fixture
+def state(store: Store, backend: Backend) -> State:
+    """A state that holds any Python object, on an empty store."""
+    return State(store, codec=PickleCodec(), prefix=backend.prefix)
+
+
+@pytest.fixture
+def json_state(store: Store) -> State:
+    """A state that holds JSON, on the same store as `state` and beside it."""
+    return State(store, codec=JSONCodec(), prefix="json:")
