@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from flask import Flask, Request
@@ -25,9 +26,12 @@ class NoSession(SessionInterface):
 
 
 class LeanFlask(Flask):
-    """Flask whose routes do not depend on the host, and which has no cookie session."""
+    """Flask whose routes do not depend on the host, without cookie session and async views."""
 
     session_interface = NoSession()
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        return func
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
         settings = self.config
