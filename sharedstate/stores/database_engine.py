@@ -1,0 +1,297 @@
+"""One process's connections to a database: bounded, checked before use, every error explained."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Container, Sequence
+from types import TracebackType
+from typing import Any
+
+from ..errors import ConfigurationError, SharedStateError, StoreFull, StoreUnavailable
+from .dialects import Dialect, Trouble
+from .drivers import import_driver
+from .places import Places
+
+Fetch = Callable[[Any], Any]
+
+_CONNECTIONS = 8
+# A connection that was idle for longer is asked whether it still leads anywhere.
+_IDLE_SECONDS = 10.0
+
+_LOST = frozenset({Trouble.LOST})
+_BROKEN = frozenset({Trouble.LOST, Trouble.READ_ONLY})
+_ANY = frozenset(Trouble)
+
+
+class Conflict(Exception):
+    """Another client was in the way; nothing was applied, and it can be tried again."""
+
+
+class NoTable(Conflict):
+    """The table has yet to be made; nothing was applied."""
+
+
+def count(cursor: Any) -> int:
+    """How many rows a statement found or changed."""
+    number: int = cursor.rowcount
+    return number
+
+
+def rows(cursor: Any) -> list[Any]:
+    """The rows that a statement answers, all of them: a cursor left open leaves its lock."""
+    found: list[Any] = cursor.fetchall()
+    return found
+
+
+class Database:
+    """Connections that SQLAlchemy opens, each in the driver's autocommit mode.
+
+    They are kept here and statements go to the driver as they are: SQLAlchemy's own pool and
+    compiler take longer than the server does.
+
+    :param url: SQLAlchemy's URL object.
+    :param options: for ``create_engine``, beside the dialect's own.
+    """
+
+    def __init__(self, url: Any, dialect: Dialect, options: dict[str, Any]) -> None:
+        self.dialect = dialect
+        self.location = location(url)
+        sqlalchemy = import_driver("sqlalchemy", "database")
+        options = {**dialect.engine_options, **options}
+        self._places = Places(options.pop("pool_size", _CONNECTIONS))
+        self._idle: deque[Connection] = deque()
+        self._is_closed = False
+        arguments = {**dialect.connect_args, **options.pop("connect_args", {})}
+        try:
+            self._engine = sqlalchemy.create_engine(
+                url, poolclass=sqlalchemy.pool.NullPool, connect_args=arguments, **options
+            )
+        except (TypeError, sqlalchemy.exc.ArgumentError) as error:
+            raise ConfigurationError(f"CACHE_OPTIONS: {error}") from error
+        self.errors: tuple[type[Exception], ...] = (
+            self._engine.dialect.loaded_dbapi.Error,
+            sqlalchemy.exc.SQLAlchemyError,
+        )
+        listen = sqlalchemy.event.listen
+        listen(self._engine, "do_connect", lambda _, __, args, kw: dialect.connect(*args, **kw))
+        listen(self._engine, "connect", lambda connection, _: dialect.prepare(connection))
+
+    def connection(self) -> Connection:
+        """One that others do not use, until the end of its ``with``."""
+        if not self._places.enter(self.dialect.timeout):
+            raise self.unavailable(f"its connections were in use for {self.dialect.timeout} s")
+        try:
+            return self._kept() or Connection(self, self._engine.raw_connection())
+        except BaseException as error:
+            self._places.leave()
+            if isinstance(error, self.errors):
+                raise self.explained(error) from error
+            raise
+
+    def _kept(self) -> Connection | None:
+        """An idle connection; a restarted server is noticed before something is sent."""
+        while True:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                return None
+            if connection.is_usable():
+                return connection
+            connection.hang_up()
+
+    def give_back(self, connection: Connection, *, keep: bool) -> None:
+        """Let others use the connection, if it can be used."""
+        try:
+            if keep and not self._is_closed:
+                self._idle.append(connection)
+            else:
+                connection.hang_up()
+        finally:
+            self._places.leave()
+
+    def disconnect(self) -> None:
+        """Close what is not in use; it is opened again when needed."""
+        while self._idle:
+            self._idle.pop().hang_up()
+
+    def close(self) -> None:
+        """Close what is not in use, and let nothing be kept after its use."""
+        self._is_closed = True
+        self.disconnect()
+
+    def read(self, statement: str, arguments: Sequence[Any] = ()) -> list[Any]:
+        """The rows of one statement, which are those of one moment."""
+        with self.connection() as connection:
+            found: list[Any] = connection.execute(statement, arguments, rows)
+        return found
+
+    def write(self, statement: str, arguments: Sequence[Any], fetch: Fetch = count) -> Any:
+        """What one statement answers that is a transaction by itself."""
+        with self.connection() as connection:
+            connection.doubtful = _LOST
+            return connection.execute(statement, arguments, fetch)
+
+    def make_table(self) -> None:
+        """Make the table; if another client does at the same time, it is a conflict."""
+        try:
+            with self.connection() as connection:
+                connection.begin()
+                for statement in self.dialect.schema:
+                    connection.execute(statement)
+                connection.commit()
+        except ConfigurationError as error:
+            raise ConfigurationError(
+                f"{error}; let somebody who may run\n{self.dialect.ddl}"
+            ) from error.__cause__
+
+    def ping(self, driver: Any) -> bool:
+        """Do a round trip on a connection of the driver's."""
+        answered: bool = self._engine.dialect.do_ping(driver)
+        return answered
+
+    def trouble(self, error: BaseException) -> Trouble:
+        """What a driver's error means, in SQLAlchemy's wrapping or not."""
+        original = getattr(error, "orig", None) or error
+        if isinstance(original, self.errors[0]):
+            return self.dialect.trouble(original)
+        return Trouble.LOST
+
+    def explained(self, error: Exception, doubtful: Container[Trouble] = ()) -> Exception:
+        """The library's error for a driver's.
+
+        :param doubtful: after which of the troubles a write may have been applied.
+        """
+        text = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+        table = self.dialect.table
+        trouble = self.trouble(error)
+        match trouble:
+            case Trouble.CONFLICT:
+                return Conflict(text)
+            case Trouble.NO_TABLE:
+                return NoTable(text)
+            case Trouble.DENIED:
+                return ConfigurationError(
+                    f"the user of {self.location} may not make, read or write {table}: {text}"
+                )
+            case Trouble.WRONG_TABLE:
+                return ConfigurationError(
+                    f"{table} in {self.location} is a table of another kind, and was left as it "
+                    f"is: choose another CACHE_DATABASE_TABLE ({text})"
+                )
+            case Trouble.FULL:
+                return StoreFull(f"{self.location} has no room for the write: {text}")
+        return self.unavailable(text, trouble in doubtful)
+
+    def unavailable(self, text: str, unknown: bool = False) -> StoreUnavailable:
+        """The error that names the database."""
+        return StoreUnavailable(
+            f"the database {self.location} is not available: {text}", outcome_unknown=unknown
+        )
+
+
+class Connection:
+    """A connection of the driver's; what is not committed when its ``with`` ends is rolled back."""
+
+    __slots__ = (
+        "_connection",
+        "_cursor",
+        "_database",
+        "_has_begun",
+        "_used",
+        "dialect",
+        "doubtful",
+    )
+
+    def __init__(self, database: Database, connection: Any) -> None:
+        self.dialect = database.dialect
+        self.doubtful: Container[Trouble] = ()
+        """After which troubles what is done now may have been applied."""
+        self._database = database
+        self._connection = connection
+        # One for all: to make one costs a good part of a statement.
+        self._cursor = connection.cursor()
+        self._has_begun = False
+        self._used = time.monotonic()
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        doubtful, self.doubtful = self.doubtful, ()
+        keep = False
+        try:
+            keep = self._is_clean(error) and (not self._has_begun or self._roll_back())
+        finally:
+            self._used = time.monotonic()
+            self._database.give_back(self, keep=keep)
+        if isinstance(error, self._database.errors):
+            raise self._database.explained(error, doubtful) from error
+
+    def execute(self, statement: str, arguments: Sequence[Any] = (), fetch: Fetch = count) -> Any:
+        """What a statement answers."""
+        self._cursor.execute(self.dialect.sql(statement), arguments)
+        return fetch(self._cursor)
+
+    def execute_many(self, statement: str, arguments: Sequence[Sequence[Any]]) -> int:
+        """How many rows a statement changed, over all its arguments."""
+        if len(arguments) <= 1:
+            return sum(self.execute(statement, each) for each in arguments)
+        self._cursor.executemany(self.dialect.sql(statement), arguments)
+        return count(self._cursor)
+
+    def begin(self) -> None:
+        """Begin a transaction."""
+        self.execute(self.dialect.begin)
+        self._has_begun = True
+
+    def commit(self) -> None:
+        """Commit it: from here on, an error leaves open what happened."""
+        self.doubtful = _ANY
+        self.execute("COMMIT")
+        self._has_begun = False
+
+    def is_usable(self) -> bool:
+        """Whether it still leads to the server, as far as can be seen without much ado."""
+        driver = self._connection.dbapi_connection
+        if self.dialect.is_stale(driver):
+            return False
+        if time.monotonic() - self._used < _IDLE_SECONDS:
+            return True
+        try:
+            return bool(self._database.ping(driver))
+        except self._database.errors:
+            return False
+
+    def hang_up(self) -> None:
+        """Close it."""
+        try:
+            self._connection.invalidate()
+        finally:
+            self._connection.close()
+
+    def _is_clean(self, error: BaseException | None) -> bool:
+        """Whether it is known what the server would answer next."""
+        if isinstance(error, self._database.errors):
+            return self._database.trouble(error) not in _BROKEN
+        return error is None or isinstance(error, (SharedStateError, Conflict))
+
+    def _roll_back(self) -> bool:
+        self._has_begun = False
+        try:
+            self.execute("ROLLBACK")
+        except self._database.errors:
+            return False
+        return True
+
+
+def location(url: Any) -> str:
+    """Where a database is, without what is secret."""
+    shown = url.create(url.drivername, host=url.host, port=url.port, database=url.database)
+    text: str = shown.render_as_string()
+    return text

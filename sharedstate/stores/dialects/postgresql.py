@@ -1,0 +1,129 @@
+"""PostgreSQL, through psycopg."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Generator, Sequence
+from typing import Any, ClassVar, TypeVar
+
+import psycopg
+from psycopg import OperationalError
+
+from . import Dialect, Trouble
+
+R = TypeVar("R")
+
+# The server gives up a little before its client does: its answer says that nothing was applied.
+_SERVERS_SHARE = 0.8
+# libpq's own shortest.
+_SHORTEST_CONNECT = 2
+
+_TROUBLES = {
+    "40P01": Trouble.CONFLICT,  # deadlock_detected
+    "40001": Trouble.CONFLICT,  # serialization_failure
+    "23505": Trouble.CONFLICT,  # unique_violation: in the catalogue, when many make the table
+    "42P07": Trouble.CONFLICT,  # duplicate_table
+    "42P01": Trouble.NO_TABLE,  # undefined_table
+    "42703": Trouble.WRONG_TABLE,  # undefined_column
+    "42804": Trouble.WRONG_TABLE,  # datatype_mismatch
+    "42P10": Trouble.WRONG_TABLE,  # no unique constraint on the name
+    "42501": Trouble.DENIED,  # insufficient_privilege
+    "55P03": Trouble.LATE,  # lock_not_available
+    "57014": Trouble.LATE,  # query_canceled, as by statement_timeout
+    "25P03": Trouble.LATE,  # idle_in_transaction_session_timeout
+    "25006": Trouble.READ_ONLY,  # read_only_sql_transaction
+}
+_TROUBLES_OF_CLASS = {
+    "53": Trouble.FULL,  # insufficient_resources
+    "54": Trouble.FULL,  # program_limit_exceeded
+    "08": Trouble.LOST,  # connection_exception
+    "57": Trouble.LOST,  # operator_intervention: it may have come after the commit
+}
+_CONNECTIONS = "53300"  # too_many_connections, of class 53 too
+
+
+class PostgreSQL(Dialect):
+    """Rows are locked by SELECT … FOR UPDATE in the order of their names."""
+
+    engine_options: ClassVar[dict[str, Any]] = {"use_native_hstore": False}  # Asks the server.
+    schema = (
+        # Room on each page keeps the new versions of a counter's row on it, out of the index.
+        "CREATE TABLE {table} (name bytea PRIMARY KEY, value bytea, number bigint, "
+        "expires double precision) WITH (fillfactor = 80)",
+        "CREATE INDEX {index} ON {table} (expires) WHERE expires IS NOT NULL",
+    )
+    insert = Dialect.insert + " ON CONFLICT DO NOTHING"
+
+    def among(self, names: Sequence[bytes]) -> tuple[str, Sequence[Any]]:
+        return "name = ANY(?)", (list(names),)
+
+    @property
+    def connect_args(self) -> dict[str, Any]:
+        milliseconds = math.ceil(self.timeout * _SERVERS_SHARE * 1000)
+        server = {
+            "lock_timeout": milliseconds,
+            "statement_timeout": milliseconds,
+            # The locks of a worker that is stopped come free.
+            "idle_in_transaction_session_timeout": math.ceil(self.timeout * 1000),
+            "default_transaction_isolation": r"read\ committed",
+        }
+        return {
+            "autocommit": True,
+            "connect_timeout": max(math.ceil(self.timeout), _SHORTEST_CONNECT),
+            "tcp_user_timeout": math.ceil(self.timeout * 1000),
+            "application_name": "sharedstate",
+            "options": " ".join(f"-c {name}={value}" for name, value in server.items()),
+        }
+
+    def connect(self, *arguments: Any, **options: Any) -> Any:
+        """A connection on which nothing waits for longer than the time-out."""
+        connection = _Connection.connect(*arguments, **options)
+        connection.seconds = self.timeout
+        return connection
+
+    def prepare(self, connection: Any) -> None:
+        """Nothing: all is said when connecting."""
+
+    def trouble(self, error: Exception) -> Trouble:
+        code = getattr(error, "sqlstate", None)
+        if code is None:
+            return Trouble.LOST if isinstance(error, OperationalError) else Trouble.OTHER
+        if code == _CONNECTIONS:
+            return Trouble.OTHER
+        return _TROUBLES.get(code) or _TROUBLES_OF_CLASS.get(code[:2], Trouble.OTHER)
+
+    def descriptor(self, connection: Any) -> int | None:
+        return None if connection.closed else connection.pgconn.socket
+
+
+class _Connection(psycopg.Connection[Any]):
+    """psycopg waits for ever for a server that is stopped; this gives up, and hangs up."""
+
+    seconds = 0.0
+
+    def wait(self, gen: Generator[Any, Any, R], *arguments: Any, **options: Any) -> R:
+        try:
+            return super().wait(_limited(gen, self.seconds), *arguments, **options)
+        except _TooLate:
+            self.pgconn.finish()
+            raise
+
+
+class _TooLate(OperationalError):
+    pass
+
+
+def _limited(gen: Generator[Any, Any, R], seconds: float) -> Generator[Any, Any, R]:
+    """The same generator of waits, until the time is up; it is sent 0 where nothing has come."""
+    deadline = time.monotonic() + seconds
+    try:
+        state = next(gen)
+        while True:
+            ready = yield state
+            if not ready and time.monotonic() > deadline:
+                raise _TooLate(f"the server did not answer within {seconds} seconds")
+            state = gen.send(ready)
+    except StopIteration as done:
+        answer: R = done.value
+        return answer

@@ -1,0 +1,62 @@
+"""SQLite, through the standard library."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from . import Dialect, Trouble
+
+_TROUBLES = {
+    sqlite3.SQLITE_BUSY: Trouble.LATE,
+    sqlite3.SQLITE_LOCKED: Trouble.LATE,
+    sqlite3.SQLITE_FULL: Trouble.FULL,
+    sqlite3.SQLITE_TOOBIG: Trouble.FULL,
+    sqlite3.SQLITE_READONLY: Trouble.DENIED,
+}
+_TEXTS = {
+    "no such table": Trouble.NO_TABLE,
+    "already exists": Trouble.CONFLICT,
+    "no such column": Trouble.WRONG_TABLE,
+    "has no column": Trouble.WRONG_TABLE,
+    "ON CONFLICT clause does not match": Trouble.WRONG_TABLE,
+}
+
+
+class SQLite(Dialect):
+    """One writer at a time; readers wait for none, as the file is in WAL mode."""
+
+    marker = "?"
+    scope = "host"
+    most_names = 30_000
+    begin = "BEGIN IMMEDIATE"
+    lock = ""
+    skip_locked = ""
+    schema = (
+        "CREATE TABLE {table} (name BLOB PRIMARY KEY, value BLOB, number INTEGER, expires REAL) "
+        "WITHOUT ROWID",
+        "CREATE INDEX {index} ON {table} (expires) WHERE expires IS NOT NULL",
+    )
+
+    @property
+    def kept(self) -> str:
+        return self.durability
+
+    @property
+    def connect_args(self) -> dict[str, Any]:
+        return {"isolation_level": None, "timeout": self.timeout}
+
+    def prepare(self, connection: Any) -> None:
+        mode = connection.execute("PRAGMA journal_mode = WAL").fetchall()
+        if mode == [("wal",)] and self.durability == "normal":
+            connection.execute("PRAGMA synchronous = NORMAL").close()
+        else:
+            connection.execute("PRAGMA synchronous = FULL").close()
+
+    def trouble(self, error: Exception) -> Trouble:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        texts = (trouble for text, trouble in _TEXTS.items() if text in str(error))
+        return _TROUBLES.get(code) or next(texts, Trouble.OTHER)
+
+    def descriptor(self, connection: Any) -> int | None:
+        return None
