@@ -83,6 +83,8 @@ class Backend:
     """The fixture that has its server running, empty, and answers with its URL."""
     clock: Callable[[Store, Mapping[str, Any]], Clock] = FakeClock
     can: frozenset[str] = frozenset({"keys", "once", "atomic_batch"})
+    slow: bool = False
+    """Whether its contract tests take longer than those of the others together."""
     prefix: str = "test:"
     """Before all keys; in a cluster a hash tag, so that they are on one node."""
     id: str = ""
@@ -98,20 +100,29 @@ class Backend:
 
 BACKENDS = [
     Backend("database", id="database-sqlite", scope="host", server="sqlite_url"),
-    Backend("database", id="database-postgresql", scope="network", server="empty_postgresql"),
-    Backend("database", id="database-mariadb", scope="network", server="empty_mariadb"),
+    Backend(
+        "database",
+        id="database-postgresql",
+        scope="network",
+        server="empty_postgresql",
+        slow=True,
+    ),
+    Backend("database", id="database-mariadb", scope="network", server="empty_mariadb", slow=True),
     Backend("simple", scope="process"),
     Backend("filesystem", scope="host"),
     Backend("lmdb", scope="host"),
     Backend("manager", scope="host", server="empty_manager", clock=ManagerClock),
     Backend("redis", scope="network", server="empty_redis", clock=RedisClock),
-    Backend("redis-sentinel", scope="network", server="empty_sentinel", clock=RedisClock),
+    Backend(
+        "redis-sentinel", scope="network", server="empty_sentinel", clock=RedisClock, slow=True
+    ),
     Backend("memcached", scope="network", server="empty_memcached", can=frozenset()),
     Backend(
         "redis-cluster",
         scope="network",
         server="empty_cluster",
         clock=RedisClock,
+        slow=True,
         prefix="{test}:",
     ),
 ]

@@ -39,12 +39,20 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items[:] = filter(_is_able, items)
+    for item in items:
+        backend = _backend_of(item)
+        if backend is not None and backend.slow:
+            item.add_marker(pytest.mark.slow)
 
 
 def _is_able(item: pytest.Item) -> bool:
-    backend = item.callspec.params.get("backend") if hasattr(item, "callspec") else None
+    backend = _backend_of(item)
     needed = {ability for mark in item.iter_markers("needs") for ability in mark.args}
     return backend is None or needed <= backend.can
+
+
+def _backend_of(item: pytest.Item) -> Backend | None:
+    return item.callspec.params.get("backend") if hasattr(item, "callspec") else None
 
 
 @pytest.fixture(params=BACKENDS, ids=[backend.id for backend in BACKENDS])

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from backends import Clock, about
+from backends import Backend, Clock, about
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -268,12 +268,12 @@ class Comparison(RuleBasedStateMachine):
 CI = os.environ.get("CI") == "true"
 
 
-def test_like_a_dictionary(state: State, clock: Clock) -> None:
+def test_like_a_dictionary(backend: Backend, state: State, clock: Clock) -> None:
     """Whatever is done to a store, in any order, it answers as a dictionary would."""
     run_state_machine_as_test(
         partial(Comparison, state, clock),
         settings=settings(
-            max_examples=300,
+            max_examples=40 if backend.slow else 200,
             stateful_step_count=40,
             deadline=None,
             derandomize=CI,

@@ -193,5 +193,7 @@ def dialect_of(url: Any, table: str, timeout: float, durability: str) -> Dialect
         import_driver(driver, "database")
     module, _, name = place.partition(":")
     cls = getattr(import_module(f"{__name__}.{module}"), name)
+    # SQLAlchemy imports its own part when it is first used, which threads must not race for.
+    url.get_dialect().import_dbapi()
     dialect: Dialect = cls(table, timeout, durability)
     return dialect
