@@ -78,8 +78,13 @@ def watched_master(directory: Path) -> Iterator[tuple[str, list[subprocess.Popen
         )
         sentinel = stack.enter_context(redis_server(directory, str(configuration), "--sentinel"))
         _until(lambda: _replicas(sentinel.port) == 1)
-        _until(lambda: redis.Redis(port=replica.port).info("replication")["master_link_status"])
+        _until(lambda: _follows(replica.port))
         yield f"redis+sentinel://127.0.0.1:{sentinel.port}/{MASTER}", [master, replica, sentinel]
+
+
+def _follows(port: int) -> bool:
+    with redis.Redis(port=port) as replica:
+        return replica.info("replication")["master_link_status"] == "up"
 
 
 def _replicas(port: int) -> int:

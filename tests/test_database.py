@@ -35,7 +35,8 @@ from sharedstate import ConfigurationError, State, StoreFull, StoreUnavailable, 
 from sharedstate.errors import SharedStateError
 from sharedstate.stores import open_store
 from sharedstate.stores.database import DatabaseStore, ddl
-from sharedstate.stores.database_engine import Conflict, Database, NoTable
+from sharedstate.stores.database_engine import Database
+from sharedstate.stores.database_errors import Conflict, NoTable
 from sharedstate.stores.places import Places
 
 SECONDS = 30  # Guards against a hang, and nothing else.

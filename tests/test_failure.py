@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from database_servers import postgresql, server_directory
 from redis_servers import redis_server, reserved_port
 
 from race.checkers import duplicates
@@ -25,45 +27,60 @@ CLIENTS = 8
 PATIENCE = 60
 
 
-class DurableRedis:
-    """A Redis server that keeps what it answered, and can be stopped, killed and started again."""
+class Durable:
+    """A server that keeps what it answered, and can be stopped, killed and started again."""
 
-    def __init__(self, directory: Path, port: int) -> None:
-        self._directory = directory
-        self._port = port
-        self.settings = {
-            "FLASK_CACHE_TYPE": "redis",
-            "FLASK_CACHE_REDIS_URL": f"redis://127.0.0.1:{port}",
-        }
+    def __init__(
+        self,
+        start: Callable[[], AbstractContextManager[subprocess.Popen[str]]],
+        settings: dict[str, str],
+    ) -> None:
+        self.settings = settings
+        self._start = start
         self._running = ExitStack()
 
     def start(self) -> None:
-        options = ("--save", "", "--appendonly", "yes", "--appendfsync", "always")
-        self.process: subprocess.Popen[str] = self._running.enter_context(
-            redis_server(self._directory, *options, port=self._port)
-        )
+        self._process = self._running.enter_context(self._start())
 
     def kill(self) -> None:
         self._running.close()
 
     def pause(self) -> None:
-        self.process.send_signal(signal.SIGSTOP)
+        self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        self.process.send_signal(signal.SIGCONT)
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, what: signal.Signals) -> None:
+        """Send a signal to the server and its children, which have groups of their own."""
+        pid = self._process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        for process in (pid, *map(int, children)):
+            with suppress(ProcessLookupError):
+                os.kill(process, what)
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[DurableRedis]:
-    with reserved_port() as port:
-        store = DurableRedis(tmp_path, port)
+@pytest.fixture(params=["redis", "postgresql"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Durable]:
+    with reserved_port() as port, server_directory() as directory:
+        if request.param == "redis":
+            options = ("--save", "", "--appendonly", "yes", "--appendfsync", "always")
+            store = Durable(
+                lambda: redis_server(tmp_path, *options, port=port),
+                {"FLASK_CACHE_URL": f"redis://127.0.0.1:{port}"},
+            )
+        else:
+            store = Durable(
+                lambda: postgresql(port, directory, "-c", "fsync=on"),
+                {"FLASK_CACHE_URL": f"postgresql://postgres@127.0.0.1:{port}/postgres"},
+            )
         store.start()
         yield store
         store.kill()
 
 
 @pytest.fixture
-def server(store: DurableRedis) -> Iterator[Server]:
+def server(store: Durable) -> Iterator[Server]:
     with serve("granian", cwd=ROOT, env=store.settings | {"FLASK_CACHE_TIMEOUT": "0.5"}) as server:
         yield server
 
@@ -74,6 +91,17 @@ def ask(server: Server, method: str, path: str) -> tuple[int, dict[str, str], di
         connection.request(method, path)
         answer = connection.getresponse()
         return answer.status, dict(answer.headers), json.loads(answer.read())
+
+
+def wait_until(server: Server, method: str, path: str) -> dict[str, object]:
+    """The answer to a request, when the service has noticed that its store is there."""
+    for _ in range(PATIENCE * 100):
+        status, _, body = ask(server, method, path)
+        if status == 200:
+            return body
+        assert status == 503
+        threading.Event().wait(0.01)
+    raise AssertionError("the service did not notice that its store is there")
 
 
 class Load:
@@ -118,7 +146,7 @@ class Load:
 
 
 def test_no_number_is_given_twice_whatever_happens_to_the_store(
-    server: Server, store: DurableRedis
+    server: Server, store: Durable
 ) -> None:
     """Stopped, continued, killed and restarted under load, a store that keeps its data counts on.
 
@@ -141,12 +169,12 @@ def test_no_number_is_given_twice_whatever_happens_to_the_store(
         assert headers["retry-after"] == "1"
         assert body["type"] == "urn:sharedstate:store-unavailable"
         unknown += "may or may not" in str(body["detail"])
-    total = int(str(ask(server, "GET", "/v1/counters/n")[2]["value"]))
+    total = int(str(wait_until(server, "GET", "/v1/counters/n")["value"]))
     assert max(load.numbers) <= total
     assert len(load.numbers) <= total <= len(load.numbers) + unknown
 
 
-def test_health_while_the_store_is_down_and_after(server: Server, store: DurableRedis) -> None:
+def test_health_while_the_store_is_down_and_after(server: Server, store: Durable) -> None:
     """Without its store a worker is live and not ready; with it again, ready without a restart."""
     assert ask(server, "GET", "/health/ready")[0] == 200
     store.kill()
@@ -154,25 +182,15 @@ def test_health_while_the_store_is_down_and_after(server: Server, store: Durable
         assert ask(server, "GET", "/health/ready")[0] == 503
         assert ask(server, "GET", "/health/live")[0] == 200
     store.start()
-    for _ in range(PATIENCE * 100):
-        if ask(server, "GET", "/health/ready")[0] == 200:
-            return
-        threading.Event().wait(0.01)
-    raise AssertionError("the service did not notice that its store is back")
+    wait_until(server, "GET", "/health/ready")
 
 
 def test_a_store_that_is_down_does_not_keep_the_service_from_starting(
-    store: DurableRedis,
+    store: Durable,
 ) -> None:
     """A service that starts before its store answers 503, and works as soon as the store does."""
     store.kill()
     with serve("granian", cwd=ROOT, env=store.settings) as server:
         assert ask(server, "POST", "/v1/counters/n")[0] == 503
         store.start()
-        for _ in range(PATIENCE * 100):
-            status, _, body = ask(server, "POST", "/v1/counters/n")
-            if status == 200:
-                assert body["value"] == 1
-                return
-            threading.Event().wait(0.01)
-    raise AssertionError("the service did not notice that its store is there")
+        assert wait_until(server, "POST", "/v1/counters/n")["value"] == 1

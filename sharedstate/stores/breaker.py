@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from ..errors import StoreUnavailable
@@ -17,17 +17,15 @@ PROBE_SECONDS = 1.0
 
 
 class Circuit:
-    """Whether one server is worth asking."""
+    """A server that did not answer, and when it is worth asking again."""
 
     def __init__(self) -> None:
-        self._failure: str | None = None
+        self._failure = ""
         self._probe_at = 0.0
         self._tickets: dict[float, object] = {}
 
     def check(self, timeout: float) -> None:
         """Raise :exc:`StoreUnavailable` while it is open, but let one caller a second through."""
-        if self._failure is None:
-            return
         now, due, ticket = time.monotonic(), self._probe_at, object()
         # setdefault is atomic: of those who come when it is due, one finds its own ticket.
         if now < due or self._tickets.setdefault(due, ticket) is not ticket:
@@ -39,10 +37,6 @@ class Circuit:
         """Let nothing through for a second."""
         self._probe_at = time.monotonic() + PROBE_SECONDS
         self._failure = failure
-
-    def close(self) -> None:
-        """Let everything through."""
-        self._failure = None
 
 
 class Breaker(Store):
@@ -59,6 +53,7 @@ class Breaker(Store):
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        # Of the servers that did not answer when they were last asked.
         self._circuits: dict[Hashable, Circuit] = {}
 
     @classmethod
@@ -108,23 +103,22 @@ class Breaker(Store):
         self._store.close()
 
     def _guarded(self, keys: Sequence[bytes], call: Callable[..., R], *arguments: Any) -> R:
-        circuits = [self._circuit(home) for home in self._store.homes(keys)] if keys else []
-        circuits = circuits or [self._circuit(_WHOLE)]
-        for circuit in circuits:
+        homes = self._homes(keys) if self._circuits else ()
+        for circuit in [self._circuits[home] for home in homes if home in self._circuits]:
             circuit.check(self.timeout)
         try:
             answer = call(*arguments)
         except StoreUnavailable as error:
-            for circuit in circuits:
-                circuit.open(str(error))
+            for home in self._homes(keys):
+                self._circuits.setdefault(home, Circuit()).open(str(error))
             raise
-        for circuit in circuits:
-            circuit.close()
+        for home in homes:
+            self._circuits.pop(home, None)
         return answer
 
-    def _circuit(self, home: Hashable) -> Circuit:
-        return self._circuits.setdefault(home, Circuit())
+    def _homes(self, keys: Sequence[bytes]) -> Iterable[Hashable]:
+        return self._store.homes(keys) if keys else _WHOLE
 
 
-_WHOLE = ""
+_WHOLE = ("",)
 """The home of what asks all servers, which is that of all keys where there is only one server."""

@@ -13,7 +13,8 @@ from weakref import finalize
 from ..errors import ConfigurationError, StoreUnavailable
 from ..settings import Settings, choice, seconds
 from .base import DEFAULT_TIMEOUT, Page, Store, cursor_key, key_range
-from .database_engine import Conflict, Database, NoTable, location
+from .database_engine import Database
+from .database_errors import Conflict, NoTable, location
 from .database_operations import MISS, STATEMENTS, collect, read, transaction
 from .dialects import LIVE, dialect_of, parsed
 from .gate import Gate

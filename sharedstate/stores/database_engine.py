@@ -8,10 +8,12 @@ from collections.abc import Callable, Container, Sequence
 from types import TracebackType
 from typing import Any
 
-from ..errors import ConfigurationError, SharedStateError, StoreFull, StoreUnavailable
+from ..errors import ConfigurationError, SharedStateError
+from .database_errors import Conflict, explained, location, unavailable
 from .dialects import Dialect, Trouble
 from .drivers import import_driver
 from .places import Places
+from .turn import Turn
 
 Fetch = Callable[[Any], Any]
 
@@ -22,14 +24,6 @@ _IDLE_SECONDS = 10.0
 _LOST = frozenset({Trouble.LOST})
 _BROKEN = frozenset({Trouble.LOST, Trouble.READ_ONLY})
 _ANY = frozenset(Trouble)
-
-
-class Conflict(Exception):
-    """Another client was in the way; nothing was applied, and it can be tried again."""
-
-
-class NoTable(Conflict):
-    """The table has yet to be made; nothing was applied."""
 
 
 def count(cursor: Any) -> int:
@@ -62,6 +56,8 @@ class Database:
         self._places = Places(options.pop("pool_size", _CONNECTIONS))
         self._idle: deque[Connection] = deque()
         self._is_closed = False
+        path = dialect.turns(url)
+        self.turn = Turn(path) if path else None
         arguments = {**dialect.connect_args, **options.pop("connect_args", {})}
         try:
             self._engine = sqlalchemy.create_engine(
@@ -80,7 +76,9 @@ class Database:
     def connection(self) -> Connection:
         """One that others do not use, until the end of its ``with``."""
         if not self._places.enter(self.dialect.timeout):
-            raise self.unavailable(f"its connections were in use for {self.dialect.timeout} s")
+            raise unavailable(
+                self.location, f"its connections were in use for {self.dialect.timeout} s"
+            )
         try:
             return self._kept() or Connection(self, self._engine.raw_connection())
         except BaseException as error:
@@ -114,6 +112,9 @@ class Database:
         """Close what is not in use; it is opened again when needed."""
         while self._idle:
             self._idle.pop().hang_up()
+        if self.turn is not None and self.turn.take(self.dialect.timeout):
+            self.turn.close()
+            self.turn.end()
 
     def close(self) -> None:
         """Close what is not in use, and let nothing be kept after its use."""
@@ -129,6 +130,7 @@ class Database:
     def write(self, statement: str, arguments: Sequence[Any], fetch: Fetch = count) -> Any:
         """What one statement answers that is a transaction by itself."""
         with self.connection() as connection:
+            connection.take_turn()
             connection.doubtful = _LOST
             return connection.execute(statement, arguments, fetch)
 
@@ -162,32 +164,9 @@ class Database:
 
         :param doubtful: after which of the troubles a write may have been applied.
         """
-        text = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
-        table = self.dialect.table
         trouble = self.trouble(error)
-        match trouble:
-            case Trouble.CONFLICT:
-                return Conflict(text)
-            case Trouble.NO_TABLE:
-                return NoTable(text)
-            case Trouble.DENIED:
-                return ConfigurationError(
-                    f"the user of {self.location} may not make, read or write {table}: {text}"
-                )
-            case Trouble.WRONG_TABLE:
-                return ConfigurationError(
-                    f"{table} in {self.location} is a table of another kind, and was left as it "
-                    f"is: choose another CACHE_DATABASE_TABLE ({text})"
-                )
-            case Trouble.FULL:
-                return StoreFull(f"{self.location} has no room for the write: {text}")
-        return self.unavailable(text, trouble in doubtful)
-
-    def unavailable(self, text: str, unknown: bool = False) -> StoreUnavailable:
-        """The error that names the database."""
-        return StoreUnavailable(
-            f"the database {self.location} is not available: {text}", outcome_unknown=unknown
-        )
+        text = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+        return explained(trouble, text, self.location, self.dialect.table, trouble in doubtful)
 
 
 class Connection:
@@ -198,6 +177,7 @@ class Connection:
         "_cursor",
         "_database",
         "_has_begun",
+        "_has_turn",
         "_used",
         "dialect",
         "doubtful",
@@ -212,6 +192,7 @@ class Connection:
         # One for all: to make one costs a good part of a statement.
         self._cursor = connection.cursor()
         self._has_begun = False
+        self._has_turn = False
         self._used = time.monotonic()
 
     def __enter__(self) -> Connection:
@@ -229,6 +210,8 @@ class Connection:
             keep = self._is_clean(error) and (not self._has_begun or self._roll_back())
         finally:
             self._used = time.monotonic()
+            if self._has_turn:
+                self._end_turn()
             self._database.give_back(self, keep=keep)
         if isinstance(error, self._database.errors):
             raise self._database.explained(error, doubtful) from error
@@ -245,8 +228,28 @@ class Connection:
         self._cursor.executemany(self.dialect.sql(statement), arguments)
         return count(self._cursor)
 
+    def take_turn(self) -> None:
+        """Wait to be the one who writes, where there is only one: SQLite's own wait starves some."""
+        turn, database = self._database.turn, self._database
+        if turn is None:
+            return
+        try:
+            self._has_turn = turn.take(self.dialect.timeout)
+        except OSError as error:
+            raise unavailable(database.location, str(error)) from error
+        if not self._has_turn:
+            raise unavailable(
+                database.location, f"others were writing for {self.dialect.timeout} s"
+            )
+
+    def _end_turn(self) -> None:
+        assert self._database.turn is not None
+        self._has_turn = False
+        self._database.turn.end()
+
     def begin(self) -> None:
         """Begin a transaction."""
+        self.take_turn()
         self.execute(self.dialect.begin)
         self._has_begun = True
 
@@ -288,10 +291,3 @@ class Connection:
         except self._database.errors:
             return False
         return True
-
-
-def location(url: Any) -> str:
-    """Where a database is, without what is secret."""
-    shown = url.create(url.drivername, host=url.host, port=url.port, database=url.database)
-    text: str = shown.render_as_string()
-    return text

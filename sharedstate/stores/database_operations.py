@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from .base import Clock
-from .database_engine import Conflict, Connection, Database, rows
+from .database_engine import Connection, Database, rows
+from .database_errors import Conflict
 from .dialects import LIVE
 from .operations import (
     COUNTER_MAX,

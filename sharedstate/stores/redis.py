@@ -45,6 +45,8 @@ class RedisStore(Store):
     def __init__(self, connection: Connection, *, replicas: int = 0, **options: Any) -> None:
         super().__init__(timeout=connection.timeout, **options)
         self._redis = import_driver("redis")
+        errors = self._redis.exceptions
+        self._failures = (errors.RedisError, errors.RedisClusterException)
         self._connection = connection
         self._replicas = replicas
         self._client: Any = None
@@ -56,7 +58,7 @@ class RedisStore(Store):
 
     def transact(self, keys: Sequence[bytes], operation: Operation) -> Any:
         client = self._client or self._open()
-        with self._errors(operation):
+        try:
             if not self._replicas:
                 return self._commands.run(client, keys, operation)
             # WAIT is about the writes of its own connection.
@@ -64,6 +66,8 @@ class RedisStore(Store):
                 answer = self._commands.run(one, keys, operation)
                 self._wait_for_replicas(one)
                 return answer
+        except self._failures as error:
+            raise self._explained(error, operation) from error
 
     def read(self, keys: Sequence[bytes]) -> list[Record | None]:
         client = self._client or self._open()
@@ -72,9 +76,11 @@ class RedisStore(Store):
 
     def values(self, keys: Sequence[bytes]) -> list[bytes | None]:
         client = self._client or self._open()
-        with self._errors():
+        try:
             # MGET would pass over a key that holds another type.
             return [client.get(keys[0])] if len(keys) == 1 else list(client.mget(keys))
+        except self._failures as error:
+            raise self._explained(error, None) from error
 
     def page(self, prefix: bytes, cursor: str | None, limit: int) -> Page:
         """See :meth:`Store.page`; as SCAN's, a key may come twice while the table is resized."""
@@ -158,12 +164,12 @@ class RedisStore(Store):
             )
 
     @contextmanager
-    def _errors(self, operation: Operation | None = None) -> Iterator[None]:
+    def _errors(self) -> Iterator[None]:
         """Raises the library's errors for redis-py's."""
         try:
             yield
-        except self._redis.RedisError as error:
-            raise self._explained(error, operation) from error
+        except self._failures as error:
+            raise self._explained(error, None) from error
 
     def _explained(self, error: Exception, operation: Operation | None) -> SharedStateError:
         errors, text = self._redis.exceptions, str(error)

@@ -61,7 +61,7 @@ class RedisClusterStore(RedisStore):
     def homes(self, keys: Sequence[bytes]) -> Iterable[Hashable]:
         try:
             return {self._client.get_node_from_key(key).name for key in keys}
-        except (AttributeError, self._redis.RedisError):
+        except (AttributeError, *self._failures):
             return ("",)  # Not connected yet, or no node has the slot.
 
     def page(self, prefix: bytes, cursor: str | None, limit: int) -> Page:
@@ -91,7 +91,7 @@ class RedisClusterStore(RedisStore):
         tag = re.search(rb"^[^{]*\{([^}]+)\}", key)
         if tag or b"}" not in key:
             return tag[1] if tag else key
-        slot_of = self._client.keyslot
+        slot_of = (self._client or self._open()).keyslot
         numbers = map(b"%d".__mod__, itertools.count())
         return next(number for number in numbers if slot_of(number) == slot_of(key))
 

@@ -16,10 +16,10 @@ try:
 except ImportError:  # Windows: what the lock orders has to wait by itself.
     fcntl = None  # type: ignore[assignment]
 
-_YIELDS = 5
-_FIRST_SECONDS = 0.0001
-_POLL_SECONDS = 0.0007
-_LATE_SECONDS = 0.02
+_YIELDS = 3
+_FIRST_SECONDS = 0.0002
+_POLL_SECONDS = 0.001
+_LATE_SECONDS = 0.06
 _SIGN_SECONDS = 0.005
 
 _SIGN = struct.Struct("=d")

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from enum import Enum, auto
 from functools import lru_cache
 from importlib import import_module
+from pathlib import Path
 from select import POLLIN, poll
 from typing import Any, ClassVar, Literal
 
@@ -125,6 +126,10 @@ class Dialect(ABC):
     @abstractmethod
     def prepare(self, connection: Any) -> None:
         """Set up a new connection of the driver's."""
+
+    def turns(self, url: Any) -> Path | None:
+        """The file by which those who write take turns, if only one can at a time."""
+        return None
 
     def increment_arguments(
         self, name: bytes, first: int, expires: float | None, delta: int, low: int, high: int

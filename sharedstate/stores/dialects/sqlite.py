@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import random
 import sqlite3
+import time
+from pathlib import Path
 from typing import Any
 
 from . import Dialect, Trouble
+
+_LONGEST_PAUSE = 0.01
 
 _TROUBLES = {
     sqlite3.SQLITE_BUSY: Trouble.LATE,
@@ -46,12 +51,28 @@ class SQLite(Dialect):
     def connect_args(self) -> dict[str, Any]:
         return {"isolation_level": None, "timeout": self.timeout}
 
+    def turns(self, url: Any) -> Path | None:
+        return Path(f"{url.database}.lock")
+
     def prepare(self, connection: Any) -> None:
-        mode = connection.execute("PRAGMA journal_mode = WAL").fetchall()
-        if mode == [("wal",)] and self.durability == "normal":
-            connection.execute("PRAGMA synchronous = NORMAL").close()
-        else:
-            connection.execute("PRAGMA synchronous = FULL").close()
+        is_wal = self._set_wal(connection)
+        level = "NORMAL" if is_wal and self.durability == "normal" else "FULL"
+        connection.execute(f"PRAGMA synchronous = {level}").close()
+
+    def _set_wal(self, connection: Any) -> bool:
+        """Put the file in WAL mode; answers whether it is.
+
+        SQLite's own busy wait does not wait here, when many find a new file.
+        """
+        deadline = time.monotonic() + self.timeout
+        while True:
+            try:
+                mode = connection.execute("PRAGMA journal_mode = WAL").fetchall()
+                return bool(mode == [("wal",)])
+            except sqlite3.OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(random.random() * _LONGEST_PAUSE)
 
     def trouble(self, error: Exception) -> Trouble:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
