@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from .base import Clock
-from .database_engine import Connection, Database, rows
+from .database_connection import Connection, rows
+from .database_engine import Database
 from .database_errors import Conflict
 from .dialects import LIVE
 from .operations import (

@@ -24,6 +24,7 @@ _TROUBLES = {
     "40001": Trouble.CONFLICT,  # serialization_failure
     "23505": Trouble.CONFLICT,  # unique_violation: in the catalogue, when many make the table
     "42P07": Trouble.CONFLICT,  # duplicate_table
+    "42710": Trouble.CONFLICT,  # duplicate_object, its row type
     "42P01": Trouble.NO_TABLE,  # undefined_table
     "42703": Trouble.WRONG_TABLE,  # undefined_column
     "42804": Trouble.WRONG_TABLE,  # datatype_mismatch
