@@ -53,6 +53,7 @@ class SQLiteFile:
         self._timeout = timeout
         self._turn = Turn(path.with_suffix(".lock"))
         self._writer: sqlite3.Connection | None = None
+        self._execute: Execute
         self._readers: deque[sqlite3.Connection] = deque()
         self.identity: Identity | None = None
         self._gate = Gate()
@@ -147,7 +148,9 @@ class SQLiteFile:
             self._gate.__exit__()
             raise
         try:
-            return (self._writer or self._open()).execute
+            if self._writer is None:
+                self._open()
+            return self._execute
         except BaseException as error:
             self._end_turn()
             raise self.explained(error) from error
@@ -183,7 +186,7 @@ class SQLiteFile:
         except (OSError, sqlite3.Error) as error:
             raise self.explained(error) from error
 
-    def _open(self) -> sqlite3.Connection:
+    def _open(self) -> None:
         if self.identity is not None and self.identity.is_other():
             raise self.identity.error()
         try:
@@ -199,7 +202,8 @@ class SQLiteFile:
             raise
         self.identity = Identity(self.path)
         self._writer = writer
-        return writer
+        # One cursor for all that the writer does; making one takes as long as some statements.
+        self._execute = writer.cursor().execute
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(

@@ -16,9 +16,9 @@ try:
 except ImportError:  # Windows: what the lock orders has to wait by itself.
     fcntl = None  # type: ignore[assignment]
 
-_YIELDS = 3
-_FIRST_SECONDS = 0.0002
-_POLL_SECONDS = 0.001
+_YIELDS = 1
+_FIRST_SECONDS = 0.0005
+_POLL_SECONDS = 0.0015
 _LATE_SECONDS = 0.06
 _SIGN_SECONDS = 0.005
 
