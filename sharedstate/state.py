@@ -306,7 +306,10 @@ class State:
     # Many keys.
 
     def get_many(self, *keys: str) -> list[Any]:
-        """The values of ``keys`` at one moment, ``None`` for each that is not there."""
+        """The values of ``keys``, ``None`` for each that is not there.
+
+        As they stood together at one moment, on stores that have transactions.
+        """
         found = self.store.values([self._key(key) for key in keys]) if keys else []
         return [None if raw is None else self.codec.decode(raw) for raw in found]
 

@@ -66,7 +66,7 @@ class Store(ABC):
 
     @abstractmethod
     def read(self, keys: Sequence[bytes]) -> list[Record | None]:
-        """The live records of ``keys``, as they stood together at one moment."""
+        """The live records of ``keys``; with ``atomic_batch``, as they stood at one moment."""
 
     def values(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Like :meth:`read`, for those who do not ask when the records end."""

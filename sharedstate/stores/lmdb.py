@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from weakref import finalize
 
-from ..errors import StoreFull, StoreUnavailable
+from ..errors import SharedStateError, StoreFull, StoreUnavailable
 from ..settings import GIBIBYTE, Settings, byte_count, choice
 from .base import Page, Store, cursor_key, key_range
 from .directory import data_directory, is_disk_full, make_private
@@ -78,6 +78,8 @@ class LmdbStore(Store):
                     # Readers that died keep old pages from being used again.
                     opened.env.reader_check()
                     return self._attempt(opened, keys, operation)
+        except SharedStateError:
+            raise
         except Exception as error:
             raise self._explained(error) from error
 
@@ -157,6 +159,8 @@ class LmdbStore(Store):
                 durability=self.durability,
                 max_bytes=self._max_bytes,
             )
+        except SharedStateError:
+            raise
         except Exception as error:
             raise self._explained(error) from error
         self._closer = finalize(self, abandon, opened, self._user)
@@ -170,6 +174,8 @@ class LmdbStore(Store):
         try:
             with opened.gate, opened.env.begin(write=write) as txn:
                 yield opened, txn
+        except SharedStateError:
+            raise
         except Exception as error:
             raise self._explained(error) from error
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ..errors import ConfigurationError, StoreFull, StoreUnavailable
+from ..errors import ConfigurationError, SharedStateError, StoreFull, StoreUnavailable
 from .directory import Identity
 from .gate import Gate
 from .turn import Turn
@@ -65,7 +65,9 @@ class SQLiteFile:
             execute("BEGIN IMMEDIATE")
         except BaseException as error:
             self._end_turn()
-            raise self.explained(error) from error
+            if isinstance(error, sqlite3.Error):
+                raise self.explained(error) from error
+            raise
         return execute
 
     def __exit__(
@@ -153,7 +155,9 @@ class SQLiteFile:
             return self._execute
         except BaseException as error:
             self._end_turn()
-            raise self.explained(error) from error
+            if isinstance(error, (sqlite3.Error, OSError)):
+                raise self.explained(error) from error
+            raise
 
     def _end_turn(self) -> None:
         if self._retired:
@@ -265,10 +269,8 @@ class SQLiteFile:
             "one of them may be stopped, or its disk may hang"
         )
 
-    def explained(self, error: BaseException) -> BaseException:
-        """The library's error for one of SQLite's or the system's; any other as it is."""
-        if not isinstance(error, (sqlite3.Error, OSError)):
-            return error
+    def explained(self, error: sqlite3.Error | OSError) -> SharedStateError:
+        """The library's error for one of SQLite's or the system's."""
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code == sqlite3.SQLITE_FULL or getattr(error, "errno", 0) == errno.ENOSPC:
             return StoreFull(
