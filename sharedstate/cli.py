@@ -203,6 +203,19 @@ def import_(state: State, file: IO[str], overwrite: bool, dry_run: bool, as_json
     _finish(tallies, "Importing", dry_run, as_json, None)
 
 
+@command("ddl")
+def ddl(state: State) -> None:
+    """Print the statements that make the table of CACHE_TYPE database, for who may run them."""
+    if state.store.name != "database":
+        raise click.UsageError(f"the store is {state.store.name!r}, which has no table")
+    from .stores import database
+
+    settings = current_app.extensions["sharedstate"].settings
+    url = settings.get("CACHE_URL") or settings["CACHE_DATABASE_URL"]
+    table = settings.get("CACHE_DATABASE_TABLE") or database.DEFAULT_TABLE
+    click.echo(database.ddl(url, table))
+
+
 @command("manager")
 def manager(state: State) -> None:
     """Run the process that keeps the state of CACHE_TYPE manager, for a supervisor."""

@@ -94,6 +94,15 @@ def test_numbers_are_exact(name: str, store: dict[str, str]) -> None:
         assert total(server) == n
 
 
+def test_numbers_are_exact_under_waitress(tmp_path: Path) -> None:
+    """The same holds on a server of threads in one process."""
+    need("waitress")
+    settings = {"FLASK_CACHE_TYPE": "filesystem", "FLASK_CACHE_DIR": str(tmp_path)}
+    with serve("waitress", "app:create_app()", env=settings, cwd=TESTS.parent) as server:
+        numbers = [increment.number for increment in count(server)]
+        assert exactly_one_to(numbers, CLIENTS * ROUNDS)
+
+
 def test_get_then_set_is_not_exact(tmp_path: Path) -> None:
     """The same requests at the usual get-then-set fail every check: the checks do see a race."""
     need("gunicorn-sync")

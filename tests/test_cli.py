@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -54,7 +56,7 @@ def state_at(url: str) -> State:
 def test_every_command_has_help(run):
     """Each command of the group explains itself."""
     commands = ["get", "set", "inc", "delete", "keys", "ttl", "info", "check", "purge"]
-    commands += ["copy", "export", "import", "manager"]
+    commands += ["copy", "export", "import", "manager", "ddl"]
     listed = run("--help")[1]
     for command in commands:
         assert command in listed
@@ -233,6 +235,18 @@ def test_a_broken_line_is_named(run, state, line):
     assert code == 1
     assert "line 2" in error
     assert state.keys() == ["ok"]
+
+
+def test_the_table_is_printed_for_who_may_make_it(run, tmp_path):
+    """``ddl`` prints statements that make the table, and is refused where there is none."""
+    assert run("ddl")[0] == 2
+    app = Flask(__name__, instance_path=str(tmp_path))
+    Cache(app, config={"CACHE_URL": f"sqlite:///{tmp_path}/db", "CACHE_DATABASE_TABLE": "mine"})
+    done = app.test_cli_runner().invoke(args=["state", "ddl"])
+    assert done.exit_code == 0
+    with closing(sqlite3.connect(":memory:")) as database:
+        database.executescript(done.stdout)
+        assert database.execute("SELECT count(*) FROM mine").fetchall() == [(0,)]
 
 
 def test_a_manager_is_run_for_a_supervisor(tmp_path):
