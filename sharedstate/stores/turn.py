@@ -16,10 +16,10 @@ try:
 except ImportError:  # Windows: what the lock orders has to wait by itself.
     fcntl = None  # type: ignore[assignment]
 
-_YIELDS = 1
-_FIRST_SECONDS = 0.0005
-_POLL_SECONDS = 0.0015
-_LATE_SECONDS = 0.06
+_YIELDS = 3
+_FIRST_SECONDS = 0.0002
+_POLL_SECONDS = 0.004
+_LATE_SECONDS = 0.1
 _SIGN_SECONDS = 0.005
 
 _SIGN = struct.Struct("=d")
@@ -30,7 +30,7 @@ class Turn:
     """Whose turn it is to write.
 
     A kernel's file lock that blocks has no time-out, so this polls one, with sleeps that are
-    short and random: whoever waits has about the chance of whoever comes. Who has had no luck for
+    random and grow a little: whoever waits has about the chance of whoever comes. Who has had no luck for
     long puts up a sign, in the lock file for all to see, and the others hold back until it has
     had its turn::
 
