@@ -30,9 +30,9 @@ class Turn:
     """Whose turn it is to write.
 
     A kernel's file lock that blocks has no time-out, so this polls one, with sleeps that are
-    random and grow a little: whoever waits has about the chance of whoever comes. Who has had no luck for
-    long puts up a sign, in the lock file for all to see, and the others hold back until it has
-    had its turn::
+    random and grow a little: whoever waits has about the chance of whoever comes. Who has had no
+    luck for long puts up a sign, in the lock file for all to see, and the others hold back until
+    it has had its turn::
 
         A  ─ turn ─ turn ─ turn ─ turn ── (sees the sign, waits) ──────── turn ─
         B  ─ waits ──────── late: puts up the sign ── turn, takes it down ─────
