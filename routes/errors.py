@@ -71,7 +71,8 @@ def _http_problem(error: HTTPException) -> Response:
 
 
 def _state_problem(error: errors.SharedStateError) -> Response:
-    status, title, kind = PROBLEMS[type(error)]
+    # A store may raise a class of its own below one of these.
+    status, title, kind = next(PROBLEMS[cls] for cls in type(error).__mro__ if cls in PROBLEMS)
     if status != 503:
         return problem(status, _sentence(error), title=title, kind=kind)
     # What is wrong with the store is for the log: it names hosts and paths.

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from backends import program
 from redis_servers import reserved_port
+from stand_ins import listening
 
 from sharedstate import State
 from sharedstate.codec import JSONCodec
@@ -107,22 +108,5 @@ def state_at(*ports: int, prefix: str = "test:", **options: Any) -> Iterator[Sta
 @contextmanager
 def stand_in(behave: Callable[[socket.socket], None], **options: Any) -> Iterator[State]:
     """A state on a server that treats each connection as ``behave`` does."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-
-        def accept() -> None:
-            while True:
-                try:
-                    connection, _ = listener.accept()
-                except OSError:
-                    return
-                with connection:
-                    behave(connection)
-
-        thread = threading.Thread(target=accept)
-        thread.start()
-        try:
-            with state_at(listener.getsockname()[1], **options) as state:
-                yield state
-        finally:
-            listener.shutdown(socket.SHUT_RDWR)
-    thread.join()
+    with listening(behave) as port, state_at(port, **options) as state:
+        yield state

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import redis
 from backends import give_up, program
+from stand_ins import listening
 
 from sharedstate import ABSENT, NotACounter, NotSerializable, State, StoreFull, StoreUnavailable
 from sharedstate.stores import breaker
@@ -137,35 +138,19 @@ def test_a_full_server_is_store_full(state: State, server: redis.Redis) -> None:
 @contextmanager
 def stand_in(behave: Callable[[socket.socket], None], **settings: Any) -> Iterator[State]:
     """A state on a server that treats each connection as ``behave`` does."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-
-        def accept() -> None:
-            while True:
-                try:
-                    connection, _ = listener.accept()
-                except OSError:
-                    return
-                with connection:
-                    behave(connection)
-
-        thread = threading.Thread(target=accept)
-        thread.start()
+    with listening(behave) as port:
         # By host and port: made from a URL, redis-py's client would not retry anyway.
         state = State.from_settings(
             {
                 "CACHE_TYPE": "redis",
                 "CACHE_REDIS_HOST": "127.0.0.1",
-                "CACHE_REDIS_PORT": listener.getsockname()[1],
+                "CACHE_REDIS_PORT": port,
                 "CACHE_OPTIONS": {"protocol": 2},
             }
             | settings
         )
-        try:
+        with closing(state):
             yield state
-        finally:
-            state.close()
-            listener.shutdown(socket.SHUT_RDWR)
-    thread.join()
 
 
 WRITES: dict[str, Callable[[State], Any]] = {

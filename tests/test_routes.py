@@ -283,6 +283,18 @@ def test_a_store_that_is_down_is_503(
     assert client.get("/health/live").status_code == 200
 
 
+def test_a_stores_own_kind_of_error_is_the_same_problem(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error of a class below one of the library's is answered as that one."""
+
+    class Refused(StoreUnavailable):
+        pass
+
+    monkeypatch.setattr(cache.state, "store", _Broken(Refused("no")))
+    refused(client.post("/v1/counters/a"), 503, "nothing was changed")
+
+
 def test_a_full_store_is_507(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """A write that finds no room is refused as such."""
     monkeypatch.setattr(cache.state, "store", _Broken(StoreFull("no room")))
