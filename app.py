@@ -9,7 +9,7 @@ from flask import Flask
 
 import routes
 from common import cache
-from lean import LeanFlask
+from service.lean import LeanFlask
 
 # A value of CACHE_MAX_VALUE_BYTES may need a little more as the member of a JSON body.
 BODY_ROOM = 64 << 10
@@ -37,6 +37,6 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
 
 
 if __name__ == "__main__":
-    import serve
+    from service import serve
 
     serve.main()

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from flask import Flask
 
-from . import counters, errors, health, store, values
-from .keys import KeyConverter
-from .replies import StrictJSON
+from service import errors
+from service.keys import KeyConverter
+from service.replies import StrictJSON
+
+from . import counters, health, store, values
 
 
 def init_app(app: Flask) -> None:

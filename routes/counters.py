@@ -8,10 +8,10 @@ from flask import Blueprint, Response
 from werkzeug.exceptions import BadRequest
 
 from common import cache
+from service.bodies import integer, read_object, required, seconds
+from service.replies import reply
 from sharedstate import NotACounter
 
-from .bodies import integer, read_object, required, seconds
-from .replies import reply
 from .values import delete, item_body, no_such_key
 
 bp = Blueprint("counters", __name__, url_prefix="/v1/counters")

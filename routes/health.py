@@ -5,10 +5,9 @@ from __future__ import annotations
 from flask import Blueprint, Response, current_app, request
 
 from common import cache
+from service.errors import problem
+from service.replies import reply
 from sharedstate.cache import PROCESSES_DO_NOT_SHARE
-
-from .errors import problem
-from .replies import reply
 
 bp = Blueprint("health", __name__, url_prefix="/health")
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Response
 
 from common import cache
-
-from .replies import reply
+from service.replies import reply
 
 bp = Blueprint("store", __name__, url_prefix="/v1/store")
 

@@ -6,10 +6,9 @@ from flask import Blueprint, Response, request
 from werkzeug.exceptions import BadRequest, NotFound
 
 from common import cache
+from service.bodies import read_object, required, seconds
+from service.replies import no_content, reply
 from sharedstate import Item
-
-from .bodies import read_object, required, seconds
-from .replies import no_content, reply
 
 bp = Blueprint("values", __name__, url_prefix="/v1/values")
 

@@ -1,4 +1,4 @@
-"""Imports point one way: app → routes → common → sharedstate.cache → stores → drivers."""
+"""Imports point one way: app → routes → service → common → sharedstate.cache → its stores."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LIBRARY = sorted((ROOT / "sharedstate").rglob("*.py"))
 # The only modules of the library that know Flask.
 KNOWS_FLASK = {"cache.py", "cli.py", "limits.py"}
 WEB = {"flask", "flask_caching", "werkzeug", "jinja2"}
-APPLICATION = {"app", "serve", "routes", "common", "race", "bench"}
+APPLICATION = {"app", "service", "routes", "common", "race", "bench"}
 
 
 def imported(path: Path) -> set[str]:
@@ -52,5 +52,5 @@ def test_stores_know_nothing_above_them() -> None:
 def test_routes_reach_the_state_through_common() -> None:
     """A route knows ``common`` and the library, not the application that registers it."""
     for path in (ROOT / "routes").glob("*.py"):
-        assert packages(path) & {"app", "serve"} == set(), path
+        assert packages(path) & {"app"} == set(), path
     assert packages(ROOT / "common.py") == {"sharedstate"}

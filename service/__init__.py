@@ -1,0 +1,1 @@
+"""What the routes share: how requests are read, checked and answered, and how it is run."""
