@@ -1,6 +1,7 @@
 """State that every Flask request shares, exactly."""
 
 from .arguments import ABSENT
+from .batch import Batch
 from .cache import Cache
 from .errors import (
     ConfigurationError,
@@ -18,10 +19,12 @@ from .errors import (
     ValueTooLarge,
 )
 from .lock import Lock
-from .state import Item, State
+from .namespace import Item
+from .state import State
 
 __all__ = [
     "ABSENT",
+    "Batch",
     "Cache",
     "ConfigurationError",
     "InvalidKey",

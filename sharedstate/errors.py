@@ -24,7 +24,12 @@ from __future__ import annotations
 
 
 class SharedStateError(Exception):
-    """The root of the tree: whatever the library raises on purpose."""
+    """The root of the tree: whatever the library raises on purpose.
+
+    :ivar step: in a batch, the position, from 0, of the operation that raised it.
+    """
+
+    step: int | None = None
 
 
 class InvalidKey(SharedStateError, ValueError):

@@ -33,7 +33,7 @@ class Lock:
         A  add(token a) ── fence 7 ── confirm a ── works … stopped …… writes with 7: refused
         B                                      (lease ends) add(token b) ── fence 8 ── writes with 8
 
-    The fence is drawn while the token is in place, and holding is confirmed after that: a client
+    The fence is drawn while a nonce is in place, and holding is confirmed after that: a client
     that lost its lease between the two begins again, so that fences grow in the order of holding.
 
     :param lease: seconds, from 0.01 to a day.
@@ -45,7 +45,10 @@ class Lock:
         self.lease = _checked_lease(lease)
         self.wait = wait
         self.token: str | None = None
-        """What proves who holds it; ``None`` while this object does not."""
+        """What proves who holds it; ``None`` while this object does not.
+
+        An object for the same name that is given it holds the lock as well.
+        """
         self.fence = 0
         """A number that grows with each holder."""
         self._state = state
@@ -71,13 +74,12 @@ class Lock:
         """Hold the lock if it is free; answers whether this object holds it now."""
         if self.token is not None:
             raise RuntimeError(f"this object holds the lock {self.name!r} already")
-        token = secrets.token_urlsafe(16)
-        if not self._state.add(self.name, token, self.lease):
+        nonce = secrets.token_urlsafe(16)
+        if not self._state.add(self.name, nonce, self.lease):
             return False
         fence = self._state.namespace("fence").inc("all locks", timeout=0)
-        if not self._state.compare_and_set(
-            self.name, token, f"{token} {fence}", timeout=self.lease
-        ):
+        token = f"{nonce}.{fence}"
+        if not self._state.compare_and_set(self.name, nonce, token, timeout=self.lease):
             return False
         self.token, self.fence = token, fence
         return True
@@ -110,6 +112,10 @@ class Lock:
             self.token = None
             self._release(held)
 
+    def remaining(self) -> float | None:
+        """Seconds until its lease ends, whoever holds it; ``None`` if it is free."""
+        return self._state.ttl(self.name)
+
     def __enter__(self) -> Lock:
         return self.acquire()
 
@@ -130,7 +136,7 @@ class Lock:
     def _held(self) -> str:
         if self.token is None:
             raise self._lost()
-        return f"{self.token} {self.fence}"
+        return self.token
 
     def _release(self, held: str) -> bool:
         return self._state.compare_and_set(self.name, held, ABSENT)

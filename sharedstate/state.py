@@ -6,63 +6,19 @@ import copy
 import hashlib
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import lru_cache
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
-from .arguments import (
-    ABSENT,
-    MIN_TIMEOUT,
-    Absent,
-    Timeout,
-    checked_integer,
-    checked_key,
-    checked_seconds,
-)
-from .codec import Codec, PickleCodec, codec_from
-from .errors import (
-    ConfigurationError,
-    InvalidKey,
-    NotSerializable,
-    NotSupported,
-    ValueTooLarge,
-)
+from .arguments import ABSENT, Absent, Timeout, checked_integer
+from .batch import Batch
 from .lock import Lock
-from .settings import Settings, byte_count, key_prefix
-from .stores import open_store
-from .stores.base import Store
-from .stores.operations import (
-    COUNTER_MAX,
-    COUNTER_MIN,
-    KEEP,
-    NEVER,
-    Add,
-    Batch,
-    Exchange,
-    Increment,
-    Once,
-    Operation,
-    Put,
-    Record,
-    Remove,
-    Swap,
-    Touch,
-)
+from .namespace import Item, Namespace
+from .stores.operations import Add, Exchange, Increment, Once, Put, Remove, Touch
 
-MAX_VALUE_BYTES = 1 << 20
 _PAGE_KEYS = 1000
 
 
-class Item(NamedTuple):
-    """A key with what it holds."""
-
-    key: str
-    value: Any
-    ttl: float
-    """Seconds until it expires, 0 if it never does."""
-
-
-class State:
+class State(Namespace):
     """Values and counters in one namespace of a store.
 
     Every operation on a key is atomic among all that share the store, and all of them together
@@ -75,50 +31,6 @@ class State:
     the store does not answer; one that stores a value raises :exc:`NotSerializable`,
     :exc:`ValueTooLarge` and :exc:`StoreFull`.
     """
-
-    def __init__(
-        self,
-        store: Store,
-        *,
-        codec: Codec | None = None,
-        prefix: str = "",
-        default_timeout: float = 0,
-        max_value_bytes: int = MAX_VALUE_BYTES,
-        namespace: str = "",
-    ) -> None:
-        self.store = store
-        self.codec = codec or PickleCodec()
-        self.key_prefix = prefix
-        self.default_timeout = checked_seconds(default_timeout)
-        self.max_value_bytes = max_value_bytes
-        self._namespace = namespace
-        space = f"\0{namespace}:" if namespace else ""
-        self.physical_prefix = (space + prefix).encode()
-        # Both are pure functions of what callers mostly repeat.
-        self._physical = lru_cache(maxsize=1024)(self._make_key)
-        self._increment = lru_cache(maxsize=256, typed=True)(self._make_increment)
-
-    @classmethod
-    def from_settings(cls, settings: Settings) -> State:
-        """The state that a Flask configuration's ``CACHE_*`` keys describe, not yet opened."""
-        return cls(
-            open_store(settings),
-            codec=codec_from(settings),
-            prefix=key_prefix(settings),
-            default_timeout=_default_timeout(settings),
-            max_value_bytes=byte_count(settings, "CACHE_MAX_VALUE_BYTES", MAX_VALUE_BYTES),
-        )
-
-    def namespace(self, name: str, codec: Codec | None = None) -> State:
-        """A state of its own on the same store, which no key of this one reaches."""
-        return State(
-            self.store,
-            codec=codec or self.codec,
-            prefix=self.key_prefix,
-            default_timeout=self.default_timeout,
-            max_value_bytes=self.max_value_bytes,
-            namespace=f"{self._namespace}/{name}" if self._namespace else name,
-        )
 
     # Values.
 
@@ -199,7 +111,7 @@ class State:
         if once is None:
             number: int = self.store.transact((self._key(key),), increment)
             return number
-        return self._inc_once(key, increment, once)[0]
+        return self._apply_once(key, increment, once)[0]
 
     def dec(
         self,
@@ -223,7 +135,22 @@ class State:
             once=once,
         )
 
-    def _inc_once(self, key: str, increment: Increment, token: str) -> tuple[int, bool]:
+    def inc_once(
+        self,
+        key: str,
+        token: str,
+        delta: int = 1,
+        *,
+        initial: int = 0,
+        timeout: Timeout = None,
+        minimum: int | None = None,
+        maximum: int | None = None,
+    ) -> tuple[int, bool]:
+        """Like :meth:`inc` with ``once=token``; answers also whether this was a repeat."""
+        increment = self._increment(delta, initial, timeout, minimum, maximum)
+        return self._apply_once(key, increment, token)
+
+    def _apply_once(self, key: str, increment: Increment, token: str) -> tuple[int, bool]:
         self._require("once", "increments that a token applies one time")
         tokens = self.namespace("once")
         arguments = [key, *(getattr(increment, name) for name in increment.__slots__)]
@@ -246,6 +173,29 @@ class State:
             present = copy.deepcopy(default) if found is None else self.codec.decode(found)
             value = change(present)
             if self._swap(key, found, value)[0]:
+                return value
+            time.sleep(pause)
+        raise AssertionError  # pragma: no cover - the pauses never end
+
+    def revise(
+        self,
+        key: str,
+        change: Callable[[Item | None], Any],
+        *,
+        timeout: Timeout | Absent = ABSENT,
+    ) -> Any:
+        """Like :meth:`update`, for a ``change`` that decides by the whole item.
+
+        ``change`` sees the item, or ``None``, and answers the new value, or :data:`ABSENT` to
+        remove the key.
+
+        :param timeout: the new expiry; when left out, that of the item is kept.
+        """
+        physical = self._key(key)
+        for pause in pauses():
+            (record,) = self.store.read((physical,))
+            value = change(self._item(physical, record))
+            if self._swap(key, record and record[0], value, timeout)[0]:
                 return value
             time.sleep(pause)
         raise AssertionError  # pragma: no cover - the pauses never end
@@ -355,6 +305,10 @@ class State:
         )
         return dict(zip(deltas, numbers, strict=True))
 
+    def batch(self) -> Batch:
+        """Operations on any keys of this namespace, to be collected and done in one step."""
+        return Batch(self)
+
     # The namespace as a whole.
 
     def keys(self, prefix: str = "") -> list[str]:
@@ -401,102 +355,6 @@ class State:
     def close(self) -> None:
         """Release what the store has open; the next operation opens it again."""
         self.store.close()
-
-    # What the operations share.
-
-    def _apply(self, key: str, operation: Operation) -> Any:
-        return self.store.transact((self._key(key),), operation)
-
-    def _apply_all(self, steps: Iterable[tuple[str, Operation]]) -> list[Any]:
-        operations = [(self._key(key), operation) for key, operation in steps]
-        if not operations:
-            return []
-        if "atomic_batch" not in self.store.can:
-            return [self.store.transact((key,), operation) for key, operation in operations]
-        positions = {key: i for i, key in enumerate(dict.fromkeys(key for key, _ in operations))}
-        batch = Batch([(positions[key], operation) for key, operation in operations])
-        answers: list[Any] = self.store.transact(tuple(positions), batch)
-        return answers
-
-    def _swap(
-        self, key: str, found: bytes | None, value: Any, timeout: Timeout | Absent = ABSENT
-    ) -> tuple[bool, bytes | None]:
-        seconds = KEEP if isinstance(timeout, Absent) else self._timeout(timeout)
-        new = self._encode_or_absent(value)
-        operation = Swap(found, new, seconds, self.default_timeout)
-        answer: tuple[bool, bytes | None] = self._apply(key, operation)
-        return answer
-
-    def _make_increment(
-        self,
-        delta: int,
-        initial: int,
-        timeout: Timeout,
-        minimum: int | None,
-        maximum: int | None,
-    ) -> Increment:
-        return Increment(
-            checked_integer("delta", delta),
-            checked_integer("initial", initial),
-            self._timeout(timeout),
-            COUNTER_MIN if minimum is None else checked_integer("minimum", minimum),
-            COUNTER_MAX if maximum is None else checked_integer("maximum", maximum),
-        )
-
-    def _items(self, keys: list[bytes]) -> list[Item | None]:
-        return [
-            record
-            and Item(self._key_text(key), self.codec.decode(record[0]), self._remaining(record))
-            for key, record in zip(keys, self.store.read(keys) if keys else [], strict=True)
-        ]
-
-    def _page(self, prefix: str, cursor: str | None, limit: int) -> tuple[list[bytes], str | None]:
-        self._require("keys", "listing its keys")
-        if limit < 1:
-            raise ValueError(f"a page has room for at least one item, not {limit}")
-        start = checked_key(prefix) if prefix else b""
-        return self.store.page(self.physical_prefix + start, cursor, limit)
-
-    def _require(self, ability: str, what: str) -> None:
-        if ability not in self.store.can:
-            raise NotSupported(f"the store {self.store.name!r} does not support {what}")
-
-    def _remaining(self, record: Record) -> float:
-        return 0 if record[1] == NEVER else max(record[1] - self.store.clock(), MIN_TIMEOUT)
-
-    def _key(self, key: str) -> bytes:
-        try:
-            return self._physical(key)
-        except TypeError:  # From the cache of keys, about one that cannot be in a dictionary.
-            raise InvalidKey(f"a key must be text, not {type(key).__name__}") from None
-
-    def _make_key(self, key: str) -> bytes:
-        return self.physical_prefix + checked_key(key)
-
-    def _key_text(self, physical: bytes) -> str:
-        return physical[len(self.physical_prefix) :].decode()
-
-    def _encode(self, value: Any) -> bytes:
-        if value is ABSENT:
-            raise NotSerializable("ABSENT stands for no value; delete the key instead")
-        raw = self.codec.encode(value)
-        if len(raw) > self.max_value_bytes:
-            raise ValueTooLarge(len(raw), self.max_value_bytes)
-        return raw
-
-    def _encode_or_absent(self, value: Any) -> bytes | None:
-        return None if value is ABSENT else self._encode(value)
-
-    def _timeout(self, timeout: Timeout) -> float:
-        return self.default_timeout if timeout is None else checked_seconds(timeout)
-
-
-def _default_timeout(settings: Settings) -> float:
-    timeout = settings.get("CACHE_DEFAULT_TIMEOUT") or 0
-    try:
-        return checked_seconds(float(timeout) if isinstance(timeout, str) else timeout)
-    except (TypeError, ValueError) as error:
-        raise ConfigurationError(f"CACHE_DEFAULT_TIMEOUT: {error}") from error
 
 
 def pauses() -> Iterator[float]:

@@ -87,7 +87,7 @@ def test_every_store_and_operation_is_in_the_tables() -> None:
     """Each store by its names and schemes, and each public operation, stands in the README."""
     names = {*STORES, *ALIASES}
     operations = {name for name, value in vars(State).items() if name[0] != "_" and callable(value)}
-    operations -= {"from_settings", "namespace", "close"}
+    operations -= {"close"}
     assert {name for name in names | operations if not re.search(rf"`{name}\b", README)} == set()
     assert {scheme for scheme in SCHEMES if f"`{scheme}:" not in README} == set()
 

@@ -157,13 +157,15 @@ _ERRORS: dict[str, type[errors.SharedStateError]] = {
 
 
 def dump_error(error: errors.SharedStateError) -> list[Any]:
-    """The error's name and arguments."""
+    """The error's name, its step in a batch, and its arguments."""
     if isinstance(error, errors.OutOfBounds):
-        return ["OutOfBounds", error.minimum, error.maximum]
-    return [type(error).__name__, str(error)]
+        return ["OutOfBounds", error.step, error.minimum, error.maximum]
+    return [type(error).__name__, error.step, str(error)]
 
 
 def load_error(dumped: Sequence[Any]) -> errors.SharedStateError:
     """The error that :func:`dump_error` has described."""
-    name, *arguments = dumped
-    return _ERRORS[name](*arguments)
+    name, step, *arguments = dumped
+    error = _ERRORS[name](*arguments)
+    error.step = step
+    return error

@@ -17,7 +17,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
-from ..errors import NotACounter, OutOfBounds, TokenReused
+from ..errors import NotACounter, OutOfBounds, SharedStateError, TokenReused
 
 Record = tuple[bytes, float]
 Records = Sequence[Record | None]
@@ -236,7 +236,11 @@ class Batch(Operation):
     def __call__(self, records: Records, now: float) -> tuple[Records, list[Any]]:
         present = list(records)
         answers = []
-        for position, operation in self.steps:
-            (present[position],), answer = operation((present[position],), now)
+        for step, (position, operation) in enumerate(self.steps):
+            try:
+                (present[position],), answer = operation((present[position],), now)
+            except SharedStateError as error:
+                error.step = step
+                raise
             answers.append(answer)
         return present, answers

@@ -6,16 +6,13 @@ have been applied.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from weakref import finalize
 
 from ..errors import (
-    NotACounter,
     NotSerializable,
-    OutOfBounds,
     SharedStateError,
     StoreFull,
     StoreUnavailable,
@@ -24,7 +21,7 @@ from ..settings import Settings, count
 from .base import Page, Store, bad_cursor
 from .drivers import import_driver
 from .operations import Operation, Record
-from .redis_commands import Commands, failed_increment, pattern
+from .redis_commands import Commands, pattern, refusal
 from .redis_connections import Connection, sentinel, single
 
 _SCAN_COUNT = 1000
@@ -176,11 +173,9 @@ class RedisStore(Store):
         if isinstance(error, errors.OutOfMemoryError):
             return StoreFull(f"Redis at {self._connection.location} is full: {text}")
         if isinstance(error, errors.ResponseError):
-            increment = failed_increment(operation, text)
-            if increment and ("overflow" in text or "OutOfBounds" in text):
-                return OutOfBounds(increment.minimum, increment.maximum)
-            if increment and re.search("NotACounter|not an integer|WRONGTYPE", text):
-                return NotACounter("the key holds something other than a signed 64-bit integer")
+            refused = refusal(operation, text)
+            if refused:
+                return refused
             if "WRONGTYPE" in text:
                 return NotSerializable("the key holds a Redis type that is not a string")
         return StoreUnavailable(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from importlib.resources import files
 from typing import Any
 
+from ..errors import NotACounter, OutOfBounds
 from .operations import (
     COUNTER_MAX,
     COUNTER_MIN,
@@ -134,14 +135,25 @@ class Commands:
         ]
 
 
-def failed_increment(operation: Operation | None, text: str) -> Increment | None:
-    """The increment that an error reply is about; one in a batch is named by its position."""
+def refusal(operation: Operation | None, text: str) -> NotACounter | OutOfBounds | None:
+    """What an error reply says of the increment it is about; in a batch it names the position."""
+    step = None
     if isinstance(operation, Once):
-        return operation.increment
-    if isinstance(operation, Batch):
-        failed = re.search(r"operation (\d+)", text)
-        operation = operation.steps[int(failed[1]) - 1][1] if failed else None
-    return operation if isinstance(operation, Increment) else None
+        operation = operation.increment
+    if isinstance(operation, Batch) and (failed := re.search(r"operation (\d+)", text)):
+        step = int(failed[1]) - 1
+        operation = operation.steps[step][1]
+    if not isinstance(operation, Increment):
+        return None
+    error: NotACounter | OutOfBounds
+    if "overflow" in text or "OutOfBounds" in text:
+        error = OutOfBounds(operation.minimum, operation.maximum)
+    elif re.search("NotACounter|not an integer|WRONGTYPE", text):
+        error = NotACounter("the key holds something other than a signed 64-bit integer")
+    else:
+        return None
+    error.step = step
+    return error
 
 
 def pattern(prefix: bytes) -> bytes:
