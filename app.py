@@ -6,16 +6,28 @@ from collections.abc import Mapping
 from typing import Any
 
 from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 import routes
 from common import cache
-from service.lean import LeanFlask
+from service import access, logs, metrics
+from service.requests import TracedFlask
 
 # A value of CACHE_MAX_VALUE_BYTES may need a little more as the member of a JSON body.
 BODY_ROOM = 64 << 10
 DEFAULTS = {
+    "ACCESS_LOG": False,
+    "API_READ_TOKEN": None,
+    "API_TOKEN": None,
     "CACHE_CODEC": "json",
     "CACHE_MAX_VALUE_BYTES": 1 << 20,
+    "INSECURE": False,
+    "LOG_FORMAT": None,
+    "MAX_BATCH_OPERATIONS": 1000,
+    "MAX_JSON_DEPTH": 64,
+    "METRICS_DIR": None,
+    "PROXIES": 0,
+    "SESSION_COOKIE_NAME": "sharedstate_session",
     "WORKERS": 1,
 }
 
@@ -25,13 +37,18 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
 
     :param config: settings that go before those of the environment.
     """
-    app = LeanFlask(__name__)
+    app = TracedFlask(__name__)
     app.config.from_mapping(DEFAULTS)
     app.config.from_prefixed_env()
     app.config.from_mapping(config)
     if app.config["MAX_CONTENT_LENGTH"] is None:
         app.config["MAX_CONTENT_LENGTH"] = app.config["CACHE_MAX_VALUE_BYTES"] + BODY_ROOM
+    if proxies := app.config["PROXIES"]:
+        app.wsgi_app = ProxyFix(app.wsgi_app, *[proxies] * 4)  # type: ignore[method-assign]
     cache.init_app(app)
+    logs.init_app(app)
+    metrics.init_app(app)
+    access.init_app(app)
     routes.init_app(app)
     return app
 

@@ -9,17 +9,17 @@ from flask import Flask
 
 from service import errors
 from service.keys import KeyConverter
-from service.replies import StrictJSON
 
-from . import counters, health, store, values
+from . import batch, counters, demo, docs, health, locks, metrics, pages, session, store, values
+
+_ALL = (values, counters, session, locks, batch, store, health, metrics, docs, demo, pages)
 
 
 def init_app(app: Flask) -> None:
     """Give the application all routes, and problem documents for all errors."""
-    app.json = StrictJSON(app)
     app.url_map.converters["key"] = KeyConverter
     # A key may contain and begin with slashes.
     app.url_map.merge_slashes = False
     errors.init_app(app)
-    for module in (values, counters, health, store):
+    for module in _ALL:
         app.register_blueprint(module.bp)

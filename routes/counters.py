@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 from werkzeug.exceptions import BadRequest
 
 from common import cache
-from service.bodies import integer, read_object, required, seconds
+from service.contract import IDEMPOTENCY_KEY, OF_A_KEY, OF_A_WRITE, operation
 from service.replies import reply
-from sharedstate import NotACounter
+from service.schemas import Count, Increment, Item, NewNumber
+from sharedstate import NotACounter, NotSupported, OutOfBounds, TokenReused
+from sharedstate.arguments import MAX_KEY_BYTES
 
 from .values import delete, item_body, no_such_key
 
 bp = Blueprint("counters", __name__, url_prefix="/v1/counters")
 
-_INTEGERS = ("delta", "initial", "minimum", "maximum")
+_ADD_ONE = Increment()
 
 
 @bp.get("/<key:key>")
+@operation(answers={200: Item}, refuses=(*OF_A_KEY, 404, NotACounter))
 def show(key: str) -> Response:
     """The number that a counter stands at."""
     item = cache.item(key)
@@ -31,32 +32,36 @@ def show(key: str) -> Response:
 
 
 @bp.post("/<key:key>")
-def increment(key: str) -> Response:
+@operation(
+    body=Increment,
+    headers=(IDEMPOTENCY_KEY,),
+    answers={200: Count},
+    refuses=(*OF_A_WRITE, NotACounter, OutOfBounds, TokenReused, NotSupported),
+)
+def increment(key: str, body: Increment) -> Response:
     """Add to a counter, made when missing, and answer the new number."""
-    body = read_object(*_INTEGERS, "ttl")
-    number = cache.inc(key, **_options(body)) if body else cache.inc(key)
-    return reply({"key": key, "value": number})
+    token = request.environ.get("HTTP_IDEMPOTENCY_KEY")
+    if token is not None:
+        return _once(key, body, token)
+    number = cache.inc(key) if body == _ADD_ONE else cache.inc(key, **body.options())
+    return reply(Count(key, number))
 
 
 @bp.put("/<key:key>")
-def put(key: str) -> Response:
-    """Set a counter."""
-    body = read_object("value", "ttl")
-    value, ttl = integer("value", required(body, "value")), seconds("ttl", body.get("ttl"))
-    is_new = cache.put(key, value, ttl)
-    return reply({"key": key, "value": value, "ttl": ttl or None}, 201 if is_new else 200)
+@operation(body=NewNumber, answers={200: Item, 201: Item}, refuses=OF_A_WRITE)
+def put(key: str, body: NewNumber) -> Response:
+    """Set a counter; 201 if the key is new."""
+    is_new = cache.put(key, body.value, body.ttl)
+    return reply(Item(key, body.value, body.ttl or None), 201 if is_new else 200)
 
 
 bp.delete("/<key:key>")(delete)
 
 
-def _options(body: dict[str, Any]) -> dict[str, Any]:
-    """The members of an increment's body, as :meth:`Cache.inc` takes them."""
-    options: dict[str, Any] = {
-        name: integer(name, body[name]) for name in _INTEGERS if body.get(name) is not None
-    }
-    if "ttl" in body:
-        options["timeout"] = seconds("ttl", body["ttl"])
-    if options.get("minimum", 0) > options.get("maximum", options.get("minimum", 0)):
-        raise BadRequest("'minimum' must not be greater than 'maximum'.")
-    return options
+def _once(key: str, body: Increment, token: str) -> Response:
+    token = token.strip()
+    if not 0 < len(token.encode()) <= MAX_KEY_BYTES:
+        raise BadRequest(f"The Idempotency-Key must be a text of 1 to {MAX_KEY_BYTES} bytes.")
+    number, is_repeat = cache.inc_once(key, token, **body.options())
+    headers = {"Idempotency-Replayed": "true"} if is_repeat else None
+    return reply(Count(key, number), headers=headers)

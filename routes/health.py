@@ -5,32 +5,37 @@ from __future__ import annotations
 from flask import Blueprint, Response, current_app, request
 
 from common import cache
+from service.contract import operation
 from service.errors import problem
 from service.replies import reply
+from service.schemas import Health
 from sharedstate.cache import PROCESSES_DO_NOT_SHARE
 
 bp = Blueprint("health", __name__, url_prefix="/health")
 
 
 @bp.get("/live")
+@operation(answers={200: Health})
 def live() -> Response:
     """This process answers."""
-    return reply({"status": "live"})
+    return reply(Health("live"))
 
 
 @bp.get("/ready")
+@operation(answers={200: Health}, refuses=(503,))
 def ready() -> Response:
     """This process and its store answer, and all workers share the state."""
     store = cache.state.store
     store.ping()
-    if store.scope == "process" and _several_processes():
+    if store.scope == "process" and several_processes():
         return problem(
             503, PROCESSES_DO_NOT_SHARE, title="The state is not shared", kind="not-shared"
         )
-    return reply({"status": "ready"})
+    return reply(Health("ready"))
 
 
-def _several_processes() -> bool:
+def several_processes() -> bool:
+    """Whether this process is one of several, as far as it can tell."""
     # Granian's WSGI environment always says one process, so `python app.py` sets WORKERS.
     workers: int = current_app.config["WORKERS"]
     return workers > 1 or bool(request.environ.get("wsgi.multiprocess"))

@@ -1,28 +1,52 @@
-"""``/v1/store``: what the state is kept in."""
+"""``/v1/store``: what the state is kept in, and who answers."""
 
 from __future__ import annotations
 
-from flask import Blueprint, Response
+import os
+
+from flask import Blueprint, Response, current_app
 
 from common import cache
+from service.contract import operation
 from service.replies import reply
+from service.schemas import StoreAbilities, StoreStatus
 
 bp = Blueprint("store", __name__, url_prefix="/v1/store")
 
-ABILITIES = ("keys", "once", "atomic_batch")
+ABILITIES = StoreAbilities.__struct_fields__
 
 
 @bp.get("")
+@operation(answers={200: StoreStatus})
 def show() -> Response:
-    """The store's type, who shares it, what survives, and what it can do."""
+    """The store's type, who shares it, what survives, what it can do and how much it holds."""
     state = cache.state
     store = state.store
+    size = store.measure()
+    workers, threads = workers_and_threads()
     return reply(
-        {
-            "type": store.name,
-            "scope": store.scope,
-            "durability": store.describe()["durability"],
-            "codec": state.codec.name,
-            "can": {ability: ability in store.can for ability in ABILITIES},
-        }
+        StoreStatus(
+            type=store.name,
+            scope=store.scope,
+            durability=store.describe()["durability"],
+            codec=state.codec.name,
+            can=StoreAbilities(**{ability: ability in store.can for ability in ABILITIES}),
+            entries=size.get("entries"),
+            bytes=size.get("bytes"),
+            worker=os.getpid(),
+            workers=workers,
+            threads=threads,
+        )
     )
+
+
+def workers_and_threads() -> tuple[int | None, int | None]:
+    """How many processes serve, with how many threads each; ``None`` if another server than ours.
+
+    Only ``python app.py`` sets THREADS. Granian's WSGI environment would always say one process
+    with several threads.
+    """
+    config = current_app.config
+    if "THREADS" in config:
+        return config["WORKERS"], config["THREADS"]
+    return None, None

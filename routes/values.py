@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, request
-from werkzeug.exceptions import BadRequest, NotFound
+from typing import Any
 
+from flask import Blueprint, Response
+from werkzeug.exceptions import NotFound
+
+import sharedstate
 from common import cache
-from service.bodies import read_object, required, seconds
-from service.replies import no_content, reply
-from sharedstate import Item
+from service.bodies import MERGE_PATCH
+from service.conditions import Conditions, etag, has_present, weak_etag
+from service.contract import IF_MATCH, IF_NONE_MATCH, OF_A_KEY, OF_A_WRITE, operation
+from service.merge_patch import merged
+from service.replies import no_content, not_modified, tagged
+from service.schemas import Item, ListedItem, ListQuery, NewValue, Page
+from sharedstate import ABSENT, NotSupported
 
 bp = Blueprint("values", __name__, url_prefix="/v1/values")
-
-MAX_LIMIT = 1000
-
-
-def item_body(item: Item) -> dict[str, object]:
-    """A key with what it holds; its ``ttl`` is ``null`` if it never expires."""
-    return {"key": item.key, "value": item.value, "ttl": item.ttl or None}
 
 
 def no_such_key(key: str) -> NotFound:
@@ -26,42 +26,113 @@ def no_such_key(key: str) -> NotFound:
 
 
 @bp.get("")
-def index() -> Response:
-    """A page of the keys that start with a prefix."""
-    arguments = request.args
-    try:
-        limit = int(arguments.get("limit", 100))
-    except ValueError:
-        limit = 0
-    if not 1 <= limit <= MAX_LIMIT:
-        raise BadRequest(f"limit must be a number from 1 to {MAX_LIMIT}.")
-    items, following = cache.items(
-        arguments.get("prefix", ""), cursor=arguments.get("cursor"), limit=limit
-    )
-    return reply({"items": [item_body(item) for item in items], "next": following})
+@operation(
+    query=ListQuery,
+    headers=(IF_NONE_MATCH,),
+    answers={200: Page, 304: None},
+    refuses=(*OF_A_KEY, NotSupported),
+)
+def index(query: ListQuery) -> Response:
+    """A page of the items whose keys start with a prefix.
+
+    A key that is there the whole time is on some page; one that comes or goes meanwhile may be.
+    """
+    items, following = cache.items(query.prefix, cursor=query.cursor, limit=query.limit)
+    tag = weak_etag(items, following, now=cache.state.store.clock())
+    if has_present(tag):
+        return not_modified(tag)
+    listed = [
+        ListedItem(item.key, item.value, item.ttl or None, etag(item.version)) for item in items
+    ]
+    return tagged(Page(listed, following), tag)
 
 
 @bp.get("/<key:key>")
+@operation(headers=(IF_NONE_MATCH,), answers={200: Item, 304: None}, refuses=(*OF_A_KEY, 404))
 def show(key: str) -> Response:
     """The value of a key."""
     item = cache.item(key)
     if item is None:
         raise no_such_key(key)
-    return reply(item_body(item))
+    tag = etag(item.version)
+    return not_modified(tag) if has_present(tag) else tagged(item_body(item), tag)
 
 
 @bp.put("/<key:key>")
-def put(key: str) -> Response:
-    """Store a value under a key."""
-    body = read_object("value", "ttl")
-    value, ttl = required(body, "value"), seconds("ttl", body.get("ttl"))
-    is_new = cache.put(key, value, ttl)
-    return reply({"key": key, "value": value, "ttl": ttl or None}, 201 if is_new else 200)
+@operation(
+    body=NewValue,
+    headers=(IF_MATCH, IF_NONE_MATCH),
+    answers={200: Item, 201: Item},
+    refuses=(*OF_A_WRITE, 412),
+)
+def put(key: str, body: NewValue) -> Response:
+    """Store a value; 201 if the key is new."""
+    conditions = Conditions.of_request()
+    if conditions is None:
+        is_new = cache.put(key, body.value, body.ttl)
+    else:
+        found = _revise(key, conditions, lambda item: body.value, timeout=body.ttl)
+        is_new = found is None
+    tag = etag(cache.state.version(body.value))
+    ttl = body.ttl if body.ttl is not None else cache.state.default_timeout
+    return tagged(Item(key, body.value, ttl or None), tag, 201 if is_new else 200)
+
+
+@bp.patch("/<key:key>")
+@operation(
+    body=Any,
+    media=MERGE_PATCH,
+    headers=(IF_MATCH, IF_NONE_MATCH),
+    answers={200: Item},
+    refuses=(*OF_A_WRITE, 404, 412),
+)
+def patch(key: str, body: Any) -> Response:
+    """Change members of a value (RFC 7396), in one step; its expiry is kept."""
+    value: Any = None
+
+    def change(item: sharedstate.Item | None) -> Any:
+        nonlocal value
+        if item is None:
+            raise no_such_key(key)
+        value = merged(item.value, body)
+        return value
+
+    found = _revise(key, Conditions.of_request(), change)
+    ttl = found.ttl if found else 0
+    return tagged(Item(key, value, ttl or None), etag(cache.state.version(value)))
 
 
 @bp.delete("/<key:key>")
+@operation(headers=(IF_MATCH, IF_NONE_MATCH), answers={204: None}, refuses=(*OF_A_KEY, 404, 412))
 def delete(key: str) -> Response:
     """Remove a key."""
-    if not cache.delete(key):
+    conditions = Conditions.of_request()
+    if conditions is None:
+        was_there = cache.delete(key)
+    else:
+        was_there = _revise(key, conditions, lambda item: ABSENT) is not None
+    if not was_there:
         raise no_such_key(key)
     return no_content()
+
+
+def item_body(item: sharedstate.Item) -> Item:
+    """An item as it is answered: its ``ttl`` is ``null`` if it never expires."""
+    return Item(item.key, item.value, item.ttl or None)
+
+
+def _revise(
+    key: str, conditions: Conditions | None, change: Any, **timeout: Any
+) -> sharedstate.Item | None:
+    """Replace the item if the conditions hold for it, in one step; answers the one before."""
+    found: sharedstate.Item | None = None
+
+    def checked(item: sharedstate.Item | None) -> Any:
+        nonlocal found
+        if conditions is not None:
+            conditions.check(item)
+        found = item
+        return change(item)
+
+    cache.revise(key, checked, **timeout)
+    return found

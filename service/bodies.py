@@ -1,68 +1,97 @@
-"""JSON bodies of requests, with errors that name the member that is wrong."""
+"""Reads what a request carries, with errors that name the member that is wrong."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+import re
+from typing import Any, Generic, TypeVar
 
+import msgspec
 from flask import current_app, request
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
-from sharedstate.arguments import MAX_TIMEOUT
-from sharedstate.stores.operations import COUNTER_MAX, COUNTER_MIN
+T = TypeVar("T")
 
-MISSING: Final = object()
+JSON = "application/json"
+MERGE_PATCH = "application/merge-patch+json"
 
 
-def read_object(*members: str) -> dict[str, Any]:
-    """The body's JSON object, ``{}`` for an empty body.
+class Body(Generic[T]):
+    """The JSON body of a request as an instance of ``kind``.
 
-    :param members: the names that it may have.
+    :param kind: a class of :mod:`service.schemas`, or ``Any``.
+    :param media: the content type that it has to be sent with.
     """
-    environ = request.environ
-    if not environ.get("CONTENT_LENGTH") and "HTTP_TRANSFER_ENCODING" not in environ:
-        return {}
-    raw = request.get_data(cache=False)
-    if not raw:
-        return {}
-    if not request.is_json:
-        raise UnsupportedMediaType("Send JSON, with the header Content-Type: application/json.")
-    body = _parse(raw)
-    if not isinstance(body, dict):
-        raise BadRequest("The body must be a JSON object.")
-    unknown = sorted(body.keys() - set(members))
-    if unknown:
-        raise BadRequest(
-            f"The body has an unknown member {unknown[0]!r}; it can have {', '.join(members)}."
-        )
-    return body
+
+    def __init__(self, kind: type[T], media: str = JSON) -> None:
+        self.kind = kind
+        self.media = media
+        self.required = not _has_defaults(kind)
+        self._decode = msgspec.json.Decoder(kind).decode
+        self._empty = None if self.required else kind()
+
+    def read(self) -> T:
+        """The body of the present request.
+
+        :raises BadRequest: if it is not as it should be.
+        :raises UnsupportedMediaType: if it is sent as something else.
+        """
+        environ = request.environ
+        if not environ.get("CONTENT_LENGTH") and "HTTP_TRANSFER_ENCODING" not in environ:
+            return self._nothing()
+        raw = request.get_data(cache=False)
+        if not raw:
+            return self._nothing()
+        self._check_media()
+        try:
+            body = self._decode(raw)
+        except msgspec.ValidationError as error:
+            raise BadRequest(f"The body is wrong: {_explained(error)}.") from error
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+            raise BadRequest(f"The body is not valid JSON: {error}.") from error
+        _check_depth(raw)
+        return body
+
+    def _nothing(self) -> T:
+        if self._empty is None:
+            raise BadRequest("The body is empty; it must be JSON.")
+        return self._empty
+
+    def _check_media(self) -> None:
+        media = request.mimetype
+        if media != self.media and not (self.media == JSON and request.is_json):
+            raise UnsupportedMediaType(f"Send it with the header Content-Type: {self.media}.")
 
 
-def _parse(raw: bytes) -> Any:
+def _has_defaults(kind: Any) -> bool:
+    return kind is not Any and not any(f.required for f in msgspec.structs.fields(kind))
+
+
+def read_query(kind: type[T]) -> T:
+    """The query of the present request as an instance of ``kind``."""
     try:
-        return current_app.json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise BadRequest(f"The body is not valid JSON: {error}.") from error
+        return msgspec.convert(request.args.to_dict(), kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise BadRequest(f"The query is wrong: {_explained(error)}.") from error
 
 
-def required(body: dict[str, Any], name: str) -> Any:
-    """The member's value, whatever it is."""
-    value = body.get(name, MISSING)
-    if value is MISSING:
-        raise BadRequest(f"The body must have the member {name!r}.")
-    return value
+def _explained(error: msgspec.ValidationError) -> str:
+    """The error's text with the place first: ``'ttl': expected 'float' >= 0.0``."""
+    what, _, where = str(error).replace("`", "'").partition(" - at '$")
+    path = where.rstrip("'").lstrip(".")
+    return f"{path!r}: {what[:1].lower()}{what[1:]}" if path else what
 
 
-def integer(name: str, value: Any) -> int:
-    """A signed 64-bit integer."""
-    if type(value) is int and COUNTER_MIN <= value <= COUNTER_MAX:
-        return value
-    raise BadRequest(f"{name!r} must be a signed 64-bit integer.")
+_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]')
 
 
-def seconds(name: str, value: Any) -> float | None:
-    """A time to live: seconds, or ``None`` for the default of the service."""
-    if value is None or (type(value) in (int, float) and 0 <= value <= MAX_TIMEOUT):
-        return value
-    raise BadRequest(
-        f"{name!r} must be a number of seconds up to {MAX_TIMEOUT:.0f}, or 0 for ever."
-    )
+def _check_depth(raw: bytes) -> None:
+    """Refuse JSON that is nested deeper than ``MAX_JSON_DEPTH``."""
+    limit = current_app.config["MAX_JSON_DEPTH"]
+    if raw.count(b"[") + raw.count(b"{") <= limit:
+        return
+    depth = 0
+    for token in _BRACKETS.finditer(raw):
+        first = token[0][:1]
+        depth += (first in b"[{") - (first in b"]}")
+        if depth > limit:
+            raise BadRequest(f"The body is nested deeper than {limit} levels.")

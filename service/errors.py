@@ -5,16 +5,21 @@ from __future__ import annotations
 import logging
 from http import HTTPStatus
 
-from flask import Flask, Response
+from flask import Flask, Response, request
+from msgspec import UNSET
 from werkzeug.exceptions import HTTPException
 
 from sharedstate import errors
 
+from .bodies import MERGE_PATCH
 from .replies import reply
+from .schemas import Problem
 
 logger = logging.getLogger(__name__)
 
 _RETRY_AFTER = {"Retry-After": "1"}
+_OUTCOME_UNKNOWN = "The store did not answer: the change may or may not have been made."
+_NOTHING_CHANGED = "The store cannot be used now; nothing was changed."
 
 # What the library raises → status, title, and what follows "urn:sharedstate:" in the type.
 PROBLEMS: dict[type[errors.SharedStateError], tuple[int, str, str]] = {
@@ -52,38 +57,53 @@ def problem(
 
     :param kind: what follows ``urn:sharedstate:`` in its type; without one the status says all.
     """
-    body = {
-        "type": f"urn:sharedstate:{kind}" if kind else "about:blank",
-        "title": title or HTTPStatus(status).phrase,
-        "status": status,
-        "detail": detail,
-    }
-    return reply(body, status, {"Content-Type": "application/problem+json", **(headers or {})})
+    return _answer(
+        Problem(
+            f"urn:sharedstate:{kind}" if kind else "about:blank",
+            title or HTTPStatus(status).phrase,
+            status,
+            detail,
+        ),
+        headers,
+    )
+
+
+def problem_of(error: errors.SharedStateError) -> Problem:
+    """What a problem document says of an error of the library's."""
+    # A store may raise a class of its own below one of these.
+    status, title, kind = next(PROBLEMS[cls] for cls in type(error).__mro__ if cls in PROBLEMS)
+    detail = _sentence(error)
+    if status == 503:
+        unknown = getattr(error, "outcome_unknown", False)
+        detail = _OUTCOME_UNKNOWN if unknown else _NOTHING_CHANGED
+    step = UNSET if error.step is None else error.step
+    return Problem(f"urn:sharedstate:{kind}", title, status, detail, step)
+
+
+def _answer(problem: Problem, headers: dict[str, str] | None = None) -> Response:
+    headers = {"Content-Type": "application/problem+json", **(headers or {})}
+    return reply(problem, problem.status, headers)
 
 
 def _http_problem(error: HTTPException) -> Response:
     if error.code is None or error.code < 400:
         return error.get_response()  # type: ignore[return-value]  # a redirect
     headers = {
-        name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After")
+        name: value
+        for name, value in error.get_headers()
+        if name in ("Allow", "Retry-After", "WWW-Authenticate")
     }
+    if error.code == 415 and request.method == "PATCH":
+        headers["Accept-Patch"] = MERGE_PATCH
     return problem(error.code, error.description or "", title=error.name, headers=headers)
 
 
 def _state_problem(error: errors.SharedStateError) -> Response:
-    # A store may raise a class of its own below one of these.
-    status, title, kind = next(PROBLEMS[cls] for cls in type(error).__mro__ if cls in PROBLEMS)
-    if status != 503:
-        return problem(status, _sentence(error), title=title, kind=kind)
-    # What is wrong with the store is for the log: it names hosts and paths.
-    logger.error("%s", error)
-    unknown = getattr(error, "outcome_unknown", False)
-    detail = (
-        "The store did not answer: the change may or may not have been made."
-        if unknown
-        else "The store cannot be used now; nothing was changed."
-    )
-    return problem(status, detail, title=title, kind=kind, headers=_RETRY_AFTER)
+    problem = problem_of(error)
+    if problem.status == 503:
+        # What is wrong with the store names hosts and paths, which are for the log alone.
+        logger.error("%s", error)
+    return _answer(problem, _RETRY_AFTER if problem.status == 503 else None)
 
 
 def _unexpected_problem(error: Exception) -> Response:

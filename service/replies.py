@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from flask import Response
-from flask.json.provider import JSONProvider
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_encode = msgspec.json.encode
 
-_HEADERS = [("Cache-Control", "no-store"), ("Content-Type", "application/json")]
+_HEADERS = [
+    ("Cache-Control", "no-store"),
+    ("Content-Type", "application/json"),
+    ("X-Content-Type-Options", "nosniff"),
+]
 
 
 class Reply(Response):
@@ -31,34 +34,31 @@ class Reply(Response):
         return self.response  # type: ignore[return-value]  # always a list of bytes here
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
-class StrictJSON(JSONProvider):
-    """JSON as RFC 8259 has it: no NaN, no Infinity; what is read comes out as it went in."""
-
-    def dumps(self, obj: Any, **kwargs: Any) -> str:
-        return _encode(obj)
-
-    def loads(self, s: str | bytes, **kwargs: Any) -> Any:
-        return json.loads(s, parse_constant=_refuse_constant)
-
-    def response(self, *args: Any, **kwargs: Any) -> Response:
-        return reply(self._prepare_response_obj(args, kwargs))
-
-
 def reply(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Reply:
     """An answer that tells the state of this moment, for no cache to keep."""
-    raw = _encode(body).encode()
+    raw = _encode(body)
     reply = Reply([raw], status, [*_HEADERS, ("Content-Length", str(len(raw)))])
     if headers:
         reply.headers.update(headers)
     return reply
 
 
+def tagged(body: Any, etag: str, status: int = 200) -> Reply:
+    """An answer with an entity tag, which a cache may keep and has to ask about each time."""
+    return reply(body, status, {"ETag": etag, "Cache-Control": "no-cache"})
+
+
+def not_modified(etag: str) -> Reply:
+    """An answer for a client that has the present state already."""
+    return _bodiless(304, {"ETag": etag, "Cache-Control": "no-cache"})
+
+
 def no_content() -> Reply:
     """An answer without a body: it is done."""
-    reply = Reply(status=204, headers={"Cache-Control": "no-store"})
+    return _bodiless(204, {"Cache-Control": "no-store"})
+
+
+def _bodiless(status: int, headers: dict[str, str]) -> Reply:
+    reply = Reply(status=status, headers=headers)
     del reply.headers["Content-Type"]
     return reply

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from flask import Flask
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
@@ -15,6 +19,12 @@ from app import create_app
 from common import cache
 from sharedstate import ConfigurationError, State
 from sharedstate.cache import warn_of_processes
+
+from . import logs
+from .access import has_tokens, is_loopback
+from .tallies import temporary_directory
+
+logger = logging.getLogger(__name__)
 
 # More threads hand the GIL around while one of them holds the store's lock; a networked store
 # leaves the processor idle while it is asked.
@@ -27,8 +37,13 @@ BACKLOG = 1024
 def main(arguments: list[str] | None = None) -> None:
     """Serve until SIGTERM or Ctrl-C, which let the requests in flight finish."""
     options = _parse(arguments)
+    if options.insecure:
+        os.environ["FLASK_INSECURE"] = "true"
+    os.environ.setdefault("FLASK_LOG_FORMAT", "text")
     try:
-        with create_app().app_context():
+        app = create_app()
+        _refuse_open_door(app, options.host)
+        with app.app_context():
             state = cache.state
             location = state.store.describe()["location"]
     except ConfigurationError as error:
@@ -38,12 +53,15 @@ def main(arguments: list[str] | None = None) -> None:
     workers = options.workers or (_cores() if shared else 1)
     networked = state.store.scope == "network"
     threads = options.threads or (THREADS_NETWORKED if networked else THREADS_EMBEDDED)
-    _announce(options, state, location, workers, threads)
+    as_json = app.config["LOG_FORMAT"] == "json"
+    announcement = _announcement(options, state, location, workers, threads)
+    logger.info(announcement) if as_json else print(announcement, flush=True)
     if workers > 1 and not shared:
         warn_of_processes()
     os.environ["FLASK_WORKERS"] = str(workers)
+    os.environ["FLASK_THREADS"] = str(threads)
     state.close()
-    Granian(
+    server = Granian(
         "app:create_app",
         factory=True,
         address=options.host,
@@ -58,7 +76,21 @@ def main(arguments: list[str] | None = None) -> None:
         workers_kill_timeout=KILL_SECONDS,
         log_enabled=True,
         log_level=LogLevels.warning,
-    ).serve()
+        log_dictconfig=logs.configuration(app.config["LOG_FORMAT"]),
+    )
+    with _common_metrics():
+        server.serve()
+
+
+@contextmanager
+def _common_metrics() -> Iterator[None]:
+    """Let all workers count together, in a directory of this server's own if no other is set."""
+    if os.environ.get("FLASK_METRICS_DIR"):
+        yield
+        return
+    with temporary_directory() as directory:
+        os.environ["FLASK_METRICS_DIR"] = str(directory)
+        yield
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -69,6 +101,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     parser.add_argument("--port", type=int, default=5000, help="port (%(default)s)")
+    parser.add_argument(
+        "--insecure", action="store_true", help="serve other machines without an API_TOKEN"
+    )
     parser.add_argument("--workers", type=_positive, help="processes (one a core)")
     parser.add_argument("--threads", type=_positive, help="threads of each process (by the store)")
     return parser.parse_args(arguments)
@@ -87,6 +122,14 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
+def _refuse_open_door(app: Flask, host: str) -> None:
+    if not (is_loopback(host) or has_tokens(app) or app.config["INSECURE"]):
+        raise ConfigurationError(
+            f"--host {host} would let other machines read and change everything. Set "
+            "FLASK_API_TOKEN to a long random text, or say --insecure if the network is safe"
+        )
+
+
 def _refuse_port_in_use(host: str, port: int) -> None:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -102,14 +145,13 @@ def _refuse_port_in_use(host: str, port: int) -> None:
         )
 
 
-def _announce(
+def _announcement(
     options: argparse.Namespace, state: State, location: str, workers: int, threads: int
-) -> None:
-    print(
+) -> str:
+    return (
         f"sharedstate on http://{options.host}:{options.port}"
         f"  ({workers} worker{'s' * (workers > 1)} × {threads} thread{'s' * (threads > 1)})\n"
-        f"store: {state.store.name}, shared by {_SHARED_BY[state.store.scope]}, in {location}",
-        flush=True,
+        f"store: {state.store.name}, shared by {_SHARED_BY[state.store.scope]}, in {location}"
     )
 
 

@@ -143,8 +143,8 @@ class Lock:
 
     def _lost(self) -> LockLost:
         return LockLost(
-            f"the lock {self.name!r} is not held by this object: its lease of {self.lease} seconds "
-            "ended or it was never acquired; others may have held it"
+            f"the lock {self.name!r} is not held any more, or never was: its lease may have ended, "
+            "and others may have held it"
         )
 
 

@@ -42,7 +42,9 @@ class RedisClock:
     """Brings every key of a Redis database nearer to its end: a server's time cannot be moved."""
 
     def __init__(self, store: Store, settings: Mapping[str, Any]) -> None:
-        self._connect = store._store._connection.connect  # type: ignore[attr-defined]
+        while hasattr(store, "_store"):
+            store = store._store
+        self._connect = store._connection.connect  # type: ignore[attr-defined]
 
     def advance(self, seconds: float) -> None:
         with self._connect() as server:

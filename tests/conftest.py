@@ -14,6 +14,7 @@ from database_servers import (  # noqa: F401  # fixtures
     postgresql_url,
     sqlite_url,
 )
+from flask.testing import FlaskClient
 from managers import empty_manager, manager_url  # noqa: F401  # fixtures
 from memcached_servers import empty_memcached, memcached_port  # noqa: F401  # fixtures
 from redis_servers import (  # noqa: F401  # fixtures
@@ -25,6 +26,8 @@ from redis_servers import (  # noqa: F401  # fixtures
     sentinel_url,
 )
 
+import app as service
+from common import cache
 from sharedstate import State
 from sharedstate.codec import JSONCodec, PickleCodec
 from sharedstate.stores import open_store
@@ -94,3 +97,13 @@ def state(store: Store, backend: Backend) -> State:
 def json_state(store: Store) -> State:
     """A state that holds JSON, on the same store as `state` and beside it."""
     return State(store, codec=JSONCodec(), prefix="json:")
+
+
+@pytest.fixture
+def client(cache_settings: dict[str, str], backend: Backend) -> Iterator[FlaskClient]:
+    """A client of the service on an empty store, inside the application's context."""
+    prefix = {"CACHE_KEY_PREFIX": backend.prefix}
+    app = service.create_app({"TESTING": True, **cache_settings, **prefix})
+    with app.app_context():
+        yield app.test_client()
+        cache.state.close()

@@ -7,9 +7,8 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from ..errors import StoreUnavailable
-from ..settings import Settings
-from .base import Clock, Page, Store
-from .operations import Operation, Record
+from .base import Store
+from .wrapper import Wrapper
 
 R = TypeVar("R")
 
@@ -39,7 +38,7 @@ class Circuit:
         self._failure = failure
 
 
-class Breaker(Store):
+class Breaker(Wrapper):
     """A store with a circuit breaker before each of its servers, for this process.
 
     A call that ends in :exc:`StoreUnavailable` opens it: for a second every call fails at once,
@@ -47,67 +46,17 @@ class Breaker(Store):
     again, and if not, the next one may try a second later.
     """
 
-    name = property(lambda self: self._store.name)
-    scope = property(lambda self: self._store.scope)
-    can = property(lambda self: self._store.can)
-
     def __init__(self, store: Store) -> None:
-        self._store = store
+        super().__init__(store)
         # Of the servers that did not answer when they were last asked.
         self._circuits: dict[Hashable, Circuit] = {}
 
-    @classmethod
-    def from_settings(cls, settings: Settings) -> Store:
-        raise TypeError("a breaker is put before a store that exists")
-
-    @property
-    def timeout(self) -> float:  # type: ignore[override]
-        return self._store.timeout
-
-    @property
-    def clock(self) -> Clock:
-        return self._store.clock
-
-    @clock.setter
-    def clock(self, clock: Clock) -> None:
-        self._store.clock = clock
-
-    def transact(self, keys: Sequence[bytes], operation: Operation) -> Any:
-        return self._guarded(keys, self._store.transact, keys, operation)
-
-    def read(self, keys: Sequence[bytes]) -> list[Record | None]:
-        return self._guarded(keys, self._store.read, keys)
-
-    def values(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        return self._guarded(keys, self._store.values, keys)
-
-    def page(self, prefix: bytes, cursor: str | None, limit: int) -> Page:
-        return self._guarded((), self._store.page, prefix, cursor, limit)
-
-    def clear(self, prefix: bytes) -> None:
-        self._guarded((), self._store.clear, prefix)
-
-    def ping(self) -> None:
-        self._guarded((), self._store.ping)
-
-    def describe(self) -> dict[str, Any]:
-        return self._store.describe()
-
-    def measure(self) -> dict[str, int]:
-        return self._guarded((), self._store.measure)
-
-    def purge(self) -> int:
-        return self._guarded((), self._store.purge)
-
-    def close(self) -> None:
-        self._store.close()
-
-    def _guarded(self, keys: Sequence[bytes], call: Callable[..., R], *arguments: Any) -> R:
+    def _call(self, keys: Sequence[bytes], method: Callable[..., R], *arguments: Any) -> R:
         homes = self._homes(keys) if self._circuits else ()
         for circuit in [self._circuits[home] for home in homes if home in self._circuits]:
             circuit.check(self.timeout)
         try:
-            answer = call(*arguments)
+            answer = method(*arguments)
         except StoreUnavailable as error:
             for home in self._homes(keys):
                 self._circuits.setdefault(home, Circuit()).open(str(error))

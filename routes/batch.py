@@ -1,0 +1,74 @@
+"""``/v1/batch``: many operations in one request."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, Response, current_app
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from common import cache
+from service.contract import OF_A_WRITE, operation
+from service.errors import problem_of
+from service.replies import reply
+from service.schemas import Delete, Get, Inc, Operations, Result, Results, Set
+from sharedstate import Batch, Item, NotACounter, NotSupported, OutOfBounds, SharedStateError
+
+bp = Blueprint("batch", __name__, url_prefix="/v1/batch")
+
+
+@bp.post("")
+@operation(
+    body=Operations,
+    answers={200: Results},
+    refuses=(*OF_A_WRITE, NotACounter, OutOfBounds, NotSupported),
+)
+def run(body: Operations) -> Response:
+    """Do operations in their order: with ``atomic`` all of them in one step, or none.
+
+    Without, each is done by itself, and one that is refused does not keep the others from being
+    done. In either case an answer each, with the status that its own route would have.
+    """
+    operations, most = body.operations, current_app.config["MAX_BATCH_OPERATIONS"]
+    if len(operations) > most:
+        raise RequestEntityTooLarge(
+            f"The batch has {len(operations):,} operations; at most {most:,} are allowed."
+        )
+    batch = cache.batch()
+    for position, each in enumerate(operations):
+        _collect(batch, each, position)
+    answers = batch.apply() if body.atomic else batch.apply_each()
+    return reply(Results(list(map(_result, operations, answers))))
+
+
+def _collect(batch: Batch, each: Get | Set | Delete | Inc, position: int) -> None:
+    try:
+        if isinstance(each, Inc):
+            batch.inc(each.key, **each.options())
+        elif isinstance(each, Get):
+            batch.item(each.key)
+        elif isinstance(each, Set):
+            batch.set(each.key, each.value, each.ttl)
+        else:
+            batch.delete(each.key)
+    except SharedStateError as error:
+        error.step = position
+        raise
+
+
+def _result(each: Get | Set | Delete | Inc, answer: Any) -> Result:
+    key = each.key
+    if isinstance(answer, SharedStateError):
+        problem = problem_of(answer)
+        return Result(problem.status, key, problem=problem)
+    if isinstance(each, Inc):
+        return Result(200, key, answer)
+    if isinstance(each, Get):
+        return Result(404, key) if answer is None else _found(answer)
+    if isinstance(each, Set):
+        return Result(200, key)
+    return Result(204 if answer else 404, key)
+
+
+def _found(item: Item) -> Result:
+    return Result(200, item.key, item.value, item.ttl or None)

@@ -1,0 +1,97 @@
+"""``/demo``: three ways to count, for the page to race against each other.
+
+A race has a name that the client makes up, and each way counts in it from 1. The first two are
+here because they are wrong::
+
+    request A  read 41 ──────────────── write 42, answer 42
+    request B       read 41 ── write 42, answer 42
+
+``DEMO=0`` turns all of it off.
+"""
+
+from __future__ import annotations
+
+import os
+
+from flask import Blueprint, Response, abort, current_app, request
+
+from common import cache
+from service.contract import OF_A_WRITE, operation
+from service.replies import reply
+from service.schemas import Overlap, Race, Raced
+from sharedstate import State
+
+from .store import workers_and_threads
+
+bp = Blueprint("demo", __name__, url_prefix="/demo")
+
+# After that a race is forgotten.
+SECONDS = 60
+MAX_RACES = 100
+
+# The global variable: one in each process.
+_counts: dict[str, int] = {}
+
+
+def is_on() -> bool:
+    """Whether the application shows these routes, as it does unless ``DEMO`` is off."""
+    return bool(current_app.config.get("DEMO", True))
+
+
+_counting = operation(body=Race, answers={200: Raced}, refuses=(*OF_A_WRITE, 404))
+
+
+@bp.before_request
+def _only_when_on() -> None:
+    if not is_on():
+        abort(404)
+
+
+@bp.get("")
+@operation(answers={200: Overlap}, refuses=(404,))
+def index() -> Response:
+    """Workers × threads, and whether requests overlap: without that no race can go wrong."""
+    workers, threads = workers_and_threads()
+    if workers is None or threads is None:
+        environ = request.environ
+        overlap = bool(environ.get("wsgi.multiprocess") or environ.get("wsgi.multithread"))
+    else:
+        overlap = workers * threads > 1
+    return reply(Overlap(workers, threads, overlap))
+
+
+@bp.post("/global-variable")
+@_counting
+def global_variable(body: Race) -> Response:
+    """Count in a global variable, as it works on the development server."""
+    race = body.race
+    number = _counts.get(race, 0) + 1
+    _counts[race] = number
+    for old in list(_counts)[:-MAX_RACES]:
+        _counts.pop(old, None)
+    return _answer(number)
+
+
+@bp.post("/get-then-set")
+@_counting
+def get_then_set(body: Race) -> Response:
+    """Count in the store with a get and a set, as most answers on the web have it."""
+    race, state = body.race, _state()
+    number = state.get(race, 0) + 1
+    state.set(race, number, timeout=SECONDS)
+    return _answer(number)
+
+
+@bp.post("/counter")
+@_counting
+def counter(body: Race) -> Response:
+    """Count in the store with one increment, as ``/v1/counters`` does."""
+    return _answer(_state().inc(f"{body.race}:exact", timeout=SECONDS))
+
+
+def _state() -> State:
+    return cache.state.namespace("demo")
+
+
+def _answer(number: int) -> Response:
+    return reply(Raced(number, os.getpid()))

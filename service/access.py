@@ -1,0 +1,137 @@
+"""Who may do what: tokens, addresses, and browsers that act for another site."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import re
+from functools import lru_cache
+from typing import Any
+
+from flask import Flask, current_app, request
+from werkzeug.exceptions import Forbidden, Unauthorized
+
+from sharedstate import ConfigurationError
+
+READS = frozenset({"GET", "HEAD", "OPTIONS"})
+TOKENS = ("API_TOKEN", "API_READ_TOKEN")
+
+_PUBLIC = frozenset({"docs", "health", "pages"})
+"""The blueprints that need no token; they show no state and change none."""
+
+
+def init_app(app: Flask) -> None:
+    """Let in only those who may be."""
+    for name in TOKENS:
+        _check_token(app, name)
+    app.before_request(_refuse_other_sites)
+    if has_tokens(app):
+        app.before_request(_ask_for_token)
+    elif not app.config["INSECURE"]:
+        app.before_request(_refuse_other_machines)
+
+
+def has_tokens(app: Flask) -> bool:
+    """Whether clients need a token."""
+    return any(app.config[name] for name in TOKENS)
+
+
+def is_public(app: Flask, endpoint: str) -> bool:
+    """Whether a route needs no token."""
+    blueprint, _, _ = endpoint.rpartition(".")
+    return blueprint in _PUBLIC or endpoint == "static"
+
+
+def _check_token(app: Flask, name: str) -> None:
+    token = app.config[name]
+    if token and not (isinstance(token, str) and token.isascii() and token.isprintable()):
+        raise ConfigurationError(
+            f"{name} must be text of printable ASCII characters; one that is JSON, such as a "
+            f"number, has to be quoted: FLASK_{name}='\"12345\"'"
+        )
+
+
+@lru_cache(maxsize=64)
+def is_loopback(host: str) -> bool:
+    """Whether a name or address is this very machine's."""
+    try:
+        address = ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return host == "localhost"
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
+
+
+def _refuse_other_sites() -> None:
+    """A browser says where a request comes from; the pages of other sites change nothing here.
+
+    As Go's ``http.CrossOriginProtection`` does: ``Sec-Fetch-Site`` decides, and ``Origin`` for
+    browsers that do not send it. What is no browser sends neither.
+    """
+    environ = request.environ
+    if environ["REQUEST_METHOD"] in READS:
+        return
+    site = environ.get("HTTP_SEC_FETCH_SITE")
+    if site is not None:
+        is_own = site in ("same-origin", "none")
+    else:
+        origin = environ.get("HTTP_ORIGIN")
+        is_own = origin is None or origin.partition("://")[2] == environ.get("HTTP_HOST")
+    if not is_own:
+        raise Forbidden("The page of another site must not change the state.")
+
+
+def _refuse_other_machines() -> None:
+    """Without a token only this machine is served, by the names that it has for itself.
+
+    The name is looked at because a page of any site can have its own name point to this machine
+    (DNS rebinding), and is then no other site to a browser.
+    """
+    environ = request.environ
+    client, host = environ.get("REMOTE_ADDR"), environ.get("HTTP_HOST", "localhost")
+    is_near = not client or is_loopback(client)
+    if is_near and (current_app.config["TRUSTED_HOSTS"] or _is_loopback_host(host)):
+        return
+    raise Forbidden(
+        "Without an API_TOKEN only this machine is served. Set API_TOKEN; or TRUSTED_HOSTS for "
+        "another name of this machine; or INSECURE, to serve everybody that can connect."
+    )
+
+
+@lru_cache(maxsize=64)
+def _is_loopback_host(header: str) -> bool:
+    return is_loopback(re.sub(r":\d+$", "", header))
+
+
+def _ask_for_token() -> None:
+    """All that shows or changes state needs a token, and changes the one for everything."""
+    rule, app = request.url_rule, current_app
+    if rule is not None and is_public(app, rule.endpoint):
+        return
+    kind, _, given = request.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+    given = given.strip() if kind.lower() == "bearer" else ""
+    if _is_token(given, app.config["API_TOKEN"]):
+        return
+    if not _is_token(given, app.config["API_READ_TOKEN"]):
+        raise TokenNeeded(given)
+    if request.method not in READS:
+        raise Forbidden("This token is for reading; a change needs the API_TOKEN.")
+
+
+def _is_token(given: str, token: str | None) -> bool:
+    """Whether it is the token, in a time that does not tell how much of it is right."""
+    return bool(token) and hmac.compare_digest(given.encode("latin-1"), str(token).encode())
+
+
+class TokenNeeded(Unauthorized):
+    """No token came with the request, or one that is not valid (RFC 6750, section 3)."""
+
+    description = "Send a token, as in the header Authorization: Bearer <API_TOKEN>."
+
+    def __init__(self, given: str) -> None:
+        super().__init__()
+        self._error = ', error="invalid_token"' if given else ""
+
+    def get_headers(self, *arguments: Any) -> list[tuple[str, str]]:
+        challenge = f'Bearer realm="sharedstate"{self._error}'
+        return [*super().get_headers(*arguments), ("WWW-Authenticate", challenge)]

@@ -1,0 +1,94 @@
+"""What each route takes and answers: read by the requests themselves and by ``/openapi.json``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+
+from sharedstate import errors
+
+from .bodies import JSON, Body, read_query
+
+View = Callable[..., Any]
+
+OF_A_KEY = (errors.InvalidKey, errors.StoreUnavailable)
+OF_A_WRITE = (*OF_A_KEY, errors.NotSerializable, errors.ValueTooLarge, errors.StoreFull)
+
+
+@dataclass(frozen=True)
+class Header:
+    """A header that a request may have."""
+
+    name: str
+    description: str
+
+
+IF_MATCH = Header("If-Match", "Only if the value is still the one with this ETag; `*`: any.")
+IF_NONE_MATCH = Header("If-None-Match", "Only if the value is not the one with this ETag.")
+IDEMPOTENCY_KEY = Header(
+    "Idempotency-Key",
+    "A text of the client's, at most 250 bytes, new for each increment: a repeat with the same "
+    "one within 24 hours changes nothing and answers what the first one did.",
+)
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What a route takes and answers.
+
+    :param answers: the class of the body by status, ``None`` for no body.
+    :param refuses: the statuses, or errors of the library, that it refuses requests with, besides
+        those that any route may.
+    """
+
+    answers: Mapping[int, Any]
+    refuses: tuple[int | type[errors.SharedStateError], ...] = ()
+    body: Body[Any] | None = None
+    query: type | None = None
+    headers: tuple[Header, ...] = ()
+
+
+def operation(
+    *,
+    answers: Mapping[int, Any],
+    refuses: tuple[int | type[errors.SharedStateError], ...] = (),
+    body: Any = None,
+    media: str = JSON,
+    query: type | None = None,
+    headers: tuple[Header, ...] = (),
+) -> Callable[[View], View]:
+    """Declares the contract of a view, which gets its ``body`` and ``query`` read and checked."""
+    reader = None if body is None else Body(body, media)
+
+    def decorate(view: View) -> View:
+        checked = _checking(view, reader, query)
+        checked.contract = Contract(answers, refuses, reader, query, headers)  # type: ignore[attr-defined]
+        return checked
+
+    return decorate
+
+
+def _checking(view: View, reader: Body[Any] | None, query: type | None) -> View:
+    if reader is not None:
+        read = reader.read
+
+        @wraps(view)
+        def with_body(**arguments: Any) -> Any:
+            return view(**arguments, body=read())
+
+        return with_body
+    if query is not None:
+
+        @wraps(view)
+        def with_query(**arguments: Any) -> Any:
+            return view(**arguments, query=read_query(query))
+
+        return with_query
+
+    @wraps(view)
+    def plain(**arguments: Any) -> Any:
+        return view(**arguments)
+
+    return plain

@@ -1,0 +1,154 @@
+"""The OpenAPI document: what the routes' contracts and classes say, in one piece of JSON."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from flask import Flask
+from werkzeug.routing import Rule
+
+from .access import has_tokens, is_public
+from .bodies import JSON
+from .contract import Contract, Header
+from .errors import PROBLEMS
+from .schemas import Key, Problem
+
+PROBLEM = "application/problem+json"
+_REFERENCE = "#/components/schemas/{name}"
+
+
+def document(app: Flask) -> dict[str, Any]:
+    """The application's routes as OpenAPI 3.1."""
+    routes = list(_routes(app))
+    kinds = _kinds([contract for _, _, contract, _ in routes])
+    schemas, components = msgspec.json.schema_components(kinds, ref_template=_REFERENCE)
+    known = dict(zip(map(_name, kinds), schemas, strict=True))
+    paths: dict[str, dict[str, Any]] = {}
+    for rule, method, contract, view in routes:
+        path = paths.setdefault(_path(rule), {"parameters": _path_parameters(rule, known)})
+        path[method.lower()] = _operation(app, rule, method, contract, view, known)
+    found: dict[str, Any] = {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "sharedstate",
+            "version": "1",
+            "description": "State that every request shares, exactly.",
+        },
+        "paths": paths,
+        "components": {"schemas": components},
+    }
+    if has_tokens(app):
+        scheme = {"type": "http", "scheme": "bearer"}
+        found["components"]["securitySchemes"] = {"token": scheme}
+    return found
+
+
+def _routes(app: Flask) -> Iterator[tuple[Rule, str, Contract, Any]]:
+    for rule in app.url_map.iter_rules():
+        view = app.view_functions[rule.endpoint]
+        contract = getattr(view, "contract", None)
+        if contract is not None:
+            for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
+                yield rule, method, contract, view
+
+
+def _kinds(contracts: list[Contract]) -> list[Any]:
+    """All classes that the contracts name, each once."""
+    found = [Key, Problem]
+    for contract in contracts:
+        found += [contract.body.kind] if contract.body else []
+        found += [contract.query] if contract.query else []
+        found += [kind for kind in contract.answers.values() if kind is not None]
+    return list({_name(kind): kind for kind in found}.values())
+
+
+def _name(kind: Any) -> str:
+    return getattr(kind, "__name__", None) or repr(kind)
+
+
+def _path(rule: Rule) -> str:
+    return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
+
+
+def _operation(
+    app: Flask, rule: Rule, method: str, contract: Contract, view: Any, known: dict[str, Any]
+) -> dict[str, Any]:
+    summary, _, description = inspect.cleandoc(view.__doc__).partition("\n\n")
+    found: dict[str, Any] = {
+        "operationId": rule.endpoint.replace(".", "_"),
+        "tags": [rule.endpoint.partition(".")[0]],
+        "summary": summary.rstrip("."),
+        "parameters": [*_query(contract, known), *map(_header, contract.headers)],
+        "responses": _responses(app, rule, method, contract, known),
+    }
+    if description:
+        found["description"] = description
+    if contract.body:
+        content = {contract.body.media: {"schema": known[_name(contract.body.kind)]}}
+        found["requestBody"] = {"required": contract.body.required, "content": content}
+    if has_tokens(app) and not is_public(app, rule.endpoint):
+        found["security"] = [{"token": []}]
+    return found
+
+
+def _path_parameters(rule: Rule, known: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "in": "path", "required": True, "schema": known[_name(Key)]}
+        for name in sorted(rule.arguments)
+    ]
+
+
+def _query(contract: Contract, known: dict[str, Any]) -> list[dict[str, Any]]:
+    """A parameter for each member of the query's class."""
+    if contract.query is None:
+        return []
+    _, components = msgspec.json.schema_components([contract.query], ref_template=_REFERENCE)
+    members = components[_name(contract.query)]["properties"]
+    return [{"name": name, "in": "query", "schema": schema} for name, schema in members.items()]
+
+
+def _header(header: Header) -> dict[str, Any]:
+    return {
+        "name": header.name,
+        "in": "header",
+        "description": header.description,
+        "schema": {"type": "string"},
+    }
+
+
+def _responses(
+    app: Flask, rule: Rule, method: str, contract: Contract, known: dict[str, Any]
+) -> dict[str, Any]:
+    found = {
+        str(status): _response(status, JSON, kind and known[_name(kind)])
+        for status, kind in contract.answers.items()
+    }
+    for status in sorted(_refusals(app, rule, method, contract)):
+        found.setdefault(str(status), _response(status, PROBLEM, known[_name(Problem)]))
+    return found
+
+
+def _response(status: int, media: str, schema: Any) -> dict[str, Any]:
+    response: dict[str, Any] = {"description": HTTPStatus(status).phrase}
+    if schema:
+        response["content"] = {media: {"schema": schema}}
+    return response
+
+
+def _refusals(app: Flask, rule: Rule, method: str, contract: Contract) -> set[int]:
+    """The statuses that a route may refuse a request with."""
+    found = {each if isinstance(each, int) else PROBLEMS[each][0] for each in contract.refuses}
+    if contract.body:
+        found |= {400, 413, 415}
+    if contract.query:
+        found |= {400}
+    if not is_public(app, rule.endpoint):
+        # A store that is down; another machine, another site, or a token for reading only.
+        found |= {503, 403}
+        found |= {401} if has_tokens(app) else set()
+    return found

@@ -1,0 +1,70 @@
+/** Requests to the service this page comes from. */
+
+import { format, parse } from "./json.js";
+import * as token from "./token.js";
+
+// The page may be below a path of its own.
+const ROOT = new URL("../", import.meta.url);
+const PATIENCE = 10_000;
+
+/** An answer that is an error, as a problem document (RFC 9457) tells it; status 0: no answer. */
+export class Problem extends Error {
+  constructor(status, { title = "The service failed", detail = "", type = "" } = {}) {
+    super(title);
+    this.status = status;
+    this.detail = detail;
+    this.type = type;
+  }
+
+  /** What to tell people about it. */
+  get sentence() {
+    return this.detail || `${this.message}.`;
+  }
+}
+
+/**
+ * One request, sent once.
+ *
+ * @returns {Promise<{status: number, etag?: string, body?: any}>} without a body if it is 304
+ * @throws {Problem}
+ */
+export async function ask(method, path, { body, headers = {} } = {}) {
+  const { response, text } = await send(method, path, body, headers);
+  if (response.status === 304) return { status: 304 };
+  if (response.status === 401) token.refuse();
+  const isJSON = response.headers.get("Content-Type")?.includes("json");
+  const content = isJSON && text ? parse(text) : text;
+  if (!response.ok) throw new Problem(response.status, isJSON ? content : undefined);
+  return { status: response.status, etag: response.headers.get("ETag"), body: content };
+}
+
+/** What a path holds; with the ETag of what is known already, status 304 if that is still true. */
+export const get = (path, etag) =>
+  ask("GET", path, { headers: etag ? { "If-None-Match": etag } : {} });
+
+/** The path of a key below `v1/values` or `v1/counters`. */
+export function keyPath(collection, key) {
+  if (key === "." || key === "..") {
+    // A browser takes these for steps in the path, however they are written.
+    throw new Problem(400, { title: `A browser cannot ask for the key “${key}”` });
+  }
+  return `v1/${collection}/${encodeURIComponent(key)}`;
+}
+
+async function send(method, path, body, headers) {
+  const all = new Headers(headers);
+  if (body !== undefined) all.set("Content-Type", "application/json");
+  if (token.current()) all.set("Authorization", `Bearer ${token.current()}`);
+  try {
+    const response = await fetch(new URL(path, ROOT), {
+      method,
+      headers: all,
+      body: body === undefined ? undefined : format(body),
+      cache: "no-store",
+      signal: AbortSignal.timeout(PATIENCE),
+    });
+    return { response, text: await response.text() };
+  } catch (error) {
+    throw new Problem(0, { title: "The service does not answer", detail: "The service does not answer; if this was a change, it may or may not have been made." });
+  }
+}

@@ -1,0 +1,86 @@
+/** One way to count in the race: its requests, its grid of numbers and what they mean. */
+
+import { ask, Problem } from "./api.js";
+import { element, setText } from "./dom.js";
+import { judge, verdict } from "./judge.js";
+
+export const CLIENTS = 100;
+
+export class Lane {
+  #card;
+  #cells = [];
+  #numbers = [];
+  #processes = [];
+  #failed = [];
+
+  constructor(card) {
+    this.way = card.id;
+    this.#card = card;
+    this.#reset();
+  }
+
+  onStart(listener) {
+    this.#part(".start").addEventListener("click", listener);
+  }
+
+  /**
+   * Send all requests at once, and show what comes back.
+   *
+   * @param {string} race the name of the race
+   * @param {boolean} overlap whether the server works on several requests at a time
+   */
+  async run(race, overlap) {
+    this.#reset();
+    const requests = Array.from({ length: CLIENTS }, () => this.#count(race));
+    await Promise.all(requests);
+    const result = judge(this.#numbers, CLIENTS);
+    const { mood, text } = verdict(result, { way: this.way, overlap, processes: this.#processes, failed: this.#failed });
+    this.#finish(result, mood, text);
+  }
+
+  async #count(race) {
+    try {
+      const { body } = await ask("POST", `demo/${this.way}`, { body: { race } });
+      this.#numbers.push(body.value);
+      this.#processes.push(body.worker);
+      this.#mark(body.value);
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      this.#failed.push(error.sentence);
+    }
+  }
+
+  #mark(number) {
+    const cell = this.#cells[number - 1];
+    if (!cell) return;
+    const times = this.#numbers.filter((other) => other === number).length;
+    cell.className = times > 1 ? "cell twice" : "cell once";
+    if (times > 1) cell.dataset.times = `×${times}`;
+  }
+
+  #reset() {
+    [this.#numbers, this.#processes, this.#failed] = [[], [], []];
+    this.#cells = Array.from({ length: CLIENTS }, (_, i) => element("span", { className: "cell" }, String(i + 1)));
+    this.#part(".grid").replaceChildren(...this.#cells);
+    this.#part(".grid").ariaLabel = "No race yet";
+    this.#part("details").hidden = true;
+    setText(this.#part(".verdict"), "");
+    delete this.#card.dataset.mood;
+  }
+
+  #finish(result, mood, text) {
+    for (const number of result.never) this.#cells[number - 1].className = "cell never";
+    this.#card.dataset.mood = mood;
+    this.#part(".grid").ariaLabel = summary(result);
+    setText(this.#part(".verdict"), text);
+    setText(this.#part(".numbers"), this.#numbers.join(" "));
+    this.#part("details").hidden = false;
+  }
+
+  #part(selector) {
+    return this.#card.querySelector(selector);
+  }
+}
+
+const summary = ({ different, twice, never }) =>
+  `${different} different numbers. Given to several: ${twice.join(", ") || "none"}. Given to nobody: ${never.join(", ") || "none"}.`;

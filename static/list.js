@@ -1,0 +1,169 @@
+/** The section “Counters and values”: a live list with buttons to change what it shows. */
+
+import { add, putBack, remove } from "./actions.js";
+import { get, Problem } from "./api.js";
+import { byId, plural, setText } from "./dom.js";
+import * as editor from "./editor.js";
+import { say } from "./messages.js";
+import { Poll } from "./poll.js";
+import { Row } from "./row.js";
+import { Listing, Typed } from "./source.js";
+
+const body = byId("items").tBodies[0];
+const prefix = byId("prefix");
+const rows = new Map();
+let source = null;
+let isFirst = true;
+// Goes up with each change made here: what was asked before it is out of date.
+let changes = 0;
+
+// A little under a second, so that a change of another client is here within one.
+export const poll = new Poll("values", refresh, 900);
+
+/** Let the buttons and fields of the section work. */
+export function connect() {
+  byId("filter").addEventListener("submit", look);
+  prefix.addEventListener("input", () => source instanceof Listing && change(new Listing(prefix.value)));
+  byId("create").addEventListener("click", () => editor.create(source instanceof Typed ? prefix.value : ""));
+  byId("previous").addEventListener("click", () => turn(false));
+  byId("next").addEventListener("click", () => turn(true));
+  editor.onSaved((key) => {
+    if (source instanceof Typed) source.add(key);
+    changed();
+  });
+  setInterval(tick, 250);
+}
+
+async function refresh() {
+  source ??= await findSource();
+  const [asked, before] = [source, changes];
+  const items = await load(asked);
+  if (asked !== source) return;
+  if (before !== changes) asked.forget();
+  else if (items !== null) show(items);
+}
+
+async function findSource() {
+  const { body: store } = await get("v1/store");
+  if (store.can.keys) return new Listing(prefix.value);
+  byId("no-list").hidden = byId("look").hidden = false;
+  setText(byId("prefix-label"), "Key");
+  return new Typed();
+}
+
+/** The items, none of a prefix that no key can have. */
+async function load(asked) {
+  try {
+    return await asked.load();
+  } catch (error) {
+    if (!(error instanceof Problem) || error.status !== 400) throw error;
+    return [];
+  }
+}
+
+function show(items) {
+  const shown = new Set(items.map((item) => item.key));
+  const lost = [...rows.values()].filter((row) => !shown.has(row.key));
+  const hadFocus = lost.some((row) => row.node.contains(document.activeElement));
+  for (const row of lost) drop(row);
+  for (const item of items) place(item);
+  arrange([...shown].sort());
+  if (hadFocus) (body.querySelector("button:not([hidden])") ?? byId("create")).focus();
+  isFirst = false;
+  showState();
+}
+
+function place(item) {
+  const row = rows.get(item.key);
+  if (row) row.show(item, true);
+  else rows.set(item.key, new Row(item, actions));
+  editor.noticed(item);
+}
+
+function drop(row) {
+  row.node.remove();
+  rows.delete(row.key);
+  editor.noticed({ key: row.key, etag: null });
+}
+
+/** Bring the rows into this order; one that is in its place is not touched, nor is its focus. */
+function arrange(keys) {
+  keys.forEach((key, i) => {
+    const { node } = rows.get(key);
+    if (body.children[i] === node) return;
+    node.classList.toggle("changed", !isFirst && !node.isConnected);
+    body.insertBefore(node, body.children[i] ?? null);
+  });
+}
+
+function showState() {
+  const count = rows.size;
+  const none = prefix.value && source instanceof Listing ? `No key begins with “${prefix.value}”.` : "Nothing here yet.";
+  setText(byId("items-state"), count ? `${plural(count, "key")} on this page` : none);
+  byId("items").hidden = !count;
+  byId("pages").hidden = source.pageNumber === 1 && !source.hasNext;
+  byId("previous").disabled = source.pageNumber === 1;
+  byId("next").disabled = !source.hasNext;
+  setText(byId("page-number"), `Page ${source.pageNumber}`);
+}
+
+function look(event) {
+  event.preventDefault();
+  if (source instanceof Typed && prefix.value) attempt(() => source.add(prefix.value));
+}
+
+function change(next) {
+  source = next;
+  isFirst = true;
+  poll.soon();
+}
+
+function turn(forward) {
+  source.turn(forward);
+  isFirst = true;
+  changed();
+}
+
+function changed() {
+  changes += 1;
+  source?.forget();
+  poll.soon();
+}
+
+const actions = {
+  add: (key, delta) =>
+    attempt(async () => rows.get(key)?.count(await add(key, delta))),
+  edit: (key) => attempt(() => editor.open(key)),
+  remove: (key) =>
+    attempt(async () => {
+      const removed = await remove(key);
+      say(`Deleted “${key}”.`, { label: "Undo", run: () => attempt(() => undo(removed)) });
+    }),
+};
+
+async function undo(removed) {
+  try {
+    await putBack(removed);
+    say(`“${removed.key}” is back.`);
+  } catch (error) {
+    if (error.status !== 412) throw error;
+    say(`“${removed.key}” was not put back: somebody has made it again meanwhile.`);
+  }
+}
+
+/** Do something, say what went wrong, and look at once what has come of it. */
+async function attempt(action) {
+  try {
+    await action();
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    say(error.sentence);
+  }
+  changed();
+}
+
+function tick() {
+  if (document.hidden) return;
+  const ended = [...rows.values()].filter((row) => row.tick());
+  if (ended.length) changed();
+}

@@ -1,0 +1,42 @@
+/** The section “This browser”: a counter that the service keeps for this browser alone. */
+
+import { ask, get, Problem } from "./api.js";
+import { byId, setText } from "./dom.js";
+import { format } from "./json.js";
+import { say } from "./messages.js";
+import { Poll } from "./poll.js";
+
+const NAME = "clicks";
+const COUNTER = `v1/session/counters/${NAME}`;
+// Another tab of this browser may have counted.
+const EVERY = 2000;
+
+let changes = 0;
+
+export const poll = new Poll("session", refresh, EVERY);
+
+/** Let the buttons of the section work. */
+export function connect() {
+  byId("clicks-inc").addEventListener("click", () => change("POST", { delta: 1 }));
+  byId("clicks-dec").addEventListener("click", () => change("POST", { delta: -1 }));
+  byId("clicks-reset").addEventListener("click", () => change("PUT", { value: 0 }));
+}
+
+async function refresh() {
+  const before = changes;
+  const { body } = await get("v1/session");
+  if (before === changes) show(body.counters[NAME] ?? 0);
+}
+
+async function change(method, body) {
+  changes += 1;
+  try {
+    show((await ask(method, COUNTER, { body })).body.value);
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    say(error.sentence);
+  }
+  changes += 1;
+}
+
+const show = (number) => setText(byId("clicks"), format(number));

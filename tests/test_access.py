@@ -1,0 +1,258 @@
+"""Tokens, addresses and other sites' pages: who may do what, and that nothing changes otherwise."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+import app as service
+from common import cache
+from service.access import is_loopback
+from sharedstate import ConfigurationError
+
+TOKEN = "the-token-for-everything"
+READ = "the-token-for-reading"
+PUBLIC = ("/", "/docs", "/openapi.json", "/health/live", "/health/ready", "/static/page.css")
+PRIVATE = ("/v1/values", "/v1/values/a", "/v1/store", "/v1/session", "/metrics", "/demo", "/nope")
+
+
+def client_of(**config: Any) -> Iterator[FlaskClient]:
+    app = service.create_app({"TESTING": True, "CACHE_TYPE": "simple", **config})
+    with app.app_context():
+        cache.set("a", 1)
+        yield app.test_client()
+        assert cache.get_many(*cache.keys()) == [1], "a refusal has changed something"
+
+
+@pytest.fixture
+def guarded() -> Iterator[FlaskClient]:
+    """A client of a service with both tokens."""
+    yield from client_of(API_TOKEN=TOKEN, API_READ_TOKEN=READ)
+
+
+@pytest.fixture
+def open_() -> Iterator[FlaskClient]:
+    """A client of a service without tokens."""
+    yield from client_of()
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+WRITES = [
+    ("PUT", "/v1/values/b", {"value": 2}),
+    ("PUT", "/v1/values/a", {"value": 2}),
+    ("PATCH", "/v1/values/a", {}),
+    ("DELETE", "/v1/values/a", None),
+    ("POST", "/v1/counters/a", {}),
+    ("PUT", "/v1/counters/b", {"value": 2}),
+    ("POST", "/v1/batch", {"operations": [{"op": "inc", "key": "a"}]}),
+    ("POST", "/v1/locks/job", {}),
+    ("POST", "/v1/session/counters/a", {}),
+    ("POST", "/demo/counter", {"race": "r"}),
+]
+
+
+def is_problem(answer: Any, status: int) -> bool:
+    return (answer.status_code, answer.mimetype) == (status, "application/problem+json")
+
+
+class TestTokens:
+    @pytest.mark.parametrize("path", PRIVATE)
+    def test_needed_for_all_that_shows_state(self, guarded: FlaskClient, path: str) -> None:
+        """Without a token, or with a wrong one, it is 401, which says how to send one."""
+        for headers in (
+            {},
+            bearer("wrong"),
+            bearer(TOKEN[:-1]),
+            bearer(TOKEN + "x"),
+            bearer(""),
+            bearer("ü"),
+            {"Authorization": TOKEN},
+            {"Authorization": f"Basic {TOKEN}"},
+            {"X-API-Key": TOKEN},
+            {"Cookie": f"token={TOKEN}"},
+        ):
+            answer = guarded.get(path, headers=headers)
+            assert is_problem(answer, 401)
+            assert answer.headers["WWW-Authenticate"].startswith('Bearer realm="sharedstate"')
+        assert is_problem(guarded.get(f"{path}?token={TOKEN}&API_TOKEN={TOKEN}"), 401)
+        for token in (TOKEN, READ):
+            assert guarded.get(path, headers=bearer(token)).status_code in (200, 404)
+
+    @pytest.mark.parametrize("path", PUBLIC)
+    def test_not_needed(self, guarded: FlaskClient, path: str) -> None:
+        """What shows no state needs none: the page has to be there to be given one."""
+        with guarded.get(path) as answer:
+            assert answer.status_code == 200
+
+    @pytest.mark.parametrize(("method", "path", "body"), WRITES)
+    def test_for_reading(self, guarded: FlaskClient, method: str, path: str, body: Any) -> None:
+        """The reading token changes nothing: 403. None or a wrong one is 401."""
+        for token, status in ((READ, 403), ("wrong", 401)):
+            answer = guarded.open(path, method=method, json=body, headers=bearer(token))
+            assert is_problem(answer, status)
+        assert is_problem(guarded.open(path, method=method, json=body), 401)
+
+    def test_for_everything(self, guarded: FlaskClient) -> None:
+        """The token for everything reads and changes, from whatever machine and by any name."""
+        headers = bearer(TOKEN)
+        made = guarded.put("/v1/values/b", json={"value": 2}, headers=headers)
+        assert made.status_code == 201
+        far = guarded.delete(
+            "/v1/values/b",
+            headers=headers,
+            base_url="http://state.example",
+            environ_overrides={"REMOTE_ADDR": "203.0.113.9"},
+        )
+        assert far.status_code == 204
+
+    def test_head_and_scheme(self, guarded: FlaskClient) -> None:
+        """HEAD is reading, and the scheme's case does not matter."""
+        headers = {"Authorization": f"bearer {READ}"}
+        assert guarded.head("/v1/values/a", headers=headers).status_code == 200
+
+    def test_alone(self) -> None:
+        """With the reading token alone nobody changes anything."""
+        for client in client_of(API_READ_TOKEN=READ):
+            assert client.get("/v1/values/a", headers=bearer(READ)).status_code == 200
+            assert is_problem(client.delete("/v1/values/a", headers=bearer(READ)), 403)
+            assert is_problem(client.delete("/v1/values/a", headers=bearer("None")), 401)
+
+    @pytest.mark.parametrize("token", [12345, True, "ü", "a\nb"])
+    def test_what_is_no_token(self, token: Any) -> None:
+        """A token that no client could send, or that was read as JSON, is a mistake at start."""
+        with pytest.raises(ConfigurationError, match="API_TOKEN"):
+            service.create_app({"CACHE_TYPE": "simple", "API_TOKEN": token})
+
+    def test_in_no_answer_and_no_log(
+        self, guarded: FlaskClient, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """No token comes back in an answer or gets into the log."""
+        caplog.set_level(logging.DEBUG)
+        for path in (*PUBLIC, *PRIVATE):
+            for headers in (bearer(TOKEN), bearer(f"{TOKEN}-not")):
+                with guarded.get(path, headers=headers) as answer:
+                    assert TOKEN not in answer.text
+                    assert TOKEN not in str(answer.headers)
+        assert TOKEN not in caplog.text
+
+
+class TestThisMachine:
+    @pytest.mark.parametrize(
+        ("address", "name"),
+        [
+            ("203.0.113.9", "localhost"),
+            ("::ffff:10.0.0.1", "localhost"),
+            ("127.0.0.1", "evil.example"),
+            ("127.0.0.1", "127.evil.example"),
+            ("127.0.0.1", "localhost.evil.example"),
+            ("127.0.0.1", "10.0.0.1:5000"),
+        ],
+    )
+    @pytest.mark.parametrize(("method", "path", "body"), [*WRITES, ("GET", "/v1/values/a", None)])
+    def test_alone_is_served_without_a_token(
+        self, open_: FlaskClient, address: str, name: str, method: str, path: str, body: Any
+    ) -> None:
+        """Another machine, or a name that a page of another site may have, is 403."""
+        answer = open_.open(
+            path,
+            method=method,
+            json=body,
+            base_url=f"http://{name}",
+            environ_overrides={"REMOTE_ADDR": address},
+        )
+        assert is_problem(answer, 403)
+        assert "API_TOKEN" in answer.get_json(force=True)["detail"]
+
+    @pytest.mark.parametrize("address", ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", ""])
+    @pytest.mark.parametrize("name", ["localhost", "localhost:5000", "127.0.0.1:80", "[::1]:5000"])
+    def test_is_served(self, open_: FlaskClient, address: str, name: str) -> None:
+        """This machine is served by each of its own names, and through a socket file."""
+        answer = open_.get(
+            "/v1/values/a",
+            base_url=f"http://{name}",
+            environ_overrides={"REMOTE_ADDR": address},
+        )
+        assert answer.status_code == 200
+
+    def test_by_a_trusted_name(self) -> None:
+        """TRUSTED_HOSTS adds a name, not another machine; INSECURE lets everybody in."""
+        there = {"base_url": "http://state.example"}
+        far = {"environ_overrides": {"REMOTE_ADDR": "203.0.113.9"}}
+        for client in client_of(TRUSTED_HOSTS=["state.example"]):
+            assert client.get("/v1/values/a", **there).status_code == 200
+            assert client.get("/v1/values/a", **there, **far).status_code == 403
+            assert client.get("/v1/values/a", base_url="http://other.example").status_code == 400
+        for client in client_of(INSECURE=True):
+            assert client.get("/v1/values/a", **there, **far).status_code == 200
+
+    def test_behind_a_proxy(self) -> None:
+        """With PROXIES the address is the client's, as the proxy says; without, the proxy's."""
+        headers = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "https"}
+        for client in client_of(PROXIES=1):
+            assert client.get("/v1/values/a", headers=headers).status_code == 403
+        for client in client_of(PROXIES=1, INSECURE=True):
+            cookie = client.put("/v1/session/values/a", json={"value": 1}, headers=headers)
+            assert "Secure" in cookie.headers["Set-Cookie"]
+        for client in client_of():
+            assert client.get("/v1/values/a", headers=headers).status_code == 200
+
+    @pytest.mark.parametrize(
+        ("host", "expected"),
+        [("localhost", True), ("127.0.0.1", True), ("::1", True), ("[::1]", True)]
+        + [(host, False) for host in ("0.0.0.0", "::", "", "10.0.0.1", "127.0.0.1.nip.io", "a")],
+    )
+    def test_is_loopback(self, host: str, expected: bool) -> None:
+        """Only this machine's own addresses and its name for itself are."""
+        assert is_loopback(host) is expected
+
+
+class TestOtherSites:
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            {"Sec-Fetch-Site": "cross-site"},
+            {"Sec-Fetch-Site": "same-site"},
+            {"Sec-Fetch-Site": "cross-site", "Origin": "http://localhost"},
+            {"Origin": "http://evil.example"},
+            {"Origin": "http://localhost:8080"},
+            {"Origin": "null"},
+        ],
+    )
+    @pytest.mark.parametrize(("method", "path", "body"), WRITES)
+    def test_change_nothing(
+        self, open_: FlaskClient, headers: dict[str, str], method: str, path: str, body: Any
+    ) -> None:
+        """A browser's request for another site's page is 403 if it would change anything."""
+        assert is_problem(open_.open(path, method=method, json=body, headers=headers), 403)
+
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            {"Sec-Fetch-Site": "same-origin", "Origin": "http://localhost"},
+            {"Sec-Fetch-Site": "none"},
+            {"Origin": "http://localhost"},
+        ],
+    )
+    def test_the_pages_own(self, open_: FlaskClient, headers: dict[str, str]) -> None:
+        """The requests of the service's own page do."""
+        assert open_.post("/v1/counters/b", headers=headers).status_code == 200
+        assert open_.delete("/v1/counters/b", headers=headers).status_code == 204
+
+    def test_may_not_read(self, open_: FlaskClient) -> None:
+        """No answer allows a page of another site to read it."""
+        answer = open_.get("/v1/values/a", headers={"Origin": "http://evil.example"})
+        assert not [name for name, _ in answer.headers if name.startswith("Access-Control")]
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_the_teardown_leaves_nothing_of_a_request(open_: FlaskClient) -> None:
+    """What ``g`` carries is of one request: each has an id of its own."""
+    ids = {open_.get("/health/live").headers["X-Request-ID"] for _ in range(3)}
+    assert len(ids) == 3

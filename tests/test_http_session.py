@@ -1,0 +1,203 @@
+"""Per-client state, on every store: exact for each client, and out of reach of all others."""
+
+from __future__ import annotations
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from backends import Backend, Clock
+from flask.testing import FlaskClient
+
+from common import cache
+from sharedstate import StoreUnavailable
+
+SESSION = "/v1/session"
+COUNTER = "/v1/session/counters/hits"
+COOKIE = "sharedstate_session"
+
+
+@pytest.fixture
+def passing(client: FlaskClient, backend: Backend, cache_settings: dict[str, str]) -> Clock:
+    """What lets time pass for the application's own store."""
+    return backend.clock(cache.state.store, cache_settings)
+
+
+def session_id(client: FlaskClient) -> str:
+    cookie = client.get_cookie(COOKIE, path=SESSION)
+    assert cookie is not None
+    return cookie.value
+
+
+def test_reset_inc_and_dec_for_each_browser(client: FlaskClient) -> None:
+    """The question's demo: two browsers count beside each other, each for itself."""
+    other = client.application.test_client()
+    numbers = [client.post(COUNTER).get_json()["value"] for _ in range(3)]
+    assert numbers == [1, 2, 3]
+    assert other.post(COUNTER, json={"delta": -1}).get_json() == {"name": "hits", "value": -1}
+    assert client.put(COUNTER, json={"value": 0}).get_json() == {"name": "hits", "value": 0}
+    assert client.get(SESSION).get_json() == {"values": {}, "counters": {"hits": 0}}
+    assert other.get(SESSION).get_json() == {"values": {}, "counters": {"hits": -1}}
+
+
+def test_values(client: FlaskClient) -> None:
+    """A client's values are stored, shown and removed, and are nobody else's."""
+    other = client.application.test_client()
+    path = f"{SESSION}/values/a/ü"
+    assert client.get(path).status_code == 404
+    assert client.delete(path).status_code == 404
+    assert client.put(path, json={"value": {"n": 1}}).get_json() == {
+        "name": "a/ü",
+        "value": {"n": 1},
+    }
+    assert client.get(path).get_json() == {"name": "a/ü", "value": {"n": 1}}
+    assert other.get(path).status_code == 404
+    assert client.delete(path).status_code == 204
+    assert client.get(SESSION).get_json() == {"values": {}, "counters": {}}
+
+
+def test_the_cookie(client: FlaskClient) -> None:
+    """It is an opaque random id for the session's routes, which no script reads; Secure on TLS."""
+    answer = client.post(COUNTER)
+    cookie = answer.headers["Set-Cookie"]
+    assert re.match(rf"{COOKIE}=[\w-]{{43}}; ", cookie)
+    for part in ("HttpOnly", "SameSite=Lax", "Path=/v1/session", "Expires="):
+        assert part in cookie
+    assert "Secure" not in cookie
+    assert "Cookie" in answer.headers["Vary"]
+    secure = client.application.test_client().post(COUNTER, base_url="https://localhost")
+    assert "; Secure;" in secure.headers["Set-Cookie"]
+
+
+def test_looking_makes_no_session(client: FlaskClient) -> None:
+    """A client that has nothing is given nothing: GET changes nothing."""
+    assert client.get(SESSION).get_json() == {"values": {}, "counters": {}}
+    assert client.get_cookie(COOKIE, path=SESSION) is None
+
+
+def test_other_routes_have_no_session(client: FlaskClient) -> None:
+    """A request elsewhere neither sets the cookie nor renews it."""
+    client.post(COUNTER)
+    for path in ("/v1/values", "/v1/store", "/health/live"):
+        assert "Set-Cookie" not in client.get(path).headers
+
+
+def test_it_slides(client: FlaskClient, passing: Clock) -> None:
+    """Each request lets a session live on for its whole lifetime; without one it ends."""
+    days = 24 * 3600
+    client.post(COUNTER)
+    for _ in range(3):
+        passing.advance(20 * days)
+        assert client.get(SESSION).get_json()["counters"] == {"hits": 1}
+    before = session_id(client)
+    passing.advance(32 * days)
+    assert client.get(SESSION).get_json()["counters"] == {}
+    assert client.post(COUNTER).get_json()["value"] == 1
+    assert session_id(client) != before
+
+
+def test_a_fresh_session(client: FlaskClient) -> None:
+    """DELETE forgets all and gives another id; the old one is worth nothing any more."""
+    client.post(COUNTER)
+    client.put(f"{SESSION}/values/a", json={"value": 1})
+    old = session_id(client)
+    assert client.delete(SESSION).status_code == 204
+    assert session_id(client) != old
+    assert client.get(SESSION).get_json() == {"values": {}, "counters": {}}
+    thief = client.application.test_client()
+    thief.set_cookie(COOKIE, old, path=SESSION)
+    assert thief.get(SESSION).get_json() == {"values": {}, "counters": {}}
+    assert thief.post(COUNTER).get_json()["value"] == 1
+    assert session_id(thief) != old
+
+
+@pytest.mark.parametrize("given", ["x", "x" * 300, "a%00b", "../client", "ü"])
+def test_a_made_up_id_is_replaced(client: FlaskClient, given: str) -> None:
+    """A client cannot choose its id, so nobody can be made to use one that others know."""
+    client.set_cookie(COOKIE, given, path=SESSION)
+    assert client.post(COUNTER).status_code == 200
+    assert session_id(client) != given
+
+
+def test_parallel_requests_of_one_client(client: FlaskClient) -> None:
+    """A client's requests at once each get a number of their own, and lose no value."""
+    client.post(COUNTER)
+    app, mine = client.application, session_id(client)
+
+    def send(n: int) -> int:
+        parallel = app.test_client()
+        parallel.set_cookie(COOKIE, mine, path=SESSION)
+        parallel.put(f"{SESSION}/values/v{n}", json={"value": n})
+        number: int = parallel.post(COUNTER).get_json()["value"]
+        return number
+
+    with ThreadPoolExecutor(8) as pool:
+        numbers = list(pool.map(send, range(40)))
+    assert sorted(numbers) == [*range(2, 42)]
+    state = client.get(SESSION).get_json()
+    assert state["counters"] == {"hits": 41}
+    assert state["values"] == {f"v{n}": n for n in range(40)}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("POST", COUNTER, {"delta": 1.5}, 400),
+        ("POST", COUNTER, {"dleta": 1}, 400),
+        ("POST", COUNTER, {"delta": 2**63 - 1}, 409),
+        ("PUT", COUNTER, {"value": "1"}, 400),
+        ("PUT", COUNTER, {"value": 2**63}, 400),
+        ("POST", f"{SESSION}/counters/%00", {}, 400),
+        ("PUT", f"{SESSION}/values/{'x' * 251}", {"value": 1}, 400),
+        ("PUT", f"{SESSION}/values/a", {}, 400),
+        ("PUT", f"{SESSION}/values/a", {"value": "x" * (1 << 20)}, 413),
+    ],
+)
+def test_refusals_change_nothing(
+    client: FlaskClient, method: str, path: str, body: Any, status: int
+) -> None:
+    """What is wrong is refused, and the client's state stays."""
+    client.post(COUNTER)
+    answer = client.open(path, method=method, json=body)
+    assert (answer.status_code, answer.mimetype) == (status, "application/problem+json")
+    assert client.get(SESSION).get_json() == {"values": {}, "counters": {"hits": 1}}
+
+
+@pytest.mark.needs("keys")
+def test_no_other_route_reaches_it(client: FlaskClient) -> None:
+    """Nothing of a client is in a listing, or under any key of values, counters and batches."""
+    client.put(f"{SESSION}/values/secret", json={"value": "mine"})
+    client.post("/v1/counters/a", headers={"Idempotency-Key": "token"})
+    sid = session_id(client)
+    name = cache.state.namespace("session").get(sid)["client"]
+    others = client.application.test_client()
+    assert [item["key"] for item in others.get("/v1/values").get_json()["items"]] == ["a"]
+    guesses = [f"{space}{sep}{key}" for space in ("session", "client", "once") for sep in (":", "/")
+               for key in (sid, name, "token")]  # fmt: skip
+    for guess in [sid, name, "token", *guesses, *(f"%00{guess}" for guess in guesses)]:
+        for path in (f"/v1/values/{guess}", f"/v1/counters/{guess}", f"/v1/locks/{guess}"):
+            assert others.get(path).status_code in (400, 404)
+        for op in ("get", "delete"):
+            body = {"operations": [{"op": op, "key": guess.replace("%00", "\0")}]}
+            answer = others.post("/v1/batch", json=body)
+            assert "mine" not in answer.text
+            assert answer.status_code == 400 or answer.get_json()["results"][0]["status"] == 404
+    assert client.get(SESSION).get_json()["values"] == {"secret": "mine"}
+
+
+@pytest.mark.needs("keys")
+def test_a_store_that_is_down_is_503(client: FlaskClient, monkeypatch: Any) -> None:
+    """A session on a store that does not answer is an error, not an empty session."""
+
+    client.post(COUNTER)
+
+    def fail(*args: Any, **kwargs: Any) -> Any:
+        raise StoreUnavailable("down")
+
+    for name in ("transact", "values", "read"):
+        monkeypatch.setattr(cache.state.store, name, fail)
+    for method, path in (("GET", SESSION), ("POST", COUNTER), ("DELETE", SESSION)):
+        assert client.open(path, method=method).status_code == 503
+    monkeypatch.undo()
+    assert client.get(SESSION).get_json()["counters"] == {"hits": 1}
