@@ -5,13 +5,17 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import re
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from flask import Flask, current_app, request
+from flask import Flask, Request, request
 from werkzeug.exceptions import Forbidden, Unauthorized
 
 from sharedstate import ConfigurationError
+
+# The proxy looks up its context at every access.
+_request: Callable[[], Request] = request._get_current_object  # type: ignore[attr-defined]
 
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
 TOKENS = ("API_TOKEN", "API_READ_TOKEN")
@@ -24,11 +28,26 @@ def init_app(app: Flask) -> None:
     """Let in only those who may be."""
     for name in TOKENS:
         _check_token(app, name)
-    app.before_request(_refuse_other_sites)
-    if has_tokens(app):
-        app.before_request(_ask_for_token)
-    elif not app.config["INSECURE"]:
-        app.before_request(_refuse_other_machines)
+    app.before_request(_guard(app))
+
+
+def _guard(app: Flask) -> Callable[[], None]:
+    """What is called before each request; the checks of all that is the same are done here."""
+    needs_token = has_tokens(app)
+    near_only = not (needs_token or app.config["INSECURE"])
+    is_named = bool(app.config["TRUSTED_HOSTS"])
+
+    def guard() -> None:
+        request = _request()
+        environ = request.environ
+        if environ["REQUEST_METHOD"] not in READS:
+            _refuse_other_sites(environ)
+        if near_only:
+            _refuse_other_machines(environ, is_named)
+        if needs_token:
+            _ask_for_token(app, request)
+
+    return guard
 
 
 def has_tokens(app: Flask) -> bool:
@@ -36,7 +55,7 @@ def has_tokens(app: Flask) -> bool:
     return any(app.config[name] for name in TOKENS)
 
 
-def is_public(app: Flask, endpoint: str) -> bool:
+def is_public(endpoint: str) -> bool:
     """Whether a route needs no token."""
     blueprint, _, _ = endpoint.rpartition(".")
     return blueprint in _PUBLIC or endpoint == "static"
@@ -62,35 +81,31 @@ def is_loopback(host: str) -> bool:
     return (mapped or address).is_loopback
 
 
-def _refuse_other_sites() -> None:
+def _refuse_other_sites(environ: Mapping[str, Any]) -> None:
     """A browser says where a request comes from; the pages of other sites change nothing here.
 
     As Go's ``http.CrossOriginProtection`` does: ``Sec-Fetch-Site`` decides, and ``Origin`` for
     browsers that do not send it. What is no browser sends neither.
     """
-    environ = request.environ
-    if environ["REQUEST_METHOD"] in READS:
-        return
-    site = environ.get("HTTP_SEC_FETCH_SITE")
+    site, origin = environ.get("HTTP_SEC_FETCH_SITE"), environ.get("HTTP_ORIGIN")
     if site is not None:
         is_own = site in ("same-origin", "none")
     else:
-        origin = environ.get("HTTP_ORIGIN")
         is_own = origin is None or origin.partition("://")[2] == environ.get("HTTP_HOST")
     if not is_own:
         raise Forbidden("The page of another site must not change the state.")
 
 
-def _refuse_other_machines() -> None:
+def _refuse_other_machines(environ: Mapping[str, Any], is_named: bool) -> None:
     """Without a token only this machine is served, by the names that it has for itself.
 
     The name is looked at because a page of any site can have its own name point to this machine
     (DNS rebinding), and is then no other site to a browser.
+
+    :param is_named: whether TRUSTED_HOSTS says by which names.
     """
-    environ = request.environ
     client, host = environ.get("REMOTE_ADDR"), environ.get("HTTP_HOST", "localhost")
-    is_near = not client or is_loopback(client)
-    if is_near and (current_app.config["TRUSTED_HOSTS"] or _is_loopback_host(host)):
+    if (not client or is_loopback(client)) and (is_named or _is_loopback_host(host)):
         return
     raise Forbidden(
         "Without an API_TOKEN only this machine is served. Set API_TOKEN; or TRUSTED_HOSTS for "
@@ -103,16 +118,16 @@ def _is_loopback_host(header: str) -> bool:
     return is_loopback(re.sub(r":\d+$", "", header))
 
 
-def _ask_for_token() -> None:
+def _ask_for_token(app: Flask, request: Request) -> None:
     """All that shows or changes state needs a token, and changes the one for everything."""
-    rule, app = request.url_rule, current_app
-    if rule is not None and is_public(app, rule.endpoint):
+    rule, config = request.url_rule, app.config
+    if rule is not None and is_public(rule.endpoint):
         return
     kind, _, given = request.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
     given = given.strip() if kind.lower() == "bearer" else ""
-    if _is_token(given, app.config["API_TOKEN"]):
+    if _is_token(given, config["API_TOKEN"]):
         return
-    if not _is_token(given, app.config["API_READ_TOKEN"]):
+    if not _is_token(given, config["API_READ_TOKEN"]):
         raise TokenNeeded(given)
     if request.method not in READS:
         raise Forbidden("This token is for reading; a change needs the API_TOKEN.")

@@ -91,7 +91,7 @@ def _operation(
     if contract.body:
         content = {contract.body.media: {"schema": known[_name(contract.body.kind)]}}
         found["requestBody"] = {"required": contract.body.required, "content": content}
-    if has_tokens(app) and not is_public(app, rule.endpoint):
+    if has_tokens(app) and not is_public(rule.endpoint):
         found["security"] = [{"token": []}]
     return found
 
@@ -147,7 +147,7 @@ def _refusals(app: Flask, rule: Rule, method: str, contract: Contract) -> set[in
         found |= {400, 413, 415}
     if contract.query:
         found |= {400}
-    if not is_public(app, rule.endpoint):
+    if not is_public(rule.endpoint):
         # A store that is down; another machine, another site, or a token for reading only.
         found |= {503, 403}
         found |= {401} if has_tokens(app) else set()

@@ -13,11 +13,8 @@ if TYPE_CHECKING:
 
 _encode = msgspec.json.encode
 
-_HEADERS = [
-    ("Cache-Control", "no-store"),
-    ("Content-Type", "application/json"),
-    ("X-Content-Type-Options", "nosniff"),
-]
+_HEADERS = [("Cache-Control", "no-store"), ("Content-Type", "application/json")]
+_NO_SNIFFING = ("X-Content-Type-Options", "nosniff")
 
 
 class Reply(Response):
@@ -28,7 +25,7 @@ class Reply(Response):
     """
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        start_response(self.status, self.headers.to_wsgi_list())
+        start_response(self.status, [*self.headers, _NO_SNIFFING])
         if environ["REQUEST_METHOD"] == "HEAD":
             return ()
         return self.response  # type: ignore[return-value]  # always a list of bytes here

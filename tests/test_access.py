@@ -250,9 +250,3 @@ class TestOtherSites:
         answer = open_.get("/v1/values/a", headers={"Origin": "http://evil.example"})
         assert not [name for name, _ in answer.headers if name.startswith("Access-Control")]
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
-
-
-def test_the_teardown_leaves_nothing_of_a_request(open_: FlaskClient) -> None:
-    """What ``g`` carries is of one request: each has an id of its own."""
-    ids = {open_.get("/health/live").headers["X-Request-ID"] for _ in range(3)}
-    assert len(ids) == 3

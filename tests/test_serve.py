@@ -167,3 +167,26 @@ def test_the_state_outlives_the_server(tmp_path: Path) -> None:
                 process.terminate()
                 assert process.wait(30) == 0
     assert (tmp_path / FILE_NAME).exists()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
+def test_other_machines_are_not_served_without_a_token(host: str) -> None:
+    """An address that others can reach is refused, with what to do about it, and nothing else."""
+    done = subprocess.run(
+        command("--host", host, "--port", str(free_port())),
+        cwd=ROOT,
+        env=environment(CACHE_TYPE="simple"),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert re.fullmatch(r"sharedstate: --host .*API_TOKEN.*--insecure.*\n", done.stderr)
+
+
+@pytest.mark.parametrize("settings", [{"API_TOKEN": "a-long-random-text"}, {}])
+def test_other_machines_are_served_when_told(settings: dict[str, str], tmp_path: Path) -> None:
+    """With a token the service asks for it on every address; ``--insecure`` lets everybody in."""
+    port, options = free_port(), [] if settings else ["--insecure"]
+    with serving(port, "--host", "0.0.0.0", *options, CACHE_DIR=str(tmp_path), **settings):
+        assert ask(port, "GET", "/health/live")[0] == 200
+        assert ask(port, "GET", "/v1/values")[0] == (401 if settings else 200)
