@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browsers import chromium, playwright  # noqa: F401  # fixtures
 from flask import Flask, session
+from playwright.sync_api import Browser
 
 import app as service
 from race.servers import Server, serve
@@ -34,7 +36,7 @@ def test_the_python_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     """The application of the README counts, and each operation it shows does what it says."""
     monkeypatch.setattr(Flask, "auto_find_instance_path", lambda self: str(tmp_path))
     names: dict[str, Any] = {"__name__": "readme"}
-    first, second, *extensions = blocks("python")
+    first, second, _, *extensions = blocks("python")
     exec(compile(first, "README.md", "exec"), names)
     app, cache = names["app"], names["cache"]
     answers = [app.test_client().post("/visit").get_json() for _ in range(2)]
@@ -51,35 +53,58 @@ def test_the_python_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.slow
-def test_the_curl_lines_answer_what_they_show(server: Server) -> None:
+def test_the_curl_lines_answer_what_they_show(server: Server, tmp_path: Path) -> None:
     """Each curl line of the README gets the answer below it."""
     (session,) = blocks("console")
     examples = re.findall(r"^\$ (curl .*)\n(.*)\n", session, re.MULTILINE)
     assert len(examples) == session.count("$ ")
     for command, expected in examples:
         command = command.replace("localhost:5000", f"{server.host}:{server.port}")
-        done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
-        assert done.stdout == expected, command
+        done = subprocess.run(
+            command, shell=True, capture_output=True, text=True, check=True, cwd=tmp_path
+        )
+        assert done.stdout.rstrip("\n") == expected, command
+
+
+@pytest.mark.slow
+def test_the_clients_count(server: Server, chromium: Browser) -> None:  # noqa: F811  # a fixture
+    """The client in Python and the one in JavaScript get the next number each, once an order."""
+    client = next(block for block in blocks("python") if "urlopen" in block)
+    names: dict[str, Any] = {"URL": server.url}
+    exec(compile(client, "README.md", "exec"), names)
+    assert names["number"] == 1
+    again = names["call"](
+        "POST", "/v1/counters/orders", {"delta": 1}, Idempotency_Key=names["order"]
+    )
+    assert again["value"] == 1
+    page = chromium.new_page()
+    page.goto(server.url)
+    (script,) = blocks("js")
+    assert page.evaluate(f"async () => {{ const URL = ''; {script} return value; }}") == 2
+    page.close()
 
 
 def test_every_route_is_in_the_table() -> None:
     """Each route and method of the application stands in the README."""
     app = service.create_app({"CACHE_TYPE": "simple"})
-    rows = [line for line in README.splitlines() if line.startswith("| `GET")]
+    rows = [line for line in README.splitlines() if re.match(r"\| `[A-Z]+`? ", line)]
     for rule in app.url_map.iter_rules():
         if rule.endpoint == "static":
             continue
         path = re.sub(r"<key:(\w+)>", r"{\1}", rule.rule)
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
-            assert any(f"{method}" in row and f"{path}`" in row for row in rows), (method, path)
+            named = (f"`{method}", f"{path}`")
+            assert any(all(name in row for name in named) for row in rows), (method, path)
 
 
 def test_every_setting_is_in_the_table() -> None:
-    """Each ``CACHE_…`` setting that the library reads stands in the README."""
+    """Each setting that the library or the service reads stands in the README."""
     code = "".join(path.read_text() for path in (ROOT / "sharedstate").rglob("*.py"))
     read = set(re.findall(r'"(CACHE_[A-Z_]+[A-Z])"', code)) - {"CACHE_THRESHOLD"}
     read |= {f"CACHE_REDIS_{name}" for name in ("DB", "PASSWORD", "USERNAME")}
-    assert read
+    # What a server that is no service sets, and what Flask has besides.
+    read |= {*service.DEFAULTS} - {"WORKERS", "SESSION_COOKIE_NAME"}
+    read |= {"MAX_CONTENT_LENGTH", "PERMANENT_SESSION_LIFETIME", "TRUSTED_HOSTS", "DEMO"}
     assert {name for name in read if f"`{name}`" not in README} == set()
 
 
