@@ -1,7 +1,8 @@
 """``python -m bench.http``: `POST /v1/counters/{key}` on each store beside an empty Flask view.
 
 All on the same server, as ``python app.py`` starts it on two cores, and in turn, several rounds of
-it. After each round the counter has to stand at the number of requests that were answered.
+it. After each round the counter has to stand at the number of requests that were answered. Besides,
+increments in batches of 1,000, and with ``--before CHECKOUT`` those of another version.
 """
 
 from __future__ import annotations
@@ -28,13 +29,18 @@ from .report import duration, surroundings, table, verdict
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = Path(__file__).with_name("post.lua")
+BATCH_SCRIPT = Path(__file__).with_name("batch.lua")
+BATCH_SIZE = 1000
 CONNECTIONS = 32
 WARM_UP_SECONDS = 1
 SETTLE_SECONDS = 0.1
 SERVER = "granian"
 PACKAGES = ("Flask", "Werkzeug", "granian", "redis", "hiredis", "lmdb")
 
+COUNTER = "/v1/counters/bench"
 EMPTY = "empty Flask view"
+BEFORE = ", before"
+BATCHES = f", in batches of {BATCH_SIZE:,}"
 REQUIRED = {"filesystem": 0.8, "lmdb": 0.9}
 # `simple` is left out: its state is one process's, and two workers would give each number twice.
 STORES = ("filesystem", "lmdb", "redis")
@@ -46,23 +52,29 @@ class WrongAnswers(AssertionError):
 
 @dataclass
 class Contestant:
-    """A running server and the path to post to."""
+    """A running server and what to post to it.
+
+    :param counter: the counter that each request adds ``step`` to; none is counted if empty.
+    """
 
     server: Server
     path: str
+    counter: str = ""
+    step: int = 1
+    script: Path = SCRIPT
 
     def play(self, seconds: int) -> dict[str, Any]:
         """What wrk measured; the counter is checked."""
         before = self.count()
         shown = subprocess.run(
             ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency"]
-            + ["-s", str(SCRIPT), self.server.url + self.path],
+            + ["-s", str(self.script), self.server.url + self.path],
             capture_output=True,
             text=True,
             check=True,
         ).stdout
         figures: dict[str, Any] = json.loads(shown.splitlines()[-1])
-        figures["rate"] = figures["requests"] / figures["microseconds"] * 1e6
+        figures["rate"] = self.step * figures["requests"] / figures["microseconds"] * 1e6
         if figures["refused"] or figures["broken"]:
             raise WrongAnswers(f"{self.server.name}: not all requests were answered: {figures}")
         self._check(self.count() - before, figures["requests"])
@@ -70,16 +82,16 @@ class Contestant:
 
     def count(self) -> int:
         """What the counter stands at when the requests in flight have come to their end."""
-        if "counters" not in self.path:
+        if not self.counter:
             return 0
         time.sleep(SETTLE_SECONDS)
-        with urlopen(self.server.url + self.path) as answer:
+        with urlopen(self.server.url + self.counter) as answer:
             number: int = json.load(answer)["value"]
         return number
 
     def _check(self, counted: int, answered: int) -> None:
         # wrk leaves when its time is over, with a request in flight on each connection.
-        if "counters" in self.path and not 0 <= counted - answered <= CONNECTIONS:
+        if self.counter and not 0 <= counted / self.step - answered <= CONNECTIONS:
             raise WrongAnswers(f"{answered} requests were answered, and {counted} were counted")
 
 
@@ -90,7 +102,7 @@ def main(arguments: list[str] | None = None) -> None:
         return
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         directory = Path(name)
-        with _running(directory, options.only) as contestants:
+        with _running(directory, options.only, options.before) as contestants:
             rounds = _measure(contestants, options.rounds, options.seconds)
         about = surroundings(
             packages=PACKAGES, programs=["redis-server", "wrk"], directory=directory
@@ -103,7 +115,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 @contextmanager
-def _running(directory: Path, stores: list[str]) -> Iterator[dict[str, Contestant]]:
+def _running(
+    directory: Path, stores: list[str], before: Path | None
+) -> Iterator[dict[str, Contestant]]:
     """The empty view and the service on each store, each on a server of its own."""
     with ExitStack() as stack:
         url = stack.enter_context(redis_server(directory))
@@ -113,14 +127,16 @@ def _running(directory: Path, stores: list[str]) -> Iterator[dict[str, Contestan
             if name == "redis" and url is None:
                 print("skipped: redis, for want of redis-server", file=sys.stderr)
                 continue
-            env = {
-                "FLASK_CACHE_TYPE": name,
-                "FLASK_CACHE_DIR": str(directory / name),
-                "FLASK_CACHE_REDIS_URL": url or "",
-            }
-            server = stack.enter_context(serve(SERVER, env=env, cwd=ROOT))
-            with urlopen(f"{server.url}/v1/counters/bench", data=b""):
-                contestants[name] = Contestant(server, "/v1/counters/bench")
+            env = {"FLASK_CACHE_TYPE": name, "FLASK_CACHE_REDIS_URL": url or ""}
+            for checkout in filter(None, (ROOT, before)):
+                own = {"FLASK_CACHE_DIR": str(directory / name / checkout.name)}
+                server = stack.enter_context(serve(SERVER, env=env | own, cwd=checkout))
+                with urlopen(server.url + COUNTER, data=b""):
+                    label = name if checkout == ROOT else f"{name}{BEFORE}"
+                    contestants[label] = Contestant(server, COUNTER, COUNTER)
+            contestants[f"{name}{BATCHES}"] = Contestant(
+                contestants[name].server, "/v1/batch", COUNTER, BATCH_SIZE, BATCH_SCRIPT
+            )
         yield contestants
 
 
@@ -144,6 +160,8 @@ def _print(rounds: dict[str, list[dict[str, Any]]]) -> None:
     }
     rows = []
     for name, figures in middle.items():
+        if name.endswith(BATCHES):
+            continue
         ratio, required = figures["rate"] / middle[EMPTY]["rate"], REQUIRED.get(name)
         label = f"`POST` on **{name}**" if name != EMPTY else name
         row = [label, f"{figures['rate']:,.0f}", duration(figures["p50"])]
@@ -152,6 +170,12 @@ def _print(rounds: dict[str, list[dict[str, Any]]]) -> None:
         rows.append(row)
     header = ["", "requests/s", "p50", "p99", "slowest", "of the empty view", "required", "met"]
     print(table(header, rows))
+    for name, figures in middle.items():
+        if name.endswith(BATCHES):
+            print(f"\n{name}: {figures['rate']:,.0f} increments a second")
+        if name.endswith(BEFORE):
+            ratio = middle[name.removesuffix(BEFORE)]["rate"] / figures["rate"]
+            print(f"\n{name.removesuffix(BEFORE)}: {ratio:.3f} of what it was before")
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -162,6 +186,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "--only", nargs="+", metavar="STORE", choices=STORES, default=[*STORES],
         help=f"stores: {', '.join(STORES)}",
     )  # fmt: skip
+    parser.add_argument(
+        "--before", type=Path, metavar="CHECKOUT", help="a checkout of another version to race"
+    )
     return parser.parse_args(arguments)
 
 
