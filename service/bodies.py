@@ -81,17 +81,21 @@ def _explained(error: msgspec.ValidationError) -> str:
     return f"{path!r}: {what[:1].lower()}{what[1:]}" if path else what
 
 
-_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]')
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_ALIKE = bytes.maketrans(b"{}", b"[]")
 
 
 def _check_depth(raw: bytes) -> None:
-    """Refuse JSON that is nested deeper than ``MAX_JSON_DEPTH``."""
+    """Refuse JSON that is nested deeper than ``MAX_JSON_DEPTH``.
+
+    What is left of it without texts, ``[[][]]``, loses its innermost pairs in each turn.
+    """
     limit = current_app.config["MAX_JSON_DEPTH"]
     if raw.count(b"[") + raw.count(b"{") <= limit:
         return
-    depth = 0
-    for token in _BRACKETS.finditer(raw):
-        first = token[0][:1]
-        depth += (first in b"[{") - (first in b"]}")
-        if depth > limit:
-            raise BadRequest(f"The body is nested deeper than {limit} levels.")
+    without_texts = b"".join(re.sub(rb"\\.", b"", raw, flags=re.DOTALL).split(b'"')[::2])
+    brackets = without_texts.translate(_ALIKE, _NO_BRACKETS)
+    for _ in range(limit):
+        brackets = brackets.replace(b"[]", b"")
+    if brackets:
+        raise BadRequest(f"The body is nested deeper than {limit} levels.")

@@ -25,7 +25,7 @@ class Header:
     description: str
 
 
-IF_MATCH = Header("If-Match", "Only if the value is still the one with this ETag; `*`: any.")
+IF_MATCH = Header("If-Match", "Only if the value is still the one with this ETag; an asterisk: any.")
 IF_NONE_MATCH = Header("If-None-Match", "Only if the value is not the one with this ETag.")
 IDEMPOTENCY_KEY = Header(
     "Idempotency-Key",

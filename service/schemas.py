@@ -103,7 +103,7 @@ class ListQuery(Request):
 
     prefix: Annotated[str, Meta(max_length=250, description="What the keys start with.")] = ""
     limit: Annotated[int, Meta(ge=1, le=MAX_LIMIT, description="Items on a page.")] = 100
-    cursor: Annotated[str | None, Meta(description="The `next` of the page before.")] = None
+    cursor: Annotated[str | None, Meta(description="What the page before has as its next.")] = None
 
 
 class Acquire(Request):

@@ -83,15 +83,21 @@ def test_other_routes_have_no_session(client: FlaskClient) -> None:
         assert "Set-Cookie" not in client.get(path).headers
 
 
-def test_it_slides(client: FlaskClient, passing: Clock) -> None:
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_it_slides(client: FlaskClient, passing: Clock, method: str) -> None:
     """Each request lets a session live on for its whole lifetime; without one it ends."""
     days = 24 * 3600
     client.post(COUNTER)
     for _ in range(3):
         passing.advance(20 * days)
-        assert client.get(SESSION).get_json()["counters"] == {"hits": 1}
+        path = COUNTER if method == "POST" else SESSION
+        assert client.open(path, method=method).status_code == 200
     before = session_id(client)
+    name = cache.state.namespace("session").get(before)["client"]
+    hits = 4 if method == "POST" else 1
+    assert cache.state.namespace("client").get(name)["counters"] == {"hits": hits}
     passing.advance(32 * days)
+    assert cache.state.namespace("client").get(name) is None
     assert client.get(SESSION).get_json()["counters"] == {}
     assert client.post(COUNTER).get_json()["value"] == 1
     assert session_id(client) != before
