@@ -12,7 +12,7 @@ from service.keys import KeyConverter
 
 from . import batch, counters, demo, docs, health, locks, metrics, pages, session, store, values
 
-_ALL = (values, counters, session, locks, batch, store, health, metrics, docs, demo, pages)
+_ALL = (values, counters, session, locks, batch, store, health, metrics, docs, pages)
 
 
 def init_app(app: Flask) -> None:
@@ -23,3 +23,5 @@ def init_app(app: Flask) -> None:
     errors.init_app(app)
     for module in _ALL:
         app.register_blueprint(module.bp)
+    if app.config["DEMO"]:
+        app.register_blueprint(demo.bp)

@@ -9,6 +9,7 @@ from flask import Blueprint, Response
 from werkzeug.exceptions import NotFound
 
 from common import cache
+from service import metrics
 from service.contract import OF_A_KEY, OF_A_WRITE, operation
 from service.errors import problem
 from service.replies import no_content, reply
@@ -31,6 +32,7 @@ def acquire(name: str, body: Acquire) -> Response:
     """
     lock = cache.lock(name, lease=body.lease)
     if not lock.try_acquire():
+        metrics.lock_held()
         return _held_by_others(lock)
     assert lock.token is not None
     return reply(Acquired(name, body.lease, lock.token, lock.fence), 201)

@@ -6,6 +6,7 @@ from flask import Blueprint, Response, current_app, request
 from prometheus_client.exposition import choose_encoder
 
 from service import metrics
+from service.contract import Text, operation
 from service.errors import problem
 
 from .health import several_processes
@@ -14,6 +15,7 @@ bp = Blueprint("metrics", __name__)
 
 
 @bp.get("/metrics")
+@operation(answers={200: Text(("text/plain", "application/openmetrics-text"))}, refuses=(501,))
 def show() -> Response:
     """The metrics of this service, in the format that the client prefers."""
     if several_processes() and not current_app.config["METRICS_DIR"]:

@@ -7,8 +7,6 @@ from typing import Any
 from flask import Blueprint, Flask, Response, current_app, make_response, render_template, request
 from flask.blueprints import BlueprintSetupState
 
-from .demo import is_on
-
 bp = Blueprint("pages", __name__)
 
 # Scripts and styles come from files of this server alone, and no script makes HTML out of text:
@@ -43,10 +41,11 @@ def show() -> Response:
     """The page, the same for everybody: it asks the API for all that it shows."""
     config = current_app.config
     needs_token = bool(config.get("API_TOKEN") or config.get("API_READ_TOKEN"))
-    page = make_response(render_template("page.html", needs_token=needs_token, demo=is_on()))
+    page = make_response(render_template("page.html", needs_token=needs_token, demo=config["DEMO"]))
     page.headers.update(HEADERS)
     page.add_etag()
-    return page.make_conditional(request)
+    page.make_conditional(request)
+    return page
 
 
 @bp.record_once

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 from flask import current_app, request
-from werkzeug.exceptions import BadRequest, UnsupportedMediaType
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 
 T = TypeVar("T")
 
@@ -38,7 +38,7 @@ class Body(Generic[T]):
         environ = request.environ
         if not environ.get("CONTENT_LENGTH") and "HTTP_TRANSFER_ENCODING" not in environ:
             return self._nothing()
-        raw = request.get_data(cache=False)
+        raw = _whole_body()
         if not raw:
             return self._nothing()
         self._check_media()
@@ -60,6 +60,21 @@ class Body(Generic[T]):
         media = request.mimetype
         if media != self.media and not (self.media == JSON and request.is_json):
             raise UnsupportedMediaType(f"Send it with the header Content-Type: {self.media}.")
+
+
+def _whole_body() -> bytes:
+    """The body; not what a client that broke off has sent of it, nor only what is allowed."""
+    environ, limit = request.environ, request.max_content_length
+    raw = request.get_data(cache=False)
+    if "HTTP_TRANSFER_ENCODING" in environ:
+        # Werkzeug ends a body in chunks at the limit, as if there were nothing more.
+        if limit is not None and len(raw) >= limit:
+            raise RequestEntityTooLarge
+    elif not environ["CONTENT_LENGTH"].isdecimal():
+        raise BadRequest("The Content-Length is not a number.")
+    elif len(raw) < int(environ["CONTENT_LENGTH"]):
+        raise BadRequest("The body broke off.")
+    return raw
 
 
 def _has_defaults(kind: Any) -> bool:

@@ -19,26 +19,40 @@ OF_A_WRITE = (*OF_A_KEY, errors.NotSerializable, errors.ValueTooLarge, errors.St
 
 @dataclass(frozen=True)
 class Header:
-    """A header that a request may have."""
+    """A header that a request may have.
+
+    :param pattern: what is said of its value; the view checks it.
+    """
 
     name: str
     description: str
+    pattern: str | None = None
 
 
-IF_MATCH = Header("If-Match", "Only if the value is still the one with this ETag; an asterisk: any.")
+IF_MATCH = Header(
+    "If-Match", "Only if the value is still the one with this ETag; an asterisk: any."
+)
 IF_NONE_MATCH = Header("If-None-Match", "Only if the value is not the one with this ETag.")
 IDEMPOTENCY_KEY = Header(
     "Idempotency-Key",
     "A text of the client's, at most 250 bytes, new for each increment: a repeat with the same "
     "one within 24 hours changes nothing and answers what the first one did.",
+    r"^[!-~]([ -~]{0,248}[!-~])?$",
 )
+
+
+@dataclass(frozen=True)
+class Text:
+    """A body that is text, of one of these content types."""
+
+    media: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Contract:
     """What a route takes and answers.
 
-    :param answers: the class of the body by status, ``None`` for no body.
+    :param answers: the class of the body by status, or :class:`Text`; ``None`` for no body.
     :param refuses: the statuses, or errors of the library, that it refuses requests with, besides
         those that any route may.
     """

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from flask import Flask, Request
+from flask import Flask, Request, Response
+from flask.globals import _cv_request
 from flask.sessions import NullSession, SessionInterface
+from flask.signals import request_tearing_down
 from werkzeug.routing import MapAdapter
+
+_APP = {None}  # What Flask has the functions for all requests under.
 
 
 class NoSession(SessionInterface):
@@ -32,6 +36,29 @@ class LeanFlask(Flask):
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         return func
+
+    # Flask asks for the functions of each blueprint that a route is in, three times a request.
+
+    def preprocess_request(self) -> Any:
+        if self.url_value_preprocessors or self.before_request_funcs.keys() - _APP:
+            return super().preprocess_request()
+        for function in self.before_request_funcs[None]:
+            answer = function()
+            if answer is not None:
+                return answer
+        return None
+
+    def process_response(self, response: Response) -> Response:
+        # There is no session to save either.
+        if self.after_request_funcs or _cv_request.get()._after_request_functions:
+            return super().process_response(response)
+        return response
+
+    def do_teardown_request(self, exc: BaseException | None = None) -> None:
+        if self.teardown_request_funcs:
+            super().do_teardown_request(exc)
+        else:
+            request_tearing_down.send(self, _async_wrapper=self.ensure_sync, exc=exc)
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
         settings = self.config

@@ -14,7 +14,7 @@ from werkzeug.routing import Rule
 
 from .access import has_tokens, is_public
 from .bodies import JSON
-from .contract import Contract, Header
+from .contract import Contract, Header, Text
 from .errors import PROBLEMS
 from .schemas import Key, Problem
 
@@ -62,8 +62,8 @@ def _kinds(contracts: list[Contract]) -> list[Any]:
     found = [Key, Problem]
     for contract in contracts:
         found += [contract.body.kind] if contract.body else []
-        found += [contract.query] if contract.query else []
-        found += [kind for kind in contract.answers.values() if kind is not None]
+        answers = contract.answers.values()
+        found += [kind for kind in answers if kind is not None and not isinstance(kind, Text)]
     return list({_name(kind): kind for kind in found}.values())
 
 
@@ -113,11 +113,12 @@ def _query(contract: Contract, known: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _header(header: Header) -> dict[str, Any]:
+    pattern = {"pattern": header.pattern} if header.pattern else {}
     return {
         "name": header.name,
         "in": "header",
         "description": header.description,
-        "schema": {"type": "string"},
+        "schema": {"type": "string", **pattern},
     }
 
 
@@ -125,18 +126,27 @@ def _responses(
     app: Flask, rule: Rule, method: str, contract: Contract, known: dict[str, Any]
 ) -> dict[str, Any]:
     found = {
-        str(status): _response(status, JSON, kind and known[_name(kind)])
+        str(status): _response(status, _content(kind, known))
         for status, kind in contract.answers.items()
     }
+    refusal = {PROBLEM: {"schema": known[_name(Problem)]}}
     for status in sorted(_refusals(app, rule, method, contract)):
-        found.setdefault(str(status), _response(status, PROBLEM, known[_name(Problem)]))
+        found.setdefault(str(status), _response(status, refusal))
     return found
 
 
-def _response(status: int, media: str, schema: Any) -> dict[str, Any]:
+def _content(kind: Any, known: dict[str, Any]) -> dict[str, Any]:
+    if kind is None:
+        return {}
+    if isinstance(kind, Text):
+        return {media: {"schema": {"type": "string"}} for media in kind.media}
+    return {JSON: {"schema": known[_name(kind)]}}
+
+
+def _response(status: int, content: dict[str, Any]) -> dict[str, Any]:
     response: dict[str, Any] = {"description": HTTPStatus(status).phrase}
-    if schema:
-        response["content"] = {media: {"schema": schema}}
+    if content:
+        response["content"] = content
     return response
 
 

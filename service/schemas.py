@@ -23,12 +23,13 @@ Seconds = Annotated[
 Lease = Annotated[
     float, Meta(ge=MIN_LEASE, le=MAX_LEASE, description="Seconds until the lock comes free.")
 ]
+_NO_CONTROL = r"^[^\x00-\x1f\x7f]*$"
 Key = Annotated[
     str,
     Meta(
         min_length=1,
         max_length=250,
-        pattern=r"^[^\x00-\x1f\x7f]*$",
+        pattern=_NO_CONTROL,
         description="Text of at most 250 UTF-8 bytes without control characters.",
     ),
 ]
@@ -101,7 +102,9 @@ class AnyValue(Request):
 class ListQuery(Request):
     """Which page of a listing."""
 
-    prefix: Annotated[str, Meta(max_length=250, description="What the keys start with.")] = ""
+    prefix: Annotated[
+        str, Meta(max_length=250, pattern=_NO_CONTROL, description="What the keys start with.")
+    ] = ""
     limit: Annotated[int, Meta(ge=1, le=MAX_LIMIT, description="Items on a page.")] = 100
     cursor: Annotated[str | None, Meta(description="What the page before has as its next.")] = None
 

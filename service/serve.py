@@ -62,15 +62,14 @@ def main(arguments: list[str] | None = None) -> None:
     os.environ["FLASK_THREADS"] = str(threads)
     state.close()
     server = Granian(
-        "app:create_app",
+        "service.rsgi:create",
         factory=True,
         address=options.host,
         port=options.port,
-        interface=Interfaces.WSGI,
+        interface=Interfaces.RSGI,
         http=HTTPModes.http1,
         websockets=False,
         workers=workers,
-        blocking_threads=threads,
         backlog=max(BACKLOG, 128 * workers),
         # Granian's main process can wait for a worker for ever without it.
         workers_kill_timeout=KILL_SECONDS,

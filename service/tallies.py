@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import mmap
 import os
 import struct
@@ -12,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from weakref import WeakSet
+
+logger = logging.getLogger(__name__)
 
 _HEADER = struct.Struct("=II")  # The length of a row's name, and how many numbers it has.
 _NUMBER_BYTES = 8
@@ -72,7 +75,13 @@ class Tallies:
 
     def begin_anew(self) -> None:
         """In a child after a fork: count in a file of its own, with all rows in their places."""
-        self._begin([(name, len(numbers)) for name, numbers in _rows(self._map[:])])
+        rows = [(name, len(numbers)) for name, numbers in _rows(self._map[:])]
+        try:
+            self._begin(rows)
+        except OSError as error:
+            logger.error("this process counts its metrics alone: %s", error)
+            self._directory = None
+            self._begin(rows)
 
     def _begin(self, rows: Iterable[tuple[str, int]]) -> None:
         self._lock = Lock()

@@ -10,7 +10,9 @@ redis-server    redis-server    redis-server
 initdb          postgresql      postgresql
 mariadbd        mariadb-server  mariadb
 memcached       memcached       memcached
+nginx           nginx           nginx
 wrk             wrk             -
+chromium        chromium        -
 '
 POLICY=/usr/sbin/policy-rc.d # asked by a package before it starts its service; 101 forbids it
 PATH=$PATH:/usr/sbin:/sbin

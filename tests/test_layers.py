@@ -12,7 +12,7 @@ LIBRARY = sorted((ROOT / "sharedstate").rglob("*.py"))
 
 # The only modules of the library that know Flask.
 KNOWS_FLASK = {"cache.py", "cli.py", "limits.py"}
-WEB = {"flask", "flask_caching", "werkzeug", "jinja2"}
+WEB = {"flask", "flask_caching", "werkzeug", "jinja2", "msgspec", "prometheus_client"}
 APPLICATION = {"app", "service", "routes", "common", "race", "bench"}
 
 

@@ -104,7 +104,7 @@ def test_every_setting_is_in_the_table() -> None:
     read |= {f"CACHE_REDIS_{name}" for name in ("DB", "PASSWORD", "USERNAME")}
     # What a server that is no service sets, and what Flask has besides.
     read |= {*service.DEFAULTS} - {"WORKERS", "SESSION_COOKIE_NAME"}
-    read |= {"MAX_CONTENT_LENGTH", "PERMANENT_SESSION_LIFETIME", "TRUSTED_HOSTS", "DEMO"}
+    read |= {"MAX_CONTENT_LENGTH", "PERMANENT_SESSION_LIFETIME", "TRUSTED_HOSTS"}
     assert {name for name in read if f"`{name}`" not in README} == set()
 
 

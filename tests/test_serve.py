@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import re
 import signal
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -109,13 +111,32 @@ def test_requests_in_flight_are_finished(tmp_path: Path, stop: signal.Signals) -
     assert answers == [(200, b'{"key":"a","value":2}')]
 
 
-def _wait_until_connected(port: int) -> None:
-    """Wait until a worker has read a request and waits for its turn: nothing is left to read."""
+@pytest.mark.parametrize("threads", ["1", "4"])
+def test_requests_that_wait_behind_others_are_finished_too(tmp_path: Path, threads: str) -> None:
+    """Of many requests in flight when SIGTERM comes, each gets its answer, and each another one."""
+    port = free_port()
+    settings = {"CACHE_DIR": str(tmp_path), "CACHE_TIMEOUT": "30"}
+    store = FilesystemStore(tmp_path)
+    with serving(port, "--workers", "2", "--threads", threads, **settings) as process:
+        assert ask(port, "POST", "/v1/counters/a")[0] == 200
+        with ThreadPoolExecutor(20) as clients:
+            with store._open():  # The turn to write is ours.
+                asked = [clients.submit(ask, port, "POST", "/v1/counters/a") for _ in range(20)]
+                _wait_until_connected(port, 20)
+                process.terminate()
+            answers = [future.result() for future in asked]
+        assert process.wait(30) == 0
+    store.close()
+    assert sorted(json.loads(body)["value"] for _, body in answers) == list(range(2, 22))
+
+
+def _wait_until_connected(port: int, requests: int = 1) -> None:
+    """Wait until all requests are read and wait for their turn: nothing is left to read."""
     port_in_hex = f":{port:04X} "
     for _ in range(2000):
         rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
         served = [row for row in rows if f"{row[1]} ".endswith(port_in_hex) and row[3] == "01"]
-        if served and all(row[4].endswith(":00000000") for row in served):
+        if len(served) == requests and all(row[4].endswith(":00000000") for row in served):
             return
         threading.Event().wait(0.01)
     raise AssertionError("no request came")
@@ -154,6 +175,40 @@ def test_several_workers_on_simple_are_warned_of_and_not_ready() -> None:
         process.terminate()
         assert process.stdout
         assert "each counts for itself" in process.stdout.read()
+
+
+def test_all_that_is_said_is_json(tmp_path: Path) -> None:
+    """With LOG_FORMAT=json every line is an object: the first, one a request, and Granian's own."""
+    port = free_port()
+    settings = {"CACHE_DIR": str(tmp_path), "LOG_FORMAT": "json", "ACCESS_LOG": "1"}
+    with serving(port, **settings) as process:
+        assert ask(port, "GET", "/health/live")[0] == 200
+        worker = json.loads(ask(port, "GET", "/v1/store")[1])["worker"]
+        os.kill(worker, signal.SIGKILL)
+        assert process.stdout
+        said = [json.loads(line) for line in process.stdout.read().splitlines()]
+    messages = [line["message"] for line in said]
+    assert f"http://127.0.0.1:{port}" in messages[0]
+    assert [line["path"] for line in said if "path" in line] == ["/health/live", "/v1/store"]
+    assert any(line["logger"] == "_granian" and "exit" in line["message"] for line in said)
+
+
+def test_workers_count_together_in_a_directory_that_goes_with_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``/metrics`` needs no setting: the workers have a directory, until the server ends."""
+    port = free_port()
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    with serving(port, "--workers", "2", CACHE_DIR=str(tmp_path / "state")) as process:
+        for number in range(1, 9):
+            assert ask(port, "POST", "/v1/counters/a")[0] == 200
+            text = ask(port, "GET", "/metrics")[1].decode()
+            assert f'sharedstate_store_operations_total{{operation="increment"}} {number}.0' in text
+        (directory,) = (tmp_path / "tmp").glob("sharedstate-*")
+        process.terminate()
+        assert process.wait(30) == 0
+        assert not directory.exists()
 
 
 def test_the_state_outlives_the_server(tmp_path: Path) -> None:

@@ -107,8 +107,9 @@ def unknown_type(asked: Any) -> ConfigurationError:
 def _type_of(url: str) -> str:
     try:
         scheme = urlsplit(url).scheme
-    except (ValueError, AttributeError) as error:
-        raise ConfigurationError(f"CACHE_URL {url!r} is no URL: {error}") from error
+    except (ValueError, AttributeError):
+        # Without the URL and what is wrong with it, which may show a password.
+        raise ConfigurationError("CACHE_URL is no URL: it begins with scheme://") from None
     if scheme not in SCHEMES:
         raise ConfigurationError(
             f"CACHE_URL begins with {scheme!r}; it can begin with {', '.join(SCHEMES)}"
@@ -126,7 +127,7 @@ def _with_url(settings: Settings, name: str) -> Settings:
     parts = urlsplit(url)
     if parts.netloc:
         raise ConfigurationError(
-            f"CACHE_URL {url!r} names a host {parts.netloc!r}; a path has three slashes: "
+            f"CACHE_URL names a host, {parts.hostname!r}; a path has three slashes: "
             f"{parts.scheme}:///var/lib/app"
         )
     return {**settings, "CACHE_DIR": Path(unquote(parts.path))} if parts.path else settings

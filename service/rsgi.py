@@ -1,0 +1,177 @@
+"""The application behind Granian: nothing waits for a client but the event loop.
+
+A WSGI server such as Granian hands a request to a thread once its headers are there, and the thread
+waits for the body. As many clients as there are threads, each with half a body, would stop the
+service. Under RSGI, Granian's own interface, the loop waits for all bodies at once::
+
+    client A   headers, half a body ······························· cut off after BODY_TIMEOUT
+    client B       headers and body ── application ── answer
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+from app import create_app
+
+from .errors import problem
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+    from flask import Flask
+    from granian._granian import RSGIHTTPProtocol
+    from granian.rsgi import Scope
+
+_CLOSE = {"Connection": "close"}
+
+
+class HalfSent(Exception):
+    """The body broke off."""
+
+
+class Bridge:
+    """An application of Flask as one of RSGI; with one thread the event loop itself runs it."""
+
+    def __init__(self, app: Flask) -> None:
+        self._app = app
+        self._limit: int = app.config["MAX_CONTENT_LENGTH"]
+        self._seconds: float = app.config["BODY_TIMEOUT"]
+        threads = app.config.get("THREADS", 1)
+        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+        self._common = {
+            "SCRIPT_NAME": "",
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "wsgi.errors": sys.stderr,
+            "wsgi.input_terminated": True,
+            "wsgi.multiprocess": app.config["WORKERS"] > 1,
+            "wsgi.multithread": threads > 1,
+            "wsgi.run_once": False,
+            "wsgi.version": (1, 0),
+        }
+
+    async def __rsgi__(self, scope: Scope, client: RSGIHTTPProtocol) -> None:
+        """Answer a request once all of it is there."""
+        try:
+            environ = {**_environ(scope), **self._common}
+        except ValueError:
+            return _refuse(client, 400, "The path is not valid UTF-8.")
+        if "CONTENT_LENGTH" in environ or "HTTP_TRANSFER_ENCODING" in environ:
+            try:
+                async with asyncio.timeout(self._seconds):
+                    body = await self._body(environ, client)
+            except TimeoutError:
+                return _refuse(client, 408, f"The body did not come within {self._seconds} s.")
+            except HalfSent:
+                return _refuse(client, 400, "The body broke off.")
+        else:
+            body = b""
+        environ["wsgi.input"] = BytesIO(body)
+        if self._pool is None:
+            _answer(self._app, environ, client)
+        else:
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(self._pool, _answer, self._app, environ, client)
+
+    async def _body(self, environ: WSGIEnvironment, client: RSGIHTTPProtocol) -> bytes:
+        """The body, or as much of it as the application needs to see that it is too large."""
+        length = environ.get("CONTENT_LENGTH")
+        if length is None:
+            return await _unmeasured(client, self._limit)
+        if int(length) > self._limit:
+            return b""
+        try:
+            return await client()
+        except Exception as error:  # Granian's own, which has no public name
+            raise HalfSent from error
+
+
+async def _unmeasured(client: RSGIHTTPProtocol, limit: int) -> bytes:
+    """A body in chunks, until it is more than ``limit``.
+
+    Granian has an empty chunk for the end, and another one before if the client broke off.
+    """
+    body, empty = bytearray(), 0
+    async for chunk in client:
+        body += chunk
+        empty += not chunk
+        if len(body) > limit:
+            break
+    if empty > 1:
+        raise HalfSent
+    return bytes(body)
+
+
+class _Names(dict[str, str]):
+    """How headers are called in an environment; those of other clients are not remembered."""
+
+    def __missing__(self, name: str) -> str:
+        found = f"HTTP_{name.upper().replace('-', '_')}"
+        if len(self) < 100:
+            self[name] = found
+        return found
+
+
+_names = _Names({"content-length": "CONTENT_LENGTH", "content-type": "CONTENT_TYPE"})
+
+
+def _environ(scope: Scope) -> WSGIEnvironment:
+    """What WSGI says of a request; :exc:`ValueError` if its path is not text."""
+    environ: WSGIEnvironment = {}
+    for name, value in _headers(scope):
+        key = _names[name]
+        if key in environ:
+            value = f"{environ[key]}{'; ' if key == 'HTTP_COOKIE' else ','}{value}"
+        environ[key] = value
+    environ["REQUEST_METHOD"] = scope.method
+    environ["PATH_INFO"] = scope.path.encode().decode("latin-1")
+    environ["QUERY_STRING"] = scope.query_string
+    environ["wsgi.url_scheme"] = scope.scheme
+    environ["SERVER_NAME"], environ["SERVER_PORT"] = _address(scope.server)
+    environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = _address(scope.client)
+    return environ
+
+
+def _headers(scope: Scope) -> Iterable[tuple[str, str]]:
+    headers = scope.headers
+    try:
+        found = headers.items()
+    except Exception:  # noqa: BLE001  # Granian's own, for what is not ASCII
+        found = [(name, headers.get(name, "")) for name in headers.keys()]
+    # X_Forwarded_For would pass for X-Forwarded-For, which a proxy has looked after.
+    return [header for header in found if "_" not in header[0]]
+
+
+def _address(text: str) -> tuple[str, str]:
+    host, _, port = text.rpartition(":")
+    return host.strip("[]"), port
+
+
+def _answer(app: Callable[..., Any], environ: WSGIEnvironment, client: RSGIHTTPProtocol) -> None:
+    started: list[Any] = []
+
+    def start_response(status: str, headers: list[tuple[str, str]], _: Any = None) -> None:
+        started[:] = int(status[:3]), headers
+
+    parts = app(environ, start_response)
+    try:
+        body = b"".join(parts)
+    finally:
+        if hasattr(parts, "close"):
+            parts.close()
+    status, headers = started
+    client.response_bytes(status, headers, body)
+
+
+def _refuse(client: RSGIHTTPProtocol, status: int, detail: str) -> None:
+    answer = problem(status, detail, headers=_CLOSE)
+    client.response_bytes(status, answer.headers.to_wsgi_list(), answer.get_data())
+
+
+def create() -> Bridge:
+    """What Granian serves."""
+    return Bridge(create_app())

@@ -1,0 +1,347 @@
+"""What is in ``deploy/``, as far as it can be checked without Docker and root."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+import yaml
+from backends import program
+from test_serve import ask, free_port, serving
+
+import app as service
+from race.clients import Answer, rush
+
+ROOT = Path(__file__).parent.parent
+DEPLOY = ROOT / "deploy"
+COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+DOCKERFILE = (DEPLOY / "Dockerfile").read_text()
+NGINX = (DEPLOY / "nginx.conf").read_text()
+UNIT = (DEPLOY / "sharedstate.service").read_text()
+APPS = ("app1", "app2")
+
+TOKEN = "a-token-of-this-test-and-of-nobody-else"
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+
+
+# The files agree with each other and with the application.
+
+
+def settings_named(text: str) -> set[str]:
+    return set(re.findall(r"FLASK_([A-Z_]+)", text))
+
+
+@pytest.mark.parametrize("text", [str(COMPOSE), DOCKERFILE, NGINX, UNIT])
+def test_every_setting_that_is_named_exists(text: str) -> None:
+    """Each ``FLASK_…`` variable is a setting of the service or of the library."""
+    known = set(service.DEFAULTS)
+    for path in (ROOT / "sharedstate").rglob("*.py"):
+        known |= set(re.findall(r'"(CACHE_[A-Z_]+)"', path.read_text()))
+    assert settings_named(text)
+    assert settings_named(text) <= known
+
+
+def test_the_image_has_what_the_service_imports() -> None:
+    """All that is copied is there and not ignored, and nothing that it imports is left out."""
+    copied = {
+        name
+        for line in re.findall(r"^COPY (.*)", DOCKERFILE, re.MULTILINE)
+        for name in line.split()[:-1]
+    }
+    kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().split() if line[0] == "!"}
+    assert copied == kept
+    assert all((ROOT / name).exists() for name in copied)
+    imports = "import app, sys; app.create_app({'CACHE_TYPE': 'simple'}); import service.serve\n"
+    imports += "print(*{m.__file__ for m in sys.modules.values() if getattr(m, '__file__', None)})"
+    done = subprocess.run(
+        [sys.executable, "-c", imports], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    own = {
+        Path(name).relative_to(ROOT) for name in done.stdout.split() if name.startswith(f"{ROOT}/")
+    }
+    own = {path for path in own if path.parts[0] not in (".venv", "venv")}
+    assert {path.parts[0] for path in own} <= copied
+
+
+def test_the_image_runs_as_a_user_that_can_write_its_state() -> None:
+    """It is not root, its state is a volume of its own, and it is stopped by SIGTERM."""
+    user = re.search(r"^USER (\d+):", DOCKERFILE, re.MULTILINE)
+    owner = re.search(r"--owner (\d+) .* (/\S+)$", DOCKERFILE, re.MULTILINE)
+    assert user and owner and user[1] == owner[1] != "0"
+    assert f"VOLUME {owner[2]}\n" in DOCKERFILE
+    assert f"FLASK_CACHE_DIR={owner[2]} " in DOCKERFILE
+    assert "STOPSIGNAL SIGTERM" in DOCKERFILE
+    assert re.search(r'^ENTRYPOINT \["python", ', DOCKERFILE, re.MULTILINE)  # no shell in between
+
+
+def test_ports_and_names_agree() -> None:
+    """nginx asks the services of compose.yaml at the port of the image, and is itself published."""
+    port = re.search(r'"--port", "(\d+)"', DOCKERFILE)
+    assert port
+    assert f"EXPOSE {port[1]}\n" in DOCKERFILE
+    assert f"127.0.0.1:{port[1]}/health/live" in DOCKERFILE
+    assert re.findall(r"server (\w+):(\d+)", NGINX) == [(name, port[1]) for name in APPS]
+    assert set(COMPOSE["services"]) == {*APPS, "redis", "nginx"}
+    listens = re.search(r"listen (\d+);", NGINX)
+    assert listens
+    (published,) = COMPOSE["services"]["nginx"]["ports"]
+    assert published == f"${{LISTEN:-127.0.0.1:{listens[1]}}}:{listens[1]}"
+    assert "./nginx.conf:/etc/nginx/nginx.conf:ro" in COMPOSE["services"]["nginx"]["volumes"]
+
+
+def test_all_instances_are_the_same_and_need_a_token() -> None:
+    """Both have one environment: the same store, and a token that has no default."""
+    first, second = (COMPOSE["services"][name] for name in APPS)
+    assert first == second
+    environment = first["environment"]
+    assert environment["FLASK_API_TOKEN"].startswith("${API_TOKEN:?")
+    assert environment["FLASK_CACHE_URL"] == "redis://redis:6379/0"
+    assert (ROOT / "deploy" / first["build"]["context"]).resolve() == ROOT
+    assert (ROOT / first["build"]["dockerfile"]).exists()
+    assert "--appendonly yes" in COMPOSE["services"]["redis"]["command"]
+    assert "noeviction" in COMPOSE["services"]["redis"]["command"]
+
+
+def test_nginx_lets_bodies_through_that_the_service_takes() -> None:
+    """Both have the same limit."""
+    app = service.create_app({"CACHE_TYPE": "simple"})
+    assert f"client_max_body_size {app.config['MAX_CONTENT_LENGTH']};" in NGINX
+
+
+def test_nginx_says_all_that_the_service_believes_of_a_proxy() -> None:
+    """A client cannot forge a header that the service trusts: nginx sets or removes each."""
+    trusted = {f"X-Forwarded-{name}" for name in ("For", "Proto", "Host", "Port", "Prefix")}
+    assert set(re.findall(r"proxy_set_header (X-\S+)", NGINX)) == trusted
+    assert "$proxy_add_x_forwarded_for" not in NGINX
+    assert COMPOSE["services"]["app1"]["environment"]["FLASK_PROXIES"] == "1"
+
+
+def test_the_units_command_is_one_that_exists(tmp_path: Path) -> None:
+    """Its arguments are those of ``python app.py``, and its user can write to the state alone."""
+    command = re.search(r"^ExecStart=\S+/python (app\.py .*)$", UNIT, re.MULTILINE)
+    assert command
+    done = subprocess.run(
+        [sys.executable, *command[1].split(), "--help"], cwd=ROOT, capture_output=True
+    )
+    assert done.returncode == 0
+    assert "FLASK_CACHE_DIR=%S/sharedstate\n" in UNIT
+    assert "StateDirectory=sharedstate\n" in UNIT
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is missing")
+def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
+    """systemd knows each directive of it, and finds it well confined."""
+    unit = tmp_path / "sharedstate.service"
+    unit.write_text(
+        UNIT.replace("/opt/sharedstate/.venv/bin/python", sys.executable).replace(
+            "WorkingDirectory=/opt/sharedstate", f"WorkingDirectory={ROOT}"
+        )
+    )
+    for command in (["verify", "--man=no"], ["security", "--offline=yes", "--threshold=20"]):
+        done = subprocess.run(
+            ["systemd-analyze", *command, str(unit)], capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "Unknown" not in done.stderr, done.stderr
+
+
+# Two instances behind nginx, on a real Redis.
+
+
+@dataclass
+class Cluster:
+    """nginx, and the instances behind it by port."""
+
+    port: int
+    apps: dict[int, subprocess.Popen[str]] = field(default_factory=dict)
+
+    def ask(self, method: str, path: str, **headers: str) -> Answer:
+        """One request through nginx."""
+        return rush(
+            "127.0.0.1", self.port, method, path, clients=1, rounds=1, headers=BEARER | headers
+        )[0]
+
+
+def interpolated(value: str, url: str) -> str:
+    """An environment variable of compose.yaml, as Docker Compose and its network would have it."""
+    value = value.replace("redis://redis:6379", url)
+    value = re.sub(r"\$\{API_TOKEN:\?[^}]*\}", TOKEN, value)
+    return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value)
+
+
+@contextmanager
+def nginx(directory: Path, cluster: Cluster) -> Iterator[None]:
+    """Debian's nginx with the configuration of ``deploy/``, but for addresses and paths."""
+    configuration = NGINX.replace("listen 8080", f"listen 127.0.0.1:{cluster.port}")
+    for name, port in zip(APPS, cluster.apps, strict=True):
+        configuration = configuration.replace(f"{name}:5000", f"127.0.0.1:{port}")
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    paths = "".join(f"{kind}_temp_path {directory}/{kind};\n" for kind in kinds)
+    path = directory / "nginx.conf"
+    path.write_text(configuration.replace("http {\n", f"http {{\n{paths}", 1))
+    options = f"daemon off; pid {directory}/nginx.pid;"
+    if os.geteuid() == 0:
+        options += " user root;"
+    command = [program("nginx", "/usr/sbin/nginx"), "-p", str(directory), "-e", "stderr"]
+    with (directory / "nginx.log").open("w") as log:
+        process = subprocess.Popen(
+            [*command, "-c", str(path), "-g", options], stdout=log, stderr=log
+        )
+        try:
+            yield
+        finally:
+            process.terminate()
+            assert process.wait(30) == 0
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, empty_redis: str) -> Iterator[Cluster]:
+    program("nginx", "/usr/sbin/nginx")
+    environment = COMPOSE["services"]["app1"]["environment"]
+    url = empty_redis.removesuffix("/1")
+    settings = {
+        name.removeprefix("FLASK_"): interpolated(value, url).replace("/0", "/1")
+        for name, value in environment.items()
+    }
+    cluster = Cluster(free_port())
+    with ExitStack() as stack:
+        for _ in APPS:
+            port = free_port()
+            cluster.apps[port] = stack.enter_context(
+                serving(port, "--workers", "2", **settings, LOG_FORMAT="json")
+            )
+        stack.enter_context(nginx(tmp_path, cluster))
+        for port in (*cluster.apps, cluster.port):
+            assert ask(port, "GET", "/health/ready")[0] == 200
+        yield cluster
+
+
+def numbers(answers: list[Answer]) -> list[int]:
+    return [json.loads(answer.body)["value"] for answer in answers if answer.status == 200]
+
+
+@pytest.mark.slow
+def test_a_hundred_clients_count_through_nginx(cluster: Cluster) -> None:
+    """Both instances together answer 100 clients with the 500 numbers from 1 to 500."""
+    answers = rush("127.0.0.1", cluster.port, "POST", "/v1/counters/a", rounds=5, headers=BEARER)
+    assert sorted(numbers(answers)) == list(range(1, 501))
+    done = []
+    for port in cluster.apps:
+        text = direct(port, "/metrics").body
+        found = re.search(rb'operations_total\{operation="increment"\} (\d+)', text)
+        done.append(int(found[1]) if found else 0)
+    assert sum(done) == 500
+    assert min(done) > 0
+
+
+@pytest.mark.slow
+def test_an_instance_that_is_killed_counts_nothing_twice(cluster: Cluster) -> None:
+    """When a worker dies at work, no number is given twice, and the other instance goes on."""
+    dying, other = cluster.apps
+    worker = json.loads(direct(dying, "/v1/store").body)["worker"]
+    with ThreadPoolExecutor(1) as pool:
+        rushing = pool.submit(
+            rush, "127.0.0.1", cluster.port, "POST", "/v1/counters/a", rounds=40, headers=BEARER
+        )
+        wait_for(lambda: standing(other) >= 400)
+        os.kill(worker, signal.SIGKILL)
+        answers = rushing.result()
+    assert cluster.apps[dying].wait(30) is not None
+    given = numbers(answers)
+    assert len(given) == len(set(given))
+    assert {answer.status for answer in answers} <= {200, 502}
+    unknown = len(answers) - len(given)
+    assert len(given) <= standing(other) <= len(given) + unknown
+    wait_for(lambda: cluster.ask("POST", "/v1/counters/a").status == 200)
+
+
+@pytest.mark.slow
+def test_a_request_that_lost_its_answer_is_not_sent_again(
+    cluster: Cluster, empty_redis: str
+) -> None:
+    """What an instance had sent to Redis when it was killed is done once, and answered by 502."""
+    dying, other = cluster.apps
+    warm = rush("127.0.0.1", cluster.port, "POST", "/v1/counters/a", rounds=1, headers=BEARER)
+    assert len(numbers(warm)) == 100
+    with redis.Redis.from_url(empty_redis) as server, ThreadPoolExecutor(1) as pool:
+        server_id = server.info("server")["process_id"]
+        os.kill(server_id, signal.SIGSTOP)
+        try:
+            rushing = pool.submit(
+                rush, "127.0.0.1", cluster.port, "POST", "/v1/counters/a",
+                clients=8, rounds=1, headers=BEARER,
+            )  # fmt: skip
+            wait_for(lambda: unread_by(server.get_connection_kwargs()["port"]) == 8)
+            os.killpg(cluster.apps[dying].pid, signal.SIGKILL)
+        finally:
+            os.kill(server_id, signal.SIGCONT)
+        answers = rushing.result()
+    assert 502 in {answer.status for answer in answers}
+    assert standing(other) == 108
+
+
+def unread_by(port: int) -> int:
+    """How many connections to a port hold something that its server has not read."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    held = [row for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "01"]
+    return sum(not row[4].endswith(":00000000") for row in held)
+
+
+def direct(port: int, path: str) -> Answer:
+    """What one instance answers."""
+    return rush("127.0.0.1", port, "GET", path, clients=1, rounds=1, headers=BEARER)[0]
+
+
+def standing(port: int) -> int:
+    """What the counter stands at."""
+    answer = direct(port, "/v1/counters/a")
+    return json.loads(answer.body)["value"] if answer.status == 200 else 0
+
+
+def wait_for(condition: Any) -> None:
+    for _ in range(2000):
+        if condition():
+            return
+        threading.Event().wait(0.005)
+    raise AssertionError("it did not come to that")
+
+
+@pytest.mark.slow
+def test_nginx_passes_on_what_it_should(cluster: Cluster, tmp_path: Path) -> None:
+    """Keys as they are, ids, origins, bodies as large as they may be; metrics and tokens not."""
+    key = "a//b%2Fc%20d/../e"
+    wanted = {"key": "a//b/c d/../e", "value": 1}
+    answer = cluster.ask("POST", f"/v1/counters/{key}", **{"X-Request-ID": "from-the-client"})
+    assert json.loads(answer.body) == wanted
+    assert cluster.ask("GET", "/metrics").status == 404
+    origin = {"Origin": f"http://127.0.0.1:{cluster.port}"}
+    assert cluster.ask("POST", "/v1/counters/a", **origin).status == 200
+    large = [
+        rush(
+            *("127.0.0.1", cluster.port, "PUT", "/v1/values/large"),
+            clients=1,
+            rounds=1,
+            body=json.dumps({"value": "x" * size}).encode(),
+            headers=BEARER | {"Content-Type": "application/json"},
+        )[0]
+        for size in ((1 << 20) - 2, 2 << 20)
+    ]
+    assert [answer.status for answer in large] == [201, 413]
+    assert json.loads(large[1].body)["status"] == 413
+    log = (tmp_path / "nginx.log").read_text()
+    assert "from-the-client" in log
+    assert TOKEN not in log

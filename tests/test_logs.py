@@ -1,0 +1,255 @@
+"""Log lines: their form, their request, and what is not in them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from flask import Flask, g
+
+import app as service
+from common import cache
+from service.logs import configuration, without_secrets
+from service.requests import new_id
+from sharedstate import ConfigurationError, StoreUnavailable
+from sharedstate.stores.memory import MemoryStore
+
+TOKEN = "s3cr3t-t0k3n-of-16-characters-or-more"
+URL = "redis://user:p@ss:w/rd@host:6379/0"
+OWN_ID = re.compile("[0-9a-f]{12}-[0-9]+")
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """What the application sets up is undone."""
+    loggers = [logging.getLogger(name) for name in (None, "service", "_granian")]
+    saved = [(logger, logger.level, logger.handlers[:], logger.propagate) for logger in loggers]
+    yield
+    for logger, level, handlers, propagate in saved:
+        logger.setLevel(level)
+        logger.handlers[:] = handlers
+        logger.propagate = propagate
+
+
+def make(**settings: Any) -> Flask:
+    return service.create_app({"CACHE_TYPE": "simple", **settings})
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    """What was logged as JSON, one object a line."""
+    return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+
+
+def test_without_settings_logging_stays_as_it_was(capsys: pytest.CaptureFixture[str]) -> None:
+    """An application that is not told how to log leaves the root logger to its server."""
+    before = logging.root.handlers[:], logging.root.level
+    make().test_client().get("/health/live")
+    assert (logging.root.handlers, logging.root.level) == before
+    assert capsys.readouterr().err == ""
+
+
+def test_json_is_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each line has the time, level, logger, request and message, and what was added to it."""
+    make(LOG_FORMAT="json")
+    logging.getLogger("other").warning("two\nlines", extra={"key": "ü"})
+    (line,) = lines(capsys)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00", line.pop("time"))
+    assert line == {
+        "level": "WARNING",
+        "logger": "other",
+        "request_id": "-",
+        "message": "two\nlines",
+        "key": "ü",
+    }
+
+
+def test_text_is_one_line_whatever_a_client_sends(capsys: pytest.CaptureFixture[str]) -> None:
+    """A message cannot pretend to be two, nor move the cursor of a terminal."""
+    client = make(ACCESS_LOG=True).test_client()
+    client.get("/v1/values/a%0A2026-01-01%20forged%1B%5B2J%C2%85%E2%80%A8")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert r"/v1/values/a\n2026-01-01 forged\x1b[2J\x85\u2028 400" in line
+    assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z INFO service.access ", line)
+
+
+def test_an_unknown_format_is_a_wrong_setting() -> None:
+    """The error names the setting and what it can be."""
+    with pytest.raises(ConfigurationError, match="LOG_FORMAT is 'xml'; it can be text or json"):
+        make(LOG_FORMAT="xml")
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_the_access_log_has_one_line_a_request(
+    capsys: pytest.CaptureFixture[str], is_on: bool
+) -> None:
+    """With ACCESS_LOG each request is one line with its answer; without it, none."""
+    client = make(LOG_FORMAT="json", ACCESS_LOG=is_on).test_client()
+    answers = [client.post("/v1/counters/a"), client.get("/nope")]
+    logged = lines(capsys)
+    if not is_on:
+        assert logged == []
+        return
+    expected = [("POST", "/v1/counters/a", 200), ("GET", "/nope", 404)]
+    assert [(line["method"], line["path"], line["status"]) for line in logged] == expected
+    assert [line["request_id"] for line in logged] == [
+        answer.headers["X-Request-ID"] for answer in answers
+    ]
+    assert all(line["client"] == "127.0.0.1" and line["seconds"] > 0 for line in logged)
+
+
+def test_the_access_log_shows_no_secrets(capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither the Authorization header nor the query, where a lock's token may be."""
+    app = make(LOG_FORMAT="json", ACCESS_LOG=True, API_TOKEN=TOKEN)
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    answer = app.test_client().get(f"/v1/values?prefix={TOKEN}", headers=headers)
+    assert answer.status_code == 200
+    (line,) = capsys.readouterr().err.splitlines()
+    assert TOKEN not in line
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+def test_errors_of_a_store_show_no_password(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, style: str
+) -> None:
+    """What a driver says is in the log, without the password of the URL in it."""
+
+    def fail(*arguments: Any) -> Any:
+        raise StoreUnavailable(f"cannot reach {URL}: refused")
+
+    monkeypatch.setattr(MemoryStore, "transact", fail)
+    answer = make(LOG_FORMAT=style).test_client().post("/v1/counters/a")
+    logged = capsys.readouterr().err
+    assert answer.status_code == 503
+    assert "cannot reach redis://***@host:6379/0: refused" in logged
+    assert answer.headers["X-Request-ID"] in logged
+    assert "ss:w/rd" not in logged + answer.text
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+def test_a_bugs_trace_is_in_the_log_alone(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, style: str
+) -> None:
+    """The answer has the id under which the log has the trace, without secrets."""
+
+    def fail(*arguments: Any) -> Any:
+        raise ZeroDivisionError(f"'Authorization': 'Bearer {TOKEN}' on {URL}")
+
+    monkeypatch.setattr(MemoryStore, "transact", fail)
+    answer = make(LOG_FORMAT=style).test_client().post("/v1/counters/a")
+    logged = capsys.readouterr().err
+    assert answer.status_code == 500
+    assert "ZeroDivisionError" in logged and "Traceback" in logged
+    assert answer.headers["X-Request-ID"] in logged
+    assert "Traceback" not in answer.text and "ZeroDivision" not in answer.text
+    assert TOKEN not in logged + answer.text
+    assert "ss:w/rd" not in logged + answer.text
+    if style == "json":
+        assert "Traceback" in json.loads(logged)["exception"]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (URL, "redis://***@host:6379/0"),
+        ("manager://:authkey@10.0.0.1:7000 is down", "manager://***@10.0.0.1:7000 is down"),
+        ("postgresql+psycopg://u:p@h/db", "postgresql+psycopg://***@h/db"),
+        ("Authorization: Bearer abc.d-e_f", "Authorization: Bearer ***"),
+        ("Authorization: basic dTpw", "Authorization: basic ***"),
+        ("http://host:5000/v1/values/a", "http://host:5000/v1/values/a"),
+        ("user@host at 10:30", "user@host at 10:30"),
+    ],
+)
+def test_secrets_are_hidden_and_nothing_else(text: str, shown: str) -> None:
+    """Passwords in URLs and credentials are replaced; what has none stays as it is."""
+    assert without_secrets(text) == shown
+
+
+def test_granian_logs_in_the_same_form(capsys: pytest.CaptureFixture[str]) -> None:
+    """The configuration that Granian is given writes its own lines the same way."""
+    from granian.log import LogLevels, configure_logging
+
+    configure_logging(LogLevels.warning, configuration("json"), True)
+    logging.getLogger("_granian").error("a worker died")
+    logging.getLogger("_granian").info("not shown")
+    (line,) = lines(capsys)
+    assert (line["logger"], line["message"]) == ("_granian", "a worker died")
+
+
+# The id of a request.
+
+
+@pytest.mark.parametrize("given", ["abc", "A.b_c-9", "x" * 64])
+def test_a_sane_id_is_kept(given: str) -> None:
+    """What a balancer has named stays named so."""
+    answer = make().test_client().get("/health/live", headers={"X-Request-ID": given})
+    assert answer.headers.getlist("X-Request-ID") == [given]
+
+
+@pytest.mark.parametrize("given", ["", "x" * 65, "a b", "a,b", "a\tb", "ü", "<script>", "a%0d%0a"])
+def test_another_id_is_replaced(given: str) -> None:
+    """What could do harm in a log is replaced by an id of our own."""
+    environ = {"HTTP_X_REQUEST_ID": given}
+    answer = make().test_client().get("/health/live", environ_overrides=environ)
+    assert OWN_ID.fullmatch(answer.headers["X-Request-ID"])
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("POST", "/v1/counters/a", 200),
+        ("DELETE", "/v1/counters/a", 404),
+        ("GET", "/v1/values/%00", 400),
+        ("GET", "/nope", 404),
+        ("BREW", "/health/live", 405),
+        ("OPTIONS", "/health/live", 200),
+        ("HEAD", "/health/live", 200),
+        ("GET", "/metrics", 200),
+    ],
+)
+def test_every_answer_has_an_id(method: str, path: str, status: int) -> None:
+    """Errors and answers without a body have one too."""
+    answer = make().test_client().open(path, method=method)
+    assert answer.status_code == status
+    assert OWN_ID.fullmatch(answer.headers["X-Request-ID"])
+
+
+def test_no_two_requests_have_the_same_id() -> None:
+    """Ids differ in a process, and between it and a child that it forks."""
+    client = make().test_client()
+    ids = [client.get("/health/live").headers["X-Request-ID"] for _ in range(100)]
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:
+        os.write(write, new_id().encode())
+        os._exit(0)
+    os.close(write)
+    os.waitpid(child, 0)
+    with os.fdopen(read) as pipe:
+        ids.append(pipe.read())
+    ids.append(new_id())
+    assert all(map(OWN_ID.fullmatch, ids))
+    assert len(set(ids)) == 102
+    assert ids[-1].partition("-")[0] == ids[0].partition("-")[0] != ids[-2].partition("-")[0]
+
+
+def test_g_carries_what_belongs_to_the_request() -> None:
+    """A view finds the id and the start of its request in ``g``, and no other's."""
+    app = make()
+    seen = []
+
+    @app.get("/seen")
+    def seen_by_a_view() -> str:
+        seen.append((g.request_id, g.started))
+        return ""
+
+    with app.app_context():
+        answers = [app.test_client().get("/seen") for _ in range(2)]
+        assert [name for name, _ in seen] == [a.headers["X-Request-ID"] for a in answers]
+        assert seen[0][1] < seen[1][1]
+        assert "request_id" not in g
+        assert cache.get("a") is None
