@@ -18,7 +18,7 @@ NEEDS_NEW = sharedstate needs Python 3.11 or newer, which $(PYTHON) is not: make
 NEW_VENV = $(if $(IS_NEW),,$(error $(NEEDS_NEW)))@$(PYTHON) -m venv --clear .venv
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast check bench clean gone servers flask-caching
+.PHONY: help run test test-fast check race bench clean gone servers flask-caching
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s  %s\n", $$1, $$2 }' Makefile
@@ -36,6 +36,9 @@ check: $(TEST)  ## lint, formatting and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+race: $(TEST) servers  ## race every way of sharing state under every server; ARGS="--help"
+	@exec $(BIN)/python -m race $(ARGS)
 
 bench: $(TEST) servers  ## measure the stores, then the service
 	$(BIN)/python -m bench.stores

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import http.client
+import math
 import select
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+WORKER_HEADER = "Race-Worker"
+LEAST_ROUNDS = 2
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,10 @@ class Answer:
     started: float
     ended: float
     error: str | None = None
+    worker: str | None = None
+    """Who answered, as the header `WORKER_HEADER` says."""
+    cookies: tuple[tuple[str, str], ...] = ()
+    """What the client is told to send from now on."""
 
 
 def rush(
@@ -43,6 +51,8 @@ def rush(
     headers: Mapping[str, str] | None = None,
     timeout: float = 30,
     keep_alive: bool = True,
+    cookies: bool = False,
+    seconds: float | None = None,
 ) -> list[Answer]:
     """The answers to `clients` × `rounds` requests, by client and round.
 
@@ -60,18 +70,20 @@ def rush(
     :param keep_alive: reuse a connection as long as the server keeps it open. A server that closes
         it in the very moment of a request leaves that request without an answer; False rules this
         out with a new connection for every request.
+    :param cookies: every client sends the cookies that it was given, as a browser does.
+    :param seconds: begin no round after that time, but for the first `LEAST_ROUNDS`.
     """
-    request = _Request(method, path, body, dict(headers or {}), keep_alive)
+    request = _Request(method, path, body, dict(headers or {}), keep_alive, cookies)
     if not keep_alive:
         request.headers["Connection"] = "close"
-    gate = threading.Barrier(clients)
+    gate = _Gate(clients, seconds)
 
     def play(number: int) -> list[Answer]:
         connection = http.client.HTTPConnection(host, port, timeout=timeout)
         connection.auto_open = 0  # never connects, and so never sends, behind our back
         with closing(connection), _aborting(gate):
             client = _Client(number, connection, request, gate)
-            return [client.play(round) for round in range(rounds)]
+            return list(client.play_rounds(rounds))
 
     with ThreadPoolExecutor(clients) as pool, _aborting(gate):
         playing = [pool.submit(play, number) for number in range(clients)]
@@ -86,6 +98,22 @@ class _Request:
     body: bytes | None
     headers: dict[str, str]
     keep_alive: bool
+    cookies: bool
+
+
+class _Gate(threading.Barrier):
+    """Opens for all clients at once, as long as there is time.
+
+    :param seconds: after which `is_closing` tells all of them alike that this was the last time.
+    """
+
+    def __init__(self, clients: int, seconds: float | None) -> None:
+        super().__init__(clients, action=self._look_at_the_time)
+        self._end = math.inf if seconds is None else time.monotonic() + seconds
+        self.is_closing = False
+
+    def _look_at_the_time(self) -> None:
+        self.is_closing = time.monotonic() > self._end
 
 
 @dataclass(frozen=True)
@@ -93,32 +121,61 @@ class _Client:
     number: int
     connection: http.client.HTTPConnection
     request: _Request
-    gate: threading.Barrier
+    gate: _Gate
+    jar: dict[str, str] = field(default_factory=dict)
 
-    def play(self, round: int) -> Answer:
-        with suppress(OSError):  # the attempt after the gate reports it
-            _ensure_open(self.connection)
-        self.gate.wait()
+    def play_rounds(self, rounds: int) -> Iterator[Answer]:
+        for round in range(rounds):
+            with suppress(OSError):  # the attempt after the gate reports it
+                _ensure_open(self.connection)
+            self.gate.wait()
+            if self.gate.is_closing and round >= LEAST_ROUNDS:
+                return
+            yield self._play(round)
+
+    def _play(self, round: int) -> Answer:
         started = time.monotonic()
         try:
             _ensure_open(self.connection)
             started = time.monotonic()
-            status, body = self._exchange()
+            response, body = self._exchange()
         except (OSError, http.client.HTTPException) as error:
             ended = time.monotonic()
             self.connection.close()
             reason = f"{type(error).__name__}: {error}"
             return Answer(self.number, round, None, b"", started, ended, reason)
-        return Answer(self.number, round, status, body, started, ended=time.monotonic())
+        ended = time.monotonic()
+        given = _cookies(response)
+        self.jar.update(given)
+        worker = response.headers[WORKER_HEADER]
+        return Answer(
+            self.number, round, response.status, body, started, ended, None, worker, given
+        )
 
-    def _exchange(self) -> tuple[int, bytes]:
+    def _exchange(self) -> tuple[http.client.HTTPResponse, bytes]:
         request = self.request
-        self.connection.request(request.method, request.path, request.body, request.headers)
+        headers = request.headers
+        if request.cookies and self.jar:
+            headers = headers | {"Cookie": cookie_header(self.jar.items())}
+        self.connection.request(request.method, request.path, request.body, headers)
         response = self.connection.getresponse()
         body = response.read()
         if not request.keep_alive:
             self.connection.close()
-        return response.status, body
+        return response, body
+
+
+def cookie_header(cookies: Iterable[tuple[str, str]]) -> str:
+    """The value of the header that sends cookies back."""
+    return "; ".join(f"{name}={value}" for name, value in cookies)
+
+
+def _cookies(response: http.client.HTTPResponse) -> tuple[tuple[str, str], ...]:
+    """Names and values of the cookies that an answer sets; what limits their use is ignored."""
+    pairs = (line.partition(";")[0] for line in response.headers.get_all("Set-Cookie", ()))
+    return tuple(
+        (name.strip(), value.strip()) for name, _, value in (p.partition("=") for p in pairs)
+    )
 
 
 def _ensure_open(connection: http.client.HTTPConnection) -> None:

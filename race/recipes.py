@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import sys
 from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from .scope import Scope
 
 # `flask run` has no option for processes.
 _FLASK_PROCESSES = """
@@ -15,22 +20,14 @@ host, port, target = sys.argv[1:]
 run_simple(host, int(port), pkgutil.resolve_name(target)(), processes=10, threaded=False)
 """
 
+_FLASK = "{python} -m flask --app {target}() run --host {host} --port {port}"
+
 # No configuration file from the working directory, and no control socket, which all gunicorns of
 # a user would share. A connection that idles between two rounds stays open.
 _GUNICORN = (
-    f"-m gunicorn --config {os.devnull} --no-control-socket --bind {{host}}:{{port}}"
+    f"{{python}} -m gunicorn --config {os.devnull} --no-control-socket --bind {{host}}:{{port}}"
     " --backlog 1024 --keep-alive 75 --graceful-timeout 2 {target}()"
 )
-
-# Ends the server when whoever started it dies, even by SIGKILL. `preexec_fn` could do that too,
-# but is unsafe in a process with threads. 1 is PR_SET_PDEATHSIG of prctl(2), 15 is SIGTERM.
-_FOLLOW_PARENT = """
-import os, sys
-if sys.platform == "linux":
-    import ctypes
-    ctypes.CDLL(None).prctl(1, 15)
-os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
-"""
 
 
 @dataclass(frozen=True)
@@ -38,41 +35,119 @@ class Recipe:
     """How a server is started, so that 100 clients can connect to it at once.
 
     :param needs: the packages that have to be installed.
-    :param arguments: what follows ``python`` on the command line, as a shell would read it, with
-        the fields ``{host}``, ``{port}`` and ``{target}`` ("module:factory").
+    :param command: the command line, as a shell would read it, with the fields ``{python}``,
+        ``{program}``, ``{host}``, ``{port}`` and ``{target}`` ("module:factory").
+    :param scope: how far state has to reach to be the same for all requests.
+    :param workers: how many processes answer.
+    :param threads: how many requests a process works on at a time; None: as many as there are.
+    :param title: what people call it.
+    :param program: the program it is, if it is not started by Python.
     """
 
     needs: tuple[str, ...]
-    arguments: str
+    command: str
+    scope: Scope = Scope.HOST
+    workers: int = 1
+    threads: int | None = 1
+    title: str = ""
+    program: str = ""
+
+    @property
+    def is_serial(self) -> bool:
+        """Whether requests come one after the other, so that nothing can race."""
+        return self.workers == 1 and self.threads == 1
 
 
 SERVERS = {
+    "flask-single": Recipe(
+        ("flask",),
+        f"{_FLASK} --without-threads",
+        scope=Scope.PROCESS,
+        title="flask run --without-threads",
+    ),
     "flask-threaded": Recipe(
-        ("flask",), "-m flask --app {target}() run --host {host} --port {port} --with-threads"
+        ("flask",),
+        f"{_FLASK} --with-threads",
+        scope=Scope.PROCESS,
+        threads=None,
+        title="flask run",
     ),
     "flask-processes": Recipe(
-        ("flask",), f"-c {shlex.quote(_FLASK_PROCESSES)} {{host}} {{port}} {{target}}"
+        ("flask",),
+        f"{{python}} -c {shlex.quote(_FLASK_PROCESSES)} {{host}} {{port}} {{target}}",
+        scope=Scope.FORK,
+        workers=10,
+        title="app.run(processes=10)",
     ),
-    "gunicorn-sync": Recipe(("gunicorn",), f"{_GUNICORN} --worker-class sync --workers 4"),
+    "gunicorn-sync": Recipe(
+        ("gunicorn",),
+        f"{_GUNICORN} --worker-class sync --workers 4",
+        workers=4,
+        title="gunicorn sync ×4",
+    ),
+    "gunicorn-preload": Recipe(
+        ("gunicorn",),
+        f"{_GUNICORN} --worker-class sync --workers 4 --preload",
+        scope=Scope.FORK,
+        workers=4,
+        title="gunicorn sync ×4 --preload",
+    ),
     "gunicorn-gthread": Recipe(
-        ("gunicorn",), f"{_GUNICORN} --worker-class gthread --workers 2 --threads 8"
+        ("gunicorn",),
+        f"{_GUNICORN} --worker-class gthread --workers 2 --threads 8",
+        workers=2,
+        threads=8,
+        title="gunicorn gthread 2×8",
     ),
     "gunicorn-gevent": Recipe(
-        ("gunicorn", "gevent"), f"{_GUNICORN} --worker-class gevent --workers 2"
+        ("gunicorn", "gevent"),
+        f"{_GUNICORN} --worker-class gevent --workers 2",
+        workers=2,
+        threads=None,
+        title="gunicorn gevent ×2",
     ),
     "granian": Recipe(
         ("granian",),
-        "-m granian --interface wsgi --factory --host {host} --port {port} --workers 2"
+        "{python} -m granian --interface wsgi --factory --host {host} --port {port} --workers 2"
         " --blocking-threads 1 --http 1 --no-ws --backlog 1024"
         # A worker that is told to stop while it starts would never end.
         " --workers-kill-timeout 2 {target}",
+        workers=2,
+        title="granian ×2",
     ),
     "waitress": Recipe(
         ("waitress",),
-        "-m waitress --host {host} --port {port} --backlog 1024 --connection-limit 1000"
+        "{python} -m waitress --host {host} --port {port} --backlog 1024 --connection-limit 1000"
         " --call {target}",
+        scope=Scope.PROCESS,
+        threads=4,
+        title="waitress, 4 threads",
+    ),
+    "uwsgi": Recipe(
+        (),
+        "{program} --no-orphans --die-on-term --master --need-app --disable-logging"
+        # It forks its workers when it has loaded the application.
+        " --http-socket {host}:{port} --listen 100 --processes 4 --enable-threads"
+        # It closes each connection and does not say so.
+        " --add-header 'Connection: close'"
+        f" --virtualenv {shlex.quote(sys.prefix)} --pythonpath . --module {{target}}()",
+        scope=Scope.FORK,
+        workers=4,
+        title="uWSGI ×4",
+        program="uwsgi",
     ),
 }
+
+
+def missing(name: str) -> str | None:
+    """The first thing that the server needs and that is not installed; None when it can start.
+
+    :raises KeyError: there is no such server.
+    """
+    recipe = SERVERS[name]
+    if recipe.program and find_program(recipe.program) is None:
+        return recipe.program
+    return next((package for package in recipe.needs if find_spec(package) is None), None)
 
 
 def command(name: str, target: str, host: str, port: int) -> list[str]:
@@ -81,6 +156,18 @@ def command(name: str, target: str, host: str, port: int) -> list[str]:
     :param target: "module:factory"; a "()" at its end changes nothing.
     :raises KeyError: there is no such server.
     """
-    fields = {"host": host, "port": port, "target": target.removesuffix("()")}
-    arguments = [word.format(**fields) for word in shlex.split(SERVERS[name].arguments)]
-    return [sys.executable, "-c", _FOLLOW_PARENT, *arguments]
+    recipe = SERVERS[name]
+    fields = {
+        "python": sys.executable,
+        "program": find_program(recipe.program) or recipe.program,
+        "host": host,
+        "port": str(port),
+        "target": target.removesuffix("()"),
+    }
+    return [word.format(**fields) for word in shlex.split(recipe.command)]
+
+
+def find_program(name: str) -> str | None:
+    """The path of a program, beside this Python or on the ``PATH``."""
+    beside = str(Path(sys.executable).parent)
+    return shutil.which(name, path=f"{beside}{os.pathsep}{os.environ.get('PATH', '')}")

@@ -10,22 +10,17 @@ from __future__ import annotations
 
 import http.client
 import os
-import signal
-import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
-from .recipes import SERVERS, command
+from .processes import HOST, reserved_port, running
+from .recipes import command, missing
 
-HOST = "127.0.0.1"
-STOP_SECONDS = 10.0
 PROBE_SECONDS = 2.0
 
 
@@ -52,14 +47,6 @@ class Server:
         return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-lines:])
 
 
-def missing(name: str) -> str | None:
-    """The first package that the server needs and that is not installed; None when it can start.
-
-    :raises KeyError: there is no such server.
-    """
-    return next((package for package in SERVERS[name].needs if find_spec(package) is None), None)
-
-
 @contextmanager
 def serve(
     name: str,
@@ -68,6 +55,7 @@ def serve(
     env: Mapping[str, str] | None = None,
     cwd: str | os.PathLike[str] | None = None,
     timeout: float = 30,
+    patience: float | None = None,
 ) -> Iterator[Server]:
     """A server that answers requests, stopped with all its processes at the end of the block.
 
@@ -78,50 +66,30 @@ def serve(
     :param env: added to the environment. Settings of Flask and of the servers that the present
         environment holds are not passed on.
     :param timeout: seconds the server may take until it answers.
+    :param patience: seconds it has to end by itself, see `race.processes.running`.
     :raises ModuleNotFoundError: a package is not installed, see `missing`.
     :raises ServerFailed: it ended at once or did not answer in time.
     """
     if package := missing(name):
         raise ModuleNotFoundError(f"{name} needs: pip install {package}", name=package)
-    with _reserved_port() as port, tempfile.NamedTemporaryFile(prefix=f"{name}-") as log:
-        process = subprocess.Popen(
+    with (
+        reserved_port() as port,
+        tempfile.NamedTemporaryFile(prefix=f"{name}-") as log,
+        running(
             command(name, target, HOST, port),
+            log,
             cwd=cwd,
             env=_environment(env or {}),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            server = Server(name, HOST, port, process, Path(log.name))
-            _wait_until_it_answers(server, timeout)
-            yield server
-        finally:
-            _stop(process)
-
-
-@contextmanager
-def _reserved_port() -> Iterator[int]:
-    """A port that the kernel gives to nobody else while the block runs.
-
-    The socket is bound and never listens. So a server may bind the port beside it (it sets
-    SO_REUSEADDR; Granian's workers share the port with SO_REUSEPORT), but no other bind and no
-    outgoing connection is given it. Systems other than Linux would refuse the server: there the
-    port is only free a moment before.
-    """
-    with socket.socket() as holder:
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        holder.bind((HOST, 0))
-        port = holder.getsockname()[1]
-        if sys.platform != "linux":
-            holder.close()
-        yield port
+            patience=patience,
+        ) as process,
+    ):
+        server = Server(name, HOST, port, process, Path(log.name))
+        _wait_until_it_answers(server, timeout)
+        yield server
 
 
 def _environment(extra: Mapping[str, str]) -> dict[str, str]:
-    foreign = ("FLASK_", "GRANIAN_", "GUNICORN_", "WERKZEUG_")
+    foreign = ("FLASK_", "GRANIAN_", "GUNICORN_", "UWSGI_", "WERKZEUG_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     return kept | {"FLASK_SKIP_DOTENV": "1"} | dict(extra)
 
@@ -149,13 +117,3 @@ def _answers(server: Server) -> bool:
         return False
     finally:
         connection.close()
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Let the server end by itself, then end what is left of its process group."""
-    process.terminate()
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(STOP_SECONDS)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()

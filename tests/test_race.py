@@ -14,13 +14,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from race import servers
-from race.clients import Answer, _ensure_open, rush
-from race.recipes import SERVERS
-from race.servers import HOST, ServerFailed, missing, serve
+from race import processes, recipes, servers
+from race.clients import WORKER_HEADER, Answer, _ensure_open, cookie_header, rush
+from race.processes import HOST, reserved_port
+from race.recipes import SERVERS, missing
+from race.servers import ServerFailed, serve
 
 ROOT = Path(__file__).parent.parent
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -28,6 +30,10 @@ LAST = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
 OLD = b"HTTP/1.0 200 OK\r\n\r\nok"
 CUT = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok"
 NOTHING = b""
+COOKIES = (
+    b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nSet-Cookie: id=7; Path=/; HttpOnly\r\n"
+    b"Set-Cookie: seen=a=b\r\n" + WORKER_HEADER.encode() + b": 42\r\n\r\nok"
+)
 
 
 class Peer:
@@ -48,13 +54,11 @@ class Peer:
                     self.requests.append(request)
                     answer = self.answers.pop(0)
                     connection.sendall(answer)
-                    if answer != OK:
+                    if answer not in (OK, COOKIES):
                         break
 
-    def rush(self, rounds: int, keep_alive: bool = True) -> list[Answer]:
-        return rush(
-            HOST, self.port, "POST", "/", clients=1, rounds=rounds, keep_alive=keep_alive, timeout=5
-        )
+    def rush(self, rounds: int, **options: Any) -> list[Answer]:
+        return rush(HOST, self.port, "POST", "/", clients=1, rounds=rounds, timeout=5, **options)
 
 
 @contextmanager
@@ -124,9 +128,34 @@ class TestRush:
         assert [answer.status for answer in answers] == [200, None, 200]
         assert len(server.requests) == 3
 
+    def test_cookies(self):
+        """A client sends the cookies that it was given, if it is one that keeps them."""
+        with peer(COOKIES, OK) as server:
+            first, second = server.rush(rounds=2, cookies=True)
+        assert first.cookies == (("id", "7"), ("seen", "a=b"))
+        assert second.cookies == ()
+        assert b"Cookie" not in server.requests[0]
+        assert b"Cookie: id=7; seen=a=b" in server.requests[1]
+        assert cookie_header(first.cookies) == "id=7; seen=a=b"
+        with peer(COOKIES, OK) as server:
+            server.rush(rounds=2)
+        assert b"Cookie" not in server.requests[1]
+
+    def test_worker(self):
+        """The answer says which process it came from, if the application does."""
+        with peer(COOKIES, OK) as server:
+            assert [answer.worker for answer in server.rush(rounds=2)] == ["42", None]
+
+    def test_time_is_over(self):
+        """No round begins after the time, but for the first two, and all stop together."""
+        with reserved_port() as port:
+            answers = rush(HOST, port, "GET", "/", clients=2, rounds=9, seconds=-1)
+        turns = [(answer.client, answer.round) for answer in answers]
+        assert turns == [(0, 0), (0, 1), (1, 0), (1, 1)]
+
     def test_no_server(self):
         """A connection that is refused is an error too, and stops nobody."""
-        with servers._reserved_port() as port:
+        with reserved_port() as port:
             answers = rush(HOST, port, "GET", "/", clients=3, rounds=2)
         assert [(answer.client, answer.round) for answer in answers] == [
             (client, round) for client in range(3) for round in range(2)
@@ -135,7 +164,7 @@ class TestRush:
 
     def test_wrong_use(self):
         """What cannot be sent at all is raised, and no client waits for the others for ever."""
-        with servers._reserved_port() as port, socket.create_server((HOST, port)):
+        with reserved_port() as port, socket.create_server((HOST, port)):
             with pytest.raises(ValueError, match="Invalid header"):
                 rush(HOST, port, "GET", "/", clients=3, headers={"X": "a\nb"})
 
@@ -157,9 +186,10 @@ def listens(port: int) -> bool:
 class TestServers:
     @pytest.fixture(params=SERVERS)
     def name(self, request: pytest.FixtureRequest) -> str:
-        if package := missing(request.param):
-            give_up = pytest.fail if os.environ.get("CI") else pytest.skip
-            give_up(f"{request.param} needs: pip install {package}")
+        if lacking := missing(request.param):
+            is_optional = bool(SERVERS[request.param].program)  # it would have to be compiled
+            give_up = pytest.fail if os.environ.get("CI") and not is_optional else pytest.skip
+            give_up(f"{request.param} needs {lacking}")
         return request.param
 
     def test_serves_and_stops(self, name, app):
@@ -199,7 +229,7 @@ class TestServers:
 
     def test_ignores_sigterm(self, app, monkeypatch):
         """A server that does not end by itself is killed."""
-        monkeypatch.setattr(servers, "STOP_SECONDS", 0.1)
+        monkeypatch.setattr(processes, "STOP_SECONDS", 0.1)
         with (app / "app.py").open("a") as code:
             code.write("import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n")
         with serve("flask-threaded", cwd=app) as server:
@@ -214,9 +244,37 @@ class TestServers:
                 pass
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_while_it_starts(number, monkeypatch, tmp_path):
+    """A signal that comes while a process is being started stops that process as well."""
+    started = []
+
+    class Interrupted(subprocess.Popen):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            started.append(self)
+            signal.raise_signal(number)
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    before = {one: signal.signal(one, interrupt) for one in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with (tmp_path / "log").open("wb") as log, pytest.raises(KeyboardInterrupt):
+            with processes.running(["sleep", "60"], log):
+                pass
+        assert signal.getsignal(number) is interrupt
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+    [process] = started
+    assert process.returncode == -signal.SIGTERM
+
+
 def test_missing(monkeypatch):
     """A server whose package is not installed names it; one that does not exist is a mistake."""
-    monkeypatch.setattr(servers, "find_spec", lambda package: package != "gevent" or None)
+    monkeypatch.setattr(recipes, "find_spec", lambda package: package != "gevent" or None)
     assert missing("gunicorn-sync") is None
     assert missing("gunicorn-gevent") == "gevent"
     with pytest.raises(ModuleNotFoundError, match="gevent"), serve("gunicorn-gevent"):
@@ -238,7 +296,7 @@ def test_settings_of_the_shell_stay_outside(monkeypatch):
 
 def test_reserved_port():
     """A reserved port is given to nobody who asks for any port, and a server can still bind it."""
-    with servers._reserved_port() as port, socket.socket() as other:
+    with reserved_port() as port, socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         other.bind((HOST, 0))
         assert other.getsockname()[1] != port
