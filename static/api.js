@@ -6,6 +6,10 @@ import * as token from "./token.js";
 // The page may be below a path of its own.
 const ROOT = new URL("../", import.meta.url);
 const PATIENCE = 10_000;
+const NO_ANSWER = {
+  title: "The service does not answer",
+  detail: "The service does not answer. A change may or may not have been made.",
+};
 
 /** An answer that is an error, as a problem document (RFC 9457) tells it; status 0: no answer. */
 export class Problem extends Error {
@@ -64,7 +68,7 @@ async function send(method, path, body, headers) {
       signal: AbortSignal.timeout(PATIENCE),
     });
     return { response, text: await response.text() };
-  } catch (error) {
-    throw new Problem(0, { title: "The service does not answer", detail: "The service does not answer; if this was a change, it may or may not have been made." });
+  } catch {
+    throw new Problem(0, NO_ANSWER);
   }
 }

@@ -14,8 +14,11 @@ export function draw(svg, points, span, label) {
   const highest = Math.max(...points.map((point) => point.y ?? 0), Number.MIN_VALUE);
   const x = (at) => WIDTH - ((end - at) / span) * WIDTH;
   const y = (value) => HEIGHT - (value / highest) * (HEIGHT - TOP);
-  const stretches = split(points).map((part) => part.map((p) => [x(p.at), y(p.y)]));
-  svg.replaceChildren(...stretches.flatMap((part) => [path("area", area(part)), path("line", line(part))]));
+  const parts = split(points).map((part) => part.map((point) => [x(point.at), y(point.y)]));
+  svg.replaceChildren(
+    ...parts.map((part) => path("area", area(part))),
+    ...parts.map((part) => path("line", line(part))),
+  );
   svg.setAttribute("aria-label", label);
 }
 
@@ -29,9 +32,9 @@ function split(points) {
   return parts.filter((part) => part.length);
 }
 
-const line = (part) => `M${part.map(([x, y]) => `${x.toFixed(1)} ${y.toFixed(1)}`).join("L")}`;
+const line = (part) => `M${part.map((pair) => pair.map((n) => n.toFixed(1)).join(" ")).join("L")}`;
 
-const area = (part) => `${line(part)}L${part.at(-1)[0].toFixed(1)} ${HEIGHT}L${part[0][0].toFixed(1)} ${HEIGHT}Z`;
+const area = (part) => `${line([...part, [part.at(-1)[0], HEIGHT], [part[0][0], HEIGHT]])}Z`;
 
 function path(name, d) {
   const node = document.createElementNS(SPACE, "path");

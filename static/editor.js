@@ -2,28 +2,28 @@
 
 import { deadline, remaining, store } from "./actions.js";
 import { get, keyPath, Problem } from "./api.js";
-import { byId, element, setText } from "./dom.js";
-import { format, indent, mistake, parse } from "./json.js";
+import * as conflict from "./conflict.js";
+import { byId, setText } from "./dom.js";
+import { indent, mistake, parse } from "./json.js";
 import { say } from "./messages.js";
 
 const dialog = byId("editor");
+const form = dialog.querySelector("form");
 const [key, value, ttl] = ["key", "value", "ttl"].map((name) => byId(`editor-${name}`));
-const conflict = byId("conflict");
 
 // What is being edited, as it was last seen: its etag is null if the key was not there.
 let seen = null;
 let saved = () => {};
 
-/** Call `listener` with the key of each value that was saved. */
-export function onSaved(listener) {
+/** Let the dialog work; `listener` is called with the key of each value that was saved. */
+export function connect(listener) {
   saved = listener;
-  dialog.querySelector("form").addEventListener("submit", save);
-  byId("editor-cancel").addEventListener("click", () => dialog.close());
-  value.addEventListener("input", () => complain(value, ""));
-  value.addEventListener("keydown", (event) => {
+  form.addEventListener("submit", save);
+  form.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) save(event);
   });
-  ttl.addEventListener("input", () => complain(ttl, ""));
+  form.addEventListener("input", (event) => complain(event.target, ""));
+  byId("editor-cancel").addEventListener("click", () => dialog.close());
   dialog.addEventListener("close", () => (seen = null));
 }
 
@@ -35,26 +35,29 @@ export function create(name = "") {
 
 /** Edit what a key holds now. */
 export async function open(name) {
-  const found = await look(name);
-  begin(`Edit “${name}”`, name, found.etag === null ? "" : indent(found.value), found);
-  value.focus();
+  edit(await look(name));
 }
 
 /** The list has seen this item: say so if it is being edited and is not what was read. */
-export function noticed(item) {
-  if (item.key !== seen?.key || item.etag === seen.etag || seen.isOutdated) return;
-  seen.isOutdated = true;
+export async function noticed(item) {
   const mine = seen;
-  look(item.key).then((theirs) => mine === seen && disagree(theirs), () => (mine.isOutdated = false));
+  if (item.key !== mine?.key || item.etag === mine.etag || mine.isNoticed) return;
+  mine.isNoticed = true;
+  await compare(item.key, mine);
+}
+
+function edit(item) {
+  begin(`Edit “${item.key}”`, item.key, item.etag === null ? "" : indent(item.value), item);
+  value.focus();
 }
 
 function begin(title, name, text, item) {
-  seen = { ...item, shownTime: seconds(item) };
+  seen = { ...item, shownTime: seconds(item.deadline) };
   setText(byId("editor-title"), title);
   [key.value, value.value, ttl.value] = [name, text, seen.shownTime];
   key.readOnly = item.key !== null;
   for (const field of [key, value, ttl]) complain(field, "");
-  conflict.replaceChildren();
+  conflict.hide();
   if (!dialog.open) dialog.showModal();
 }
 
@@ -68,20 +71,20 @@ async function look(name) {
   }
 }
 
-const seconds = (item) => (item.deadline === null ? "" : String(Math.ceil(remaining(item.deadline))));
+const seconds = (end) => (end === null ? "" : String(Math.ceil(remaining(end))));
 
 async function save(event) {
   event.preventDefault();
   const wrong = mistake(value.value);
-  complain(value, wrong ?? "");
   const time = chosenTime();
+  complain(value, wrong);
   complain(ttl, time === null ? "How many seconds from now? Leave it empty for ever." : "");
-  if (wrong !== null) value.focus();
+  if (wrong) value.focus();
   else if (time === null) ttl.focus();
-  else if (dialog.querySelector("form").reportValidity()) await send(key.value, parse(value.value), time);
+  else if (form.reportValidity()) await send(key.value, parse(value.value), time);
 }
 
-/** The `ttl` to send: what is left of it if the field was not touched, null if it makes no sense. */
+/** The `ttl` to send: what is left of it if the field was not touched; null if it is wrong. */
 function chosenTime() {
   if (!ttl.value.trim()) return 0;
   const isKept = ttl.value === seen.shownTime;
@@ -90,48 +93,37 @@ function chosenTime() {
 }
 
 async function send(name, content, time) {
+  const mine = seen;
   try {
-    await store(name, content, time, seen.etag);
+    await store(name, content, time, mine.etag);
     dialog.close();
     say(`Saved “${name}”.`);
     saved(name);
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
-    if (error.status === 412) await showOther(name);
+    if (error.status === 412) await compare(name, mine);
     else complain(error.type.endsWith(":invalid-key") ? key : value, error.sentence);
   }
 }
 
-async function showOther(name) {
+/** Show what the key holds now, beside `mine`, which is being edited. */
+async function compare(name, mine) {
   try {
-    disagree(await look(name));
+    const theirs = await look(name);
+    if (mine !== seen) return;
+    const replace = (event) => replaceBy(theirs.etag, event);
+    conflict.show(mine, theirs, { take: () => edit(theirs), replace });
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
     complain(value, error.sentence);
   }
 }
 
-/** Show what the key holds now beside what the editor has. */
-function disagree(theirs) {
-  if (!dialog.open) return;
-  const what = theirs.etag === null ? "deleted it" : "changed it";
-  const title = seen.key === null ? "This key is there already." : `Somebody else has ${what} meanwhile. Nothing was saved.`;
-  conflict.replaceChildren(
-    element("p", {}, element("strong", {}, title)),
-    ...(theirs.etag === null ? [] : [element("p", {}, "It holds now:"), element("pre", { tabIndex: 0 }, format(theirs.value))]),
-    element("div", { className: "row" }, ...choices(theirs)),
-  );
+/** Save what is in the editor in the place of the value with this etag. */
+function replaceBy(etag, event) {
+  seen = { ...seen, etag };
+  return save(event);
 }
-
-const choices = (theirs) => [
-  ...(theirs.etag === null ? [] : [choice("Edit that one", () => begin(`Edit “${theirs.key}”`, theirs.key, indent(theirs.value), theirs))]),
-  choice("Replace it by mine", (event) => {
-    seen = { ...seen, key: theirs.key, etag: theirs.etag };
-    save(event);
-  }),
-];
-
-const choice = (label, onclick) => element("button", { type: "button", onclick }, label);
 
 function complain(field, text) {
   field.ariaInvalid = text ? "true" : null;

@@ -24,14 +24,15 @@ export function isInteger(value) {
   return Boolean(isNumber) && /^-?\d+$/.test(format(value));
 }
 
-/** What is wrong with a text that is not JSON, or null if it is. */
+/** What is wrong with a text that is not JSON; an empty text if nothing is. */
 export function mistake(text) {
   if (!text.trim()) return "A value is missing. No value at all is written null.";
   try {
     JSON.parse(text);
-    return null;
+    return "";
   } catch (error) {
-    const hint = /^[\p{L}_]/u.test(text.trim()) ? ` Text needs double quotes: ${format(text.trim())}` : "";
+    const bare = text.trim();
+    const hint = /^\p{L}/u.test(bare) ? ` Text needs double quotes: ${format(bare)}` : "";
     return `This is not JSON: ${error.message}.${hint}`;
   }
 }

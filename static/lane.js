@@ -34,8 +34,8 @@ export class Lane {
     const requests = Array.from({ length: CLIENTS }, () => this.#count(race));
     await Promise.all(requests);
     const result = judge(this.#numbers, CLIENTS);
-    const { mood, text } = verdict(result, { way: this.way, overlap, processes: this.#processes, failed: this.#failed });
-    this.#finish(result, mood, text);
+    const [processes, failed] = [this.#processes, this.#failed];
+    this.#finish(result, verdict(result, { way: this.way, overlap, processes, failed }));
   }
 
   async #count(race) {
@@ -60,7 +60,7 @@ export class Lane {
 
   #reset() {
     [this.#numbers, this.#processes, this.#failed] = [[], [], []];
-    this.#cells = Array.from({ length: CLIENTS }, (_, i) => element("span", { className: "cell" }, String(i + 1)));
+    this.#cells = Array.from({ length: CLIENTS }, (_, i) => cell(i + 1));
     this.#part(".grid").replaceChildren(...this.#cells);
     this.#part(".grid").ariaLabel = "No race yet";
     this.#part("details").hidden = true;
@@ -68,7 +68,7 @@ export class Lane {
     delete this.#card.dataset.mood;
   }
 
-  #finish(result, mood, text) {
+  #finish(result, { mood, text }) {
     for (const number of result.never) this.#cells[number - 1].className = "cell never";
     this.#card.dataset.mood = mood;
     this.#part(".grid").ariaLabel = summary(result);
@@ -82,5 +82,11 @@ export class Lane {
   }
 }
 
-const summary = ({ different, twice, never }) =>
-  `${different} different numbers. Given to several: ${twice.join(", ") || "none"}. Given to nobody: ${never.join(", ") || "none"}.`;
+const cell = (number) => element("span", { className: "cell" }, String(number));
+
+const list = (numbers) => numbers.join(", ") || "none";
+
+function summary({ different, twice, never }) {
+  const repeats = `Given to several: ${list(twice)}. Given to nobody: ${list(never)}.`;
+  return `${different} different numbers. ${repeats}`;
+}

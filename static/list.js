@@ -4,7 +4,7 @@ import { add, putBack, remove } from "./actions.js";
 import { get, Problem } from "./api.js";
 import { byId, plural, setText } from "./dom.js";
 import * as editor from "./editor.js";
-import { say } from "./messages.js";
+import { attempt, say } from "./messages.js";
 import { Poll } from "./poll.js";
 import { Row } from "./row.js";
 import { Listing, Typed } from "./source.js";
@@ -23,12 +23,12 @@ export const poll = new Poll("values", refresh, 900);
 /** Let the buttons and fields of the section work. */
 export function connect() {
   byId("filter").addEventListener("submit", look);
-  prefix.addEventListener("input", () => source instanceof Listing && change(new Listing(prefix.value)));
-  byId("create").addEventListener("click", () => editor.create(source instanceof Typed ? prefix.value : ""));
+  prefix.addEventListener("input", filter);
+  byId("create").addEventListener("click", () => editor.create(isListed() ? "" : prefix.value));
   byId("previous").addEventListener("click", () => turn(false));
   byId("next").addEventListener("click", () => turn(true));
-  editor.onSaved((key) => {
-    if (source instanceof Typed) source.add(key);
+  editor.connect((key) => {
+    if (!isListed()) source.add(key);
     changed();
   });
   setInterval(tick, 250);
@@ -63,20 +63,29 @@ async function load(asked) {
 
 function show(items) {
   const shown = new Set(items.map((item) => item.key));
-  const lost = [...rows.values()].filter((row) => !shown.has(row.key));
-  const hadFocus = lost.some((row) => row.node.contains(document.activeElement));
-  for (const row of lost) drop(row);
+  const focused = [...body.children].findIndex((node) => node.contains(document.activeElement));
+  for (const row of [...rows.values()]) if (!shown.has(row.key)) drop(row);
   for (const item of items) place(item);
   arrange([...shown].sort());
-  if (hadFocus) (body.querySelector("button:not([hidden])") ?? byId("create")).focus();
+  if (focused >= 0 && document.activeElement === document.body) focusNear(focused);
   isFirst = false;
   showState();
 }
 
+/** The row that had the focus is gone: go on at the one in its place. */
+function focusNear(position) {
+  const node = body.children[position] ?? body.lastElementChild;
+  (node?.querySelector("button:not([hidden])") ?? byId("create")).focus();
+}
+
 function place(item) {
   const row = rows.get(item.key);
-  if (row) row.show(item, true);
-  else rows.set(item.key, new Row(item, actions));
+  if (row) {
+    row.show(item, true);
+  } else {
+    rows.set(item.key, new Row(item, actions));
+    if (!isFirst) rows.get(item.key).mark();
+  }
   editor.noticed(item);
 }
 
@@ -90,15 +99,14 @@ function drop(row) {
 function arrange(keys) {
   keys.forEach((key, i) => {
     const { node } = rows.get(key);
-    if (body.children[i] === node) return;
-    node.classList.toggle("changed", !isFirst && !node.isConnected);
-    body.insertBefore(node, body.children[i] ?? null);
+    if (body.children[i] !== node) body.insertBefore(node, body.children[i] ?? null);
   });
 }
 
 function showState() {
   const count = rows.size;
-  const none = prefix.value && source instanceof Listing ? `No key begins with “${prefix.value}”.` : "Nothing here yet.";
+  const isFiltered = isListed() && prefix.value;
+  const none = isFiltered ? `No key begins with “${prefix.value}”.` : "Nothing here yet.";
   setText(byId("items-state"), count ? `${plural(count, "key")} on this page` : none);
   byId("items").hidden = !count;
   byId("pages").hidden = source.pageNumber === 1 && !source.hasNext;
@@ -109,14 +117,17 @@ function showState() {
 
 function look(event) {
   event.preventDefault();
-  if (source instanceof Typed && prefix.value) attempt(() => source.add(prefix.value));
+  if (!isListed() && prefix.value) act(() => source.add(prefix.value));
 }
 
-function change(next) {
-  source = next;
+function filter() {
+  if (!isListed()) return;
+  source = new Listing(prefix.value);
   isFirst = true;
   poll.soon();
 }
+
+const isListed = () => source instanceof Listing;
 
 function turn(forward) {
   source.turn(forward);
@@ -132,12 +143,12 @@ function changed() {
 
 const actions = {
   add: (key, delta) =>
-    attempt(async () => rows.get(key)?.count(await add(key, delta))),
-  edit: (key) => attempt(() => editor.open(key)),
+    act(async () => rows.get(key)?.count(await add(key, delta))),
+  edit: (key) => act(() => editor.open(key)),
   remove: (key) =>
-    attempt(async () => {
+    act(async () => {
       const removed = await remove(key);
-      say(`Deleted “${key}”.`, { label: "Undo", run: () => attempt(() => undo(removed)) });
+      say(`Deleted “${key}”.`, { label: "Undo", run: () => act(() => undo(removed)) });
     }),
 };
 
@@ -151,14 +162,9 @@ async function undo(removed) {
   }
 }
 
-/** Do something, say what went wrong, and look at once what has come of it. */
-async function attempt(action) {
-  try {
-    await action();
-  } catch (error) {
-    if (!(error instanceof Problem)) throw error;
-    say(error.sentence);
-  }
+/** Do something, and look at once what has come of it. */
+async function act(action) {
+  await attempt(action);
   changed();
 }
 

@@ -1,5 +1,6 @@
 /** What an action came to, said once, at the bottom of the page. */
 
+import { Problem } from "./api.js";
 import { byId, element } from "./dom.js";
 
 const place = byId("message");
@@ -10,18 +11,24 @@ const place = byId("message");
  * @param {{label: string, run: () => void}} [action] what can be done about it
  */
 export function say(text, action) {
-  const close = element("button", { type: "button", className: "quiet", ariaLabel: "Close this message", onclick: clear }, "×");
-  place.replaceChildren(element("p", {}, text), ...button(action), close);
+  const close = button("×", clear);
+  Object.assign(close, { className: "quiet", ariaLabel: "Close this message" });
+  const remedy = action && button(action.label, () => (clear(), action.run()));
+  place.replaceChildren(element("p", {}, text), ...(remedy ? [remedy] : []), close);
 }
 
-function button(action) {
-  if (!action) return [];
-  const run = () => {
-    clear();
-    action.run();
-  };
-  return [element("button", { type: "button", onclick: run }, action.label)];
+/** Do something, and say what went wrong. */
+export async function attempt(action) {
+  try {
+    await action();
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    // With 401 the page asks for a token.
+    if (error.status !== 401) say(error.sentence);
+  }
 }
+
+const button = (label, onclick) => element("button", { type: "button", onclick }, label);
 
 function clear() {
   place.replaceChildren();

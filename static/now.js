@@ -31,8 +31,8 @@ async function showStore() {
   setText(byId("store-type"), store.type);
   setText(byId("store-scope"), SHARED_BY[store.scope] ?? store.scope);
   setText(byId("store-durability"), store.durability);
-  setText(byId("store-entries"), store.entries === null ? "not known" : store.entries.toLocaleString());
-  setText(byId("store-size"), store.bytes === null ? "not known" : bytes(store.bytes));
+  setText(byId("store-entries"), known(store.entries, entries));
+  setText(byId("store-size"), known(store.bytes, bytes));
   setText(byId("worker"), worker(store));
 }
 
@@ -41,8 +41,8 @@ function worker({ worker: now, workers: count, threads }) {
   workers.add(now);
   const others = [...workers].filter((pid) => pid !== now).slice(-3);
   const before = others.length ? ` (before: ${others.join(", ")})` : "";
-  const all = count === null ? "" : `, of ${plural(count, "worker")} × ${plural(threads, "thread")}`;
-  return `process ${now}${before}${all}`;
+  const all = count && `, of ${plural(count, "worker")} × ${plural(threads, "thread")}`;
+  return `process ${now}${before}${all ?? ""}`;
 }
 
 async function showReadiness() {
@@ -100,6 +100,10 @@ const duration = (seconds) => {
   const ms = seconds * 1000;
   return ms < 1000 ? `${ms.toPrecision(ms < 100 ? 2 : 3)} ms` : `${seconds.toFixed(1)} s`;
 };
+
+const known = (count, words) => (count === null ? "not known" : words(count));
+
+const entries = (count) => `${count.toLocaleString()}, with sessions and locks`;
 
 function bytes(count) {
   const units = ["bytes", "KiB", "MiB", "GiB", "TiB"];

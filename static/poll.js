@@ -39,9 +39,12 @@ export class Poll {
     clearTimeout(this.#timer);
     if (!this.#on || document.hidden) return;
     [this.#busy, this.#again] = [true, false];
-    await this.#attempt();
-    this.#busy = false;
-    this.#timer = setTimeout(() => this.#turn(), this.#again ? 0 : this.#pause());
+    try {
+      await this.#attempt();
+    } finally {
+      this.#busy = false;
+      this.#timer = setTimeout(() => this.#turn(), this.#again ? 0 : this.#pause());
+    }
   }
 
   async #attempt() {

@@ -1,9 +1,9 @@
 /** The section “Race”: 100 requests at once, at three ways to count. */
 
-import { get, Problem } from "./api.js";
+import { get } from "./api.js";
 import { byId, plural, setText } from "./dom.js";
 import { Lane } from "./lane.js";
-import { say } from "./messages.js";
+import { attempt } from "./messages.js";
 
 const lanes = [...document.querySelectorAll(".way")].map((card) => new Lane(card));
 const buttons = [...document.querySelectorAll("#race button")];
@@ -41,8 +41,9 @@ const server = async () => (await get("demo")).body;
 
 function describe(server) {
   const { workers, threads, overlap } = server;
-  const counts = workers && `This server has ${plural(workers, "worker")} × ${plural(threads, "thread")}.`;
-  setText(byId("race-server"), [counts, overlap ? "" : NO_OVERLAP].join(" "));
+  const size = workers && `${plural(workers, "worker")} × ${plural(threads, "thread")}`;
+  const has = size ? `This server has ${size}.` : "";
+  setText(byId("race-server"), overlap ? has : `${has} ${NO_OVERLAP}`);
   byId("race").dataset.overlap = overlap;
   return server;
 }
@@ -55,13 +56,4 @@ const name = () =>
 function busy(now) {
   isRunning = now;
   for (const button of buttons) button.ariaDisabled = now ? "true" : null;
-}
-
-async function attempt(action) {
-  try {
-    await action();
-  } catch (error) {
-    if (!(error instanceof Problem)) throw error;
-    say(error.sentence);
-  }
 }

@@ -5,6 +5,7 @@ import { element, setText, unseen } from "./dom.js";
 import { format, isInteger } from "./json.js";
 
 const LONGEST_TEXT = 300;
+const MARK = 1500;
 
 export class Row {
   /** @param {{add, edit, remove}} actions called with the row's key */
@@ -22,10 +23,16 @@ export class Row {
     this.more = button("+1", ` for ${key}`, () => add(key, 1));
     this.edit = button("Edit", ` ${key}`, () => edit(key));
     this.remove = button("Delete", ` ${key}`, () => remove(key));
-    const name = element("th", { scope: "row", className: "key" }, element("code", {}, element("bdi", {}, key)));
-    name.setAttribute("role", "rowheader");
-    this.node = element("tr", {}, name, cell("value", this.value), this.expires, cell("change", this.less, this.more, this.edit, this.remove));
-    this.node.setAttribute("role", "row");
+    const name = element("code", {}, element("bdi", {}, key));
+    // The roles stay what they are where the style makes blocks of the table.
+    this.node = element(
+      "tr",
+      { role: "row" },
+      element("th", { role: "rowheader", scope: "row", className: "key" }, name),
+      cell("value", this.value),
+      this.expires,
+      cell("change", this.less, this.more, this.edit, this.remove),
+    );
   }
 
   /** Show what the key holds now; `isNews` marks a change for a moment. */
@@ -34,7 +41,7 @@ export class Row {
     this.isMissing = isMissing;
     this.deadline = isMissing ? null : deadline(item.ttl);
     const text = isMissing ? "nothing yet" : shorten(format(value));
-    if (isNews && text !== this.value.textContent) this.#mark();
+    if (isNews && text !== this.value.textContent) this.mark();
     setText(this.value, text);
     this.value.classList.toggle("missing", isMissing);
     this.less.hidden = this.more.hidden = !isMissing && !isInteger(value);
@@ -55,25 +62,23 @@ export class Row {
     return wasLive && seconds !== null && seconds <= 0;
   }
 
-  #mark() {
-    this.node.classList.remove("changed");
-    // The style has to be worked out in between for the animation to begin again.
-    this.node.getBoundingClientRect();
+  /** Let the row be seen to have changed, for a moment. */
+  mark() {
+    clearTimeout(this.marked);
     this.node.classList.add("changed");
+    this.marked = setTimeout(() => this.node.classList.remove("changed"), MARK);
   }
 }
 
-function cell(name, ...children) {
-  const node = element("td", { className: name }, ...children);
-  node.setAttribute("role", "cell");
-  return node;
-}
+const cell = (name, ...children) => element("td", { role: "cell", className: name }, ...children);
 
 const button = (label, rest, onclick) =>
   element("button", { type: "button", onclick }, label, unseen(rest));
 
-const shorten = (text) =>
-  text.length > LONGEST_TEXT ? `${text.slice(0, LONGEST_TEXT)} … (${text.length} characters)` : text;
+function shorten(text) {
+  if (text.length <= LONGEST_TEXT) return text;
+  return `${text.slice(0, LONGEST_TEXT)} … (${text.length} characters)`;
+}
 
 /** Seconds as people read them: `9 s`, `2:05`, `1:00:00`, `3 days`. */
 export function countdown(seconds) {

@@ -1,9 +1,9 @@
 /** The section “This browser”: a counter that the service keeps for this browser alone. */
 
-import { ask, get, Problem } from "./api.js";
+import { ask, get } from "./api.js";
 import { byId, setText } from "./dom.js";
 import { format } from "./json.js";
-import { say } from "./messages.js";
+import { attempt } from "./messages.js";
 import { Poll } from "./poll.js";
 
 const NAME = "clicks";
@@ -12,6 +12,8 @@ const COUNTER = `v1/session/counters/${NAME}`;
 const EVERY = 2000;
 
 let changes = 0;
+// One after the other: a browser that has no cookie yet would get one for each of several.
+let last = Promise.resolve();
 
 export const poll = new Poll("session", refresh, EVERY);
 
@@ -28,14 +30,13 @@ async function refresh() {
   if (before === changes) show(body.counters[NAME] ?? 0);
 }
 
-async function change(method, body) {
+function change(method, body) {
+  last = last.then(() => send(method, body));
+}
+
+async function send(method, body) {
   changes += 1;
-  try {
-    show((await ask(method, COUNTER, { body })).body.value);
-  } catch (error) {
-    if (!(error instanceof Problem)) throw error;
-    say(error.sentence);
-  }
+  await attempt(async () => show((await ask(method, COUNTER, { body })).body.value));
   changes += 1;
 }
 

@@ -33,7 +33,7 @@ function ask(error) {
   sessionStorage.removeItem(NAME);
   onClose();
   section.hidden = false;
-  byId("content").hidden = true;
+  showGuarded(false);
   forget.hidden = true;
   setText(byId("token-error"), error);
   field.value = "";
@@ -49,7 +49,12 @@ function accept(event) {
 
 function enter() {
   section.hidden = true;
-  byId("content").hidden = false;
+  showGuarded(true);
   forget.hidden = !current();
   onOpen();
+}
+
+/** What only makes sense to those who may ask the service. */
+function showGuarded(shown) {
+  for (const node of document.querySelectorAll("[data-guarded]")) node.hidden = !shown;
 }

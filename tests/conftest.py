@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from backends import BACKENDS, Backend, Clock
+from browsers import api, chromium, playwright, site, visit  # noqa: F401  # fixtures
 from database_servers import (  # noqa: F401  # fixtures
     empty_mariadb,
     empty_postgresql,

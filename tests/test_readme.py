@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsers import chromium, playwright  # noqa: F401  # fixtures
 from flask import Flask, session
 from playwright.sync_api import Browser
 
@@ -67,7 +66,7 @@ def test_the_curl_lines_answer_what_they_show(server: Server, tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_the_clients_count(server: Server, chromium: Browser) -> None:  # noqa: F811  # a fixture
+def test_the_clients_count(server: Server, chromium: Browser) -> None:
     """The client in Python and the one in JavaScript get the next number each, once an order."""
     client = next(block for block in blocks("python") if "urlopen" in block)
     names: dict[str, Any] = {"URL": server.url}

@@ -1,0 +1,164 @@
+"""The page's race, in real browsers: what goes wrong, what does not, and what proves nothing."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from browsers import Visit, page_server, visits
+from playwright.sync_api import Browser, Page, expect
+
+import app as service
+
+pytestmark = pytest.mark.slow
+
+# Six connections may all lead to one worker, and requests may happen not to meet.
+ATTEMPTS = 10
+
+
+def race(page: Page, way: str) -> str:
+    """Send 100 requests one way; answers what it came to."""
+    card = page.locator(f"#{way}")
+    card.get_by_role("button", name="Send 100 requests").click()
+    expect(page.locator("#race-together")).not_to_have_attribute("aria-disabled", "true")
+    expect(card.locator(".verdict")).not_to_be_empty()
+    verdict = card.locator(".verdict").inner_text()
+    _check_grid(card.locator(".numbers").text_content() or "", page, way)
+    return verdict
+
+
+def _check_grid(text: str, page: Page, way: str) -> None:
+    """The cells of the grid are what the numbers that came back say."""
+    numbers = [int(number) for number in text.split()]
+    kinds = {number: numbers.count(number) for number in range(1, 101)}
+    for kind, wanted in (
+        ("once", [n for n, times in kinds.items() if times == 1]),
+        ("twice", [n for n, times in kinds.items() if times > 1]),
+        ("never", [n for n, times in kinds.items() if times == 0]),
+    ):
+        assert page.locator(f"#{way} .cell.{kind}").all_inner_texts() == [str(n) for n in wanted]
+
+
+@pytest.mark.parametrize(
+    ("way", "why"),
+    [
+        ("global-variable", r"Each process counted for itself: process \d+ answered \d+, process"),
+        ("get-then-set", "Some read the same number before either of them had written."),
+    ],
+)
+def test_a_wrong_way_to_count_is_seen_to_fail(visit: Visit, way: str, why: str) -> None:
+    """Numbers that came back twice and those that nobody got are marked, counted and explained."""
+    for _ in range(ATTEMPTS):
+        page = visit()
+        verdict = race(page, way)
+        if "only" in verdict:
+            break
+        assert "That was luck, not a promise." in verdict
+    assert re.search(r"^100 requests got only \d\d different numbers: .*to nobody\.", verdict)
+    assert re.search(why, verdict)
+    assert page.locator(f"#{way} .cell.twice").count() > 0
+    assert page.locator(f"#{way} .cell.never").count() > 0
+    expect(page.locator(f"#{way}")).to_have_attribute("data-mood", "bad")
+
+
+def test_the_counter_gives_every_number_once(visit: Visit) -> None:
+    """The same 100 requests at the exact counter bring 1 to 100, again and again."""
+    page = visit()
+    for _ in range(3):
+        verdict = race(page, "counter")
+        assert (
+            verdict
+            == "All 100 got a number of their own, 1 to 100. Nothing twice, nothing left out."
+        )
+        expect(page.locator("#counter .cell.once")).to_have_count(100)
+        expect(page.locator("#counter")).to_have_attribute("data-mood", "good")
+
+
+@pytest.mark.parametrize("button", ["One after the other", "All together"])
+def test_all_ways_race_with_one_button(visit: Visit, button: str) -> None:
+    """One button sends the requests of all three ways; the counter is exact beside the others."""
+    page = visit()
+    page.get_by_role("button", name=button).click()
+    for way in ("global-variable", "get-then-set", "counter"):
+        expect(page.locator(f"#{way} .verdict")).to_have_text(re.compile("^(100 requests|All 100)"))
+    expect(page.locator("#counter")).to_have_attribute("data-mood", "good")
+
+
+def test_one_worker_with_one_thread_proves_nothing(chromium: Browser) -> None:
+    """Where requests cannot meet, the page says so before and after, and shows nothing as proof."""
+    with (
+        page_server("--workers", "1", "--threads", "1") as url,
+        visits(chromium, url) as visit,
+    ):
+        page = visit()
+        expect(page.locator("#race-server")).to_contain_text("no race can show a failure here")
+        for way in ("global-variable", "get-then-set", "counter"):
+            assert "That proves nothing: one worker with one thread" in race(page, way)
+            expect(page.locator(f"#{way}")).to_have_attribute("data-mood", "open")
+
+
+def test_workers_that_share_no_store_fail_with_the_counter_too(chromium: Browser) -> None:
+    """On the store `simple` two workers give numbers twice; the page shows it and says why."""
+    with (
+        page_server(CACHE_TYPE="simple") as url,
+        visits(chromium, url) as visit,
+    ):
+        for _ in range(ATTEMPTS):
+            page = visit(expected=(503,))
+            expect(page.locator("#ready")).to_have_text("Not ready: The state is not shared")
+            expect(page.locator("#banner")).to_be_empty()
+            verdict = race(page, "counter")
+            if "only" in verdict:
+                break
+        assert "This store is in the memory of a process" in verdict
+
+
+def test_the_demonstration_can_be_turned_off(chromium: Browser) -> None:
+    """With DEMO=0 its routes are not there, and the page has no race."""
+    with page_server(DEMO="0") as url, visits(chromium, url) as visit:
+        page = visit()
+        expect(page.locator("#ready")).to_have_text("Ready")
+        assert page.locator("#race, a[href='#race']").count() == 0
+        for method, path in (("get", ""), ("post", "/counter"), ("post", "/get-then-set")):
+            answer = getattr(page.request, method)(f"{url}/demo{path}")
+            assert (answer.status, answer.json()["status"]) == (404, 404)
+
+
+def test_a_race_has_its_own_numbers() -> None:
+    """Each name counts from 1, each way by itself; a name that is none is refused."""
+    client = service.create_app({"CACHE_TYPE": "simple"}).test_client()
+    for way in ("global-variable", "get-then-set", "counter"):
+        for name, number in (("a", 1), ("a", 2), ("b", 1)):
+            answer = client.post(f"/demo/{way}", json={"race": f"{way}-{name}"}).get_json()
+            assert answer["value"] == number
+        assert client.post(f"/demo/{way}", json={"race": "a b"}).status_code == 400
+        assert client.get(f"/demo/{way}").status_code == 405
+    listed = client.get("/v1/values").get_json()
+    assert listed["items"] == []
+
+
+CASES = [
+    ([2, 1, 3], {}, "good", "All 3 got a number of their own, 1 to 3."),
+    ([1, 1, 3], {}, "bad", "the number 1 went to several of them, the number 2 to nobody"),
+    ([1, 2, 4], {}, "bad", "0 numbers went to several of them, the number 3 to nobody"),
+    ([1, 2], {"failed": ["It is down."]}, "bad", "1 of 3 requests failed: It is down."),
+    ([1, 2, 3], {"way": "get-then-set"}, "open", "That was luck"),
+    ([1, 2, 3], {"overlap": False}, "open", "That proves nothing"),
+    ([1, 2, 3], {"overlap": False, "processes": [7, 8, 7]}, "good", "Nothing twice"),
+    ([1, 2, 3], {"way": "global-variable"}, "open", "led to process 7"),
+]
+
+
+def test_what_numbers_mean(visit: Visit) -> None:
+    """The sentence about a race follows from the numbers, and from what kind of server it is."""
+    page = visit()
+    usual = {"way": "counter", "overlap": True, "processes": [7, 7, 7], "failed": []}
+    for numbers, about, mood, text in CASES:
+        found = page.evaluate(
+            """async ([numbers, race]) => {
+              const { judge, verdict } = await import("/static/judge.js");
+              return verdict(judge(numbers, 3), race);
+            }""",
+            [numbers, {**usual, **about}],
+        )
+        assert (found["mood"], text in found["text"]) == (mood, True), found
