@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from flask import Flask
 from granian import Granian
-from granian.constants import HTTPModes, Interfaces
+from granian.constants import HTTPModes, Interfaces, RuntimeModes
 from granian.log import LogLevels
 
 from app import create_app
@@ -67,6 +67,7 @@ def main(arguments: list[str] | None = None) -> None:
         address=options.host,
         port=options.port,
         interface=Interfaces.RSGI,
+        runtime_mode=RuntimeModes.mt,
         http=HTTPModes.http1,
         websockets=False,
         workers=workers,
