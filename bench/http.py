@@ -1,6 +1,6 @@
 """``python -m bench.http``: `POST /v1/counters/{key}` on each store beside an empty Flask view.
 
-All on the same server, as ``python app.py`` starts it on two cores, and in turn, several rounds of
+The view under Granian, the service as ``python app.py`` starts it, and in turn, several rounds of
 it. After each round the counter has to stand at the number of requests that were answered. Besides,
 increments in batches of 1,000, and with ``--before CHECKOUT`` those of another version.
 """
@@ -22,6 +22,7 @@ from statistics import median
 from typing import Any
 from urllib.request import urlopen
 
+from race.recipes import SERVERS, Recipe
 from race.servers import Server, serve
 
 from .redis_server import redis_server
@@ -35,6 +36,11 @@ CONNECTIONS = 32
 WARM_UP_SECONDS = 1
 SETTLE_SECONDS = 0.1
 SERVER = "granian"
+SERVICE = "app.py"
+# Not one of the race's servers, as it serves nothing but the service.
+SERVERS[SERVICE] = Recipe(
+    ("granian",), "{python} app.py --host {host} --port {port} --workers 2", workers=2
+)
 PACKAGES = ("Flask", "Werkzeug", "granian", "redis", "hiredis", "lmdb")
 
 COUNTER = "/v1/counters/bench"
@@ -109,7 +115,7 @@ def main(arguments: list[str] | None = None) -> None:
         )
     print(
         f"{about}  \nMethod: medians of {options.rounds} rounds of {options.seconds} s, in turn; "
-        f"granian with 2 workers × 1 thread, wrk with {CONNECTIONS} connections beside it\n"
+        f"2 workers, wrk with {CONNECTIONS} connections beside it\n"
     )
     _print(rounds)
 
@@ -130,7 +136,7 @@ def _running(
             env = {"FLASK_CACHE_TYPE": name, "FLASK_CACHE_REDIS_URL": url or ""}
             for checkout in filter(None, (ROOT, before)):
                 own = {"FLASK_CACHE_DIR": str(directory / name / checkout.name)}
-                server = stack.enter_context(serve(SERVER, env=env | own, cwd=checkout))
+                server = stack.enter_context(serve(SERVICE, env=env | own, cwd=checkout))
                 with urlopen(server.url + COUNTER, data=b""):
                     label = name if checkout == ROOT else f"{name}{BEFORE}"
                     contestants[label] = Contestant(server, COUNTER, COUNTER)

@@ -23,14 +23,13 @@ from granian import _futures
 from app import create_app
 
 from .errors import problem
+from .requests import HEADER, new_id
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
     from flask import Flask
     from granian._granian import RSGIHTTPProtocol
     from granian.rsgi import Scope
-
-_CLOSE = {"Connection": "close"}
 
 
 class HalfSent(Exception):
@@ -185,7 +184,7 @@ def _address(text: str) -> tuple[str, str]:
 
 
 def _refuse(client: RSGIHTTPProtocol, status: int, detail: str) -> None:
-    answer = problem(status, detail, headers=_CLOSE)
+    answer = problem(status, detail, headers={"Connection": "close", HEADER: new_id()})
     client.response_bytes(status, answer.headers.to_wsgi_list(), answer.get_data())
 
 
