@@ -187,14 +187,15 @@ EXAMPLES: list[tuple[Any, Any, Any]] = [
 
 
 class TestPatch:
-    @pytest.mark.parametrize(("before", "change", "after"), EXAMPLES)
-    def test_appendix_a(self, client: FlaskClient, before: Any, change: Any, after: Any) -> None:
+    def test_appendix_a(self, client: FlaskClient) -> None:
         """Every example of the RFC comes out as it says."""
-        put(client, before)
-        answer = patch(client, change)
-        assert (answer.status_code, answer.get_json()["value"]) == (200, after)
-        shown = client.get(PATH)
-        assert (shown.get_json()["value"], shown.headers["ETag"]) == (after, answer.headers["ETag"])
+        for before, change, after in EXAMPLES:
+            put(client, before)
+            answer = patch(client, change)
+            assert (answer.status_code, answer.get_json()["value"]) == (200, after)
+            shown = client.get(PATH)
+            assert shown.get_json()["value"] == after
+            assert shown.headers["ETag"] == answer.headers["ETag"]
 
     def test_expiry_is_kept(self, client: FlaskClient) -> None:
         """A patched value ends when it would have."""

@@ -118,12 +118,12 @@ def test_a_fresh_session(client: FlaskClient) -> None:
     assert session_id(thief) != old
 
 
-@pytest.mark.parametrize("given", ["x", "x" * 300, "a%00b", "../client", "ü"])
-def test_a_made_up_id_is_replaced(client: FlaskClient, given: str) -> None:
+def test_a_made_up_id_is_replaced(client: FlaskClient) -> None:
     """A client cannot choose its id, so nobody can be made to use one that others know."""
-    client.set_cookie(COOKIE, given, path=SESSION)
-    assert client.post(COUNTER).status_code == 200
-    assert session_id(client) != given
+    for given in ("x", "x" * 43, "x" * 300, "a%00b", "../client", "ü"):
+        client.set_cookie(COOKIE, given, path=SESSION)
+        assert client.post(COUNTER).status_code == 200
+        assert session_id(client) != given
 
 
 def test_parallel_requests_of_one_client(client: FlaskClient) -> None:
@@ -146,28 +146,26 @@ def test_parallel_requests_of_one_client(client: FlaskClient) -> None:
     assert state["values"] == {f"v{n}": n for n in range(40)}
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "body", "status"),
-    [
-        ("POST", COUNTER, {"delta": 1.5}, 400),
-        ("POST", COUNTER, {"dleta": 1}, 400),
-        ("POST", COUNTER, {"delta": 2**63 - 1}, 409),
-        ("PUT", COUNTER, {"value": "1"}, 400),
-        ("PUT", COUNTER, {"value": 2**63}, 400),
-        ("POST", f"{SESSION}/counters/%00", {}, 400),
-        ("PUT", f"{SESSION}/values/{'x' * 251}", {"value": 1}, 400),
-        ("PUT", f"{SESSION}/values/a", {}, 400),
-        ("PUT", f"{SESSION}/values/a", {"value": "x" * (1 << 20)}, 413),
-    ],
-)
-def test_refusals_change_nothing(
-    client: FlaskClient, method: str, path: str, body: Any, status: int
-) -> None:
+REFUSED: list[tuple[str, str, Any, int]] = [
+    ("POST", COUNTER, {"delta": 1.5}, 400),
+    ("POST", COUNTER, {"dleta": 1}, 400),
+    ("POST", COUNTER, {"delta": 2**63 - 1}, 409),
+    ("PUT", COUNTER, {"value": "1"}, 400),
+    ("PUT", COUNTER, {"value": 2**63}, 400),
+    ("POST", f"{SESSION}/counters/%00", {}, 400),
+    ("PUT", f"{SESSION}/values/{'x' * 251}", {"value": 1}, 400),
+    ("PUT", f"{SESSION}/values/a", {}, 400),
+    ("PUT", f"{SESSION}/values/a", {"value": "x" * (1 << 20)}, 413),
+]
+
+
+def test_refusals_change_nothing(client: FlaskClient) -> None:
     """What is wrong is refused, and the client's state stays."""
     client.post(COUNTER)
-    answer = client.open(path, method=method, json=body)
-    assert (answer.status_code, answer.mimetype) == (status, "application/problem+json")
-    assert client.get(SESSION).get_json() == {"values": {}, "counters": {"hits": 1}}
+    for method, path, body, status in REFUSED:
+        answer = client.open(path, method=method, json=body)
+        assert (answer.status_code, answer.mimetype) == (status, "application/problem+json")
+        assert client.get(SESSION).get_json() == {"values": {}, "counters": {"hits": 1}}
 
 
 @pytest.mark.needs("keys")

@@ -73,7 +73,11 @@ def get_lock():
 
 
 def manager_by_address() -> Flask:
-    """A manager that the first worker starts at an address, where the others find it."""
+    """A manager that the first worker starts at an address, where the others find it.
+
+    Workers that start at the same moment race for the address, and now and then the server does
+    not come up. All is lost when the worker that has won is replaced.
+    """
     BaseManager.register("get_numbers", get_numbers, DictProxy)
     BaseManager.register("get_lock", get_lock, managers.AcquirerProxy)  # type: ignore[attr-defined]
     shared: Any = BaseManager(
