@@ -45,7 +45,7 @@ class Bridge:
         self._seconds: float = app.config["BODY_TIMEOUT"]
         threads = app.config.get("THREADS", 1)
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
-        self._turn = Lock()
+        self._turn = Lock() if threads == 1 else None
         self._common = {
             "SCRIPT_NAME": "",
             "SERVER_PROTOCOL": "HTTP/1.1",
@@ -59,8 +59,7 @@ class Bridge:
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """In a worker, before it serves."""
-        if self._pool is None:
-            _take_shortcut(self)
+        _take_shortcut(self)
 
     async def __rsgi__(self, scope: Scope, client: RSGIHTTPProtocol) -> None:
         """Answer a request once all of it is there."""
@@ -81,8 +80,11 @@ class Bridge:
 
     def answer(self, scope: Scope, client: RSGIHTTPProtocol, body: bytes = b"") -> None:
         """Answer a request that is there, when the one before is answered."""
-        with self._turn:
+        if self._turn is None:
             self._answer(scope, client, body)
+        else:
+            with self._turn:
+                self._answer(scope, client, body)
 
     def _answer(self, scope: Scope, client: RSGIHTTPProtocol, body: bytes) -> None:
         try:

@@ -68,6 +68,7 @@ def main(arguments: list[str] | None = None) -> None:
         port=options.port,
         interface=Interfaces.RSGI,
         runtime_mode=RuntimeModes.mt,
+        runtime_threads=threads,
         http=HTTPModes.http1,
         websockets=False,
         workers=workers,
