@@ -37,7 +37,11 @@ class HalfSent(Exception):
 
 
 class Bridge:
-    """An application of Flask as one of RSGI, which works on ``THREADS`` requests at a time."""
+    """An application of Flask as one of RSGI.
+
+    With ``THREADS`` 1 it works on one request at a time. With more, Granian's own threads answer
+    what has no body, and a pool of as many what has one.
+    """
 
     def __init__(self, app: Flask) -> None:
         self._app = app
