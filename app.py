@@ -12,6 +12,7 @@ import routes
 from common import cache
 from service import access, logs, metrics
 from service.requests import TracedFlask
+from sharedstate import ConfigurationError
 
 # A value of CACHE_MAX_VALUE_BYTES may need a little more as the member of a JSON body.
 BODY_ROOM = 64 << 10
@@ -32,6 +33,7 @@ DEFAULTS = {
     "SESSION_COOKIE_NAME": "sharedstate_session",
     "WORKERS": 1,
 }
+SWITCHES = ("ACCESS_LOG", "DEMO", "INSECURE")
 
 
 def create_app(config: Mapping[str, Any] | None = None) -> Flask:
@@ -45,8 +47,12 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.config.from_mapping(config)
     if app.config["MAX_CONTENT_LENGTH"] is None:
         app.config["MAX_CONTENT_LENGTH"] = app.config["CACHE_MAX_VALUE_BYTES"] + BODY_ROOM
+    for name in SWITCHES:
+        if app.config[name] not in (False, True):
+            raise ConfigurationError(f"{name} is {app.config[name]!r}; it can be true or false")
     if proxies := app.config["PROXIES"]:
-        app.wsgi_app = ProxyFix(app.wsgi_app, *[proxies] * 4)  # type: ignore[method-assign]
+        # No proxy's port: what a browser takes for the site has none where it is the usual one.
+        app.wsgi_app = ProxyFix(app.wsgi_app, proxies, proxies, proxies)  # type: ignore[method-assign]
     cache.init_app(app)
     logs.init_app(app)
     metrics.init_app(app)

@@ -26,8 +26,8 @@ bp = Blueprint("batch", __name__, url_prefix="/v1/batch")
 def run(body: Operations) -> Response:
     """Do operations in their order: with ``atomic`` all of them in one step, or none.
 
-    Without, each is done by itself, and one that is refused does not keep the others from being
-    done. In either case an answer each, with the status that its own route would have.
+    Without, each is done by itself, and one that the store refuses does not keep the others from
+    being done. In either case an answer each. A key or value that is not allowed refuses them all.
     """
     operations, most = body.operations, current_app.config["MAX_BATCH_OPERATIONS"]
     if len(operations) > most:

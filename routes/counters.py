@@ -12,7 +12,7 @@ from service.schemas import Count, Increment, Item, NewNumber
 from sharedstate import NotACounter, NotSupported, OutOfBounds, TokenReused
 from sharedstate.arguments import MAX_KEY_BYTES
 
-from .values import delete, item_body, no_such_key
+from .values import delete, item_body, no_such_key, stored
 
 bp = Blueprint("counters", __name__, url_prefix="/v1/counters")
 
@@ -52,7 +52,7 @@ def increment(key: str, body: Increment) -> Response:
 def put(key: str, body: NewNumber) -> Response:
     """Set a counter; 201 if the key is new."""
     is_new = cache.put(key, body.value, body.ttl)
-    return reply(Item(key, body.value, body.ttl or None), 201 if is_new else 200)
+    return reply(stored(key, body), 201 if is_new else 200)
 
 
 bp.delete("/<key:key>")(delete)

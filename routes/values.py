@@ -14,7 +14,7 @@ from service.conditions import Conditions, etag, has_present, weak_etag
 from service.contract import IF_MATCH, IF_NONE_MATCH, OF_A_KEY, OF_A_WRITE, operation
 from service.merge_patch import merged
 from service.replies import no_content, not_modified, tagged
-from service.schemas import Item, ListedItem, ListQuery, NewValue, Page
+from service.schemas import Item, ListedItem, ListQuery, NewNumber, NewValue, Page
 from sharedstate import ABSENT, NotSupported
 
 bp = Blueprint("values", __name__, url_prefix="/v1/values")
@@ -74,8 +74,7 @@ def put(key: str, body: NewValue) -> Response:
         found = _revise(key, conditions, lambda item: body.value, timeout=body.ttl)
         is_new = found is None
     tag = etag(cache.state.version(body.value))
-    ttl = body.ttl if body.ttl is not None else cache.state.default_timeout
-    return tagged(Item(key, body.value, ttl or None), tag, 201 if is_new else 200)
+    return tagged(stored(key, body), tag, 201 if is_new else 200)
 
 
 @bp.patch("/<key:key>")
@@ -114,6 +113,12 @@ def delete(key: str) -> Response:
     if not was_there:
         raise no_such_key(key)
     return no_content()
+
+
+def stored(key: str, body: NewValue | NewNumber) -> Item:
+    """What has been stored, as it is answered."""
+    ttl = cache.state.default_timeout if body.ttl is None else body.ttl
+    return Item(key, body.value, ttl or None)
 
 
 def item_body(item: sharedstate.Item) -> Item:

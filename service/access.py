@@ -17,6 +17,8 @@ from sharedstate import ConfigurationError
 # The proxy looks up its context at every access.
 _request: Callable[[], Request] = request._get_current_object  # type: ignore[attr-defined]
 
+_OWN_NAMES = ("localhost", "127.0.0.1")
+
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
 TOKENS = ("API_TOKEN", "API_READ_TOKEN")
 
@@ -28,6 +30,10 @@ def init_app(app: Flask) -> None:
     """Let in only those who may be."""
     for name in TOKENS:
         _check_token(app, name)
+    if hosts := app.config["TRUSTED_HOSTS"]:
+        # Besides the names that this machine has for itself.
+        named = [hosts] if isinstance(hosts, str) else hosts
+        app.config["TRUSTED_HOSTS"] = [*named, *_OWN_NAMES]
     app.before_request(_guard(app))
 
 

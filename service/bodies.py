@@ -7,7 +7,12 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 from flask import current_app, request
-from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
+from werkzeug.exceptions import (
+    BadRequest,
+    LengthRequired,
+    RequestEntityTooLarge,
+    UnsupportedMediaType,
+)
 
 T = TypeVar("T")
 
@@ -65,8 +70,11 @@ class Body(Generic[T]):
 def _whole_body() -> bytes:
     """The body; not what a client that broke off has sent of it, nor only what is allowed."""
     environ, limit = request.environ, request.max_content_length
+    is_chunked = "HTTP_TRANSFER_ENCODING" in environ
+    if is_chunked and not environ.get("wsgi.input_terminated"):
+        raise LengthRequired("This server does not say where a body in chunks ends.")
     raw = request.get_data(cache=False)
-    if "HTTP_TRANSFER_ENCODING" in environ:
+    if is_chunked:
         # Werkzeug ends a body in chunks at the limit, as if there were nothing more.
         if limit is not None and len(raw) >= limit:
             raise RequestEntityTooLarge

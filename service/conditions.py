@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from hashlib import blake2b
 
 from flask import request
@@ -48,13 +48,13 @@ class Conditions:
     def check(self, item: Item | None) -> None:
         """Raise :exc:`PreconditionFailed` unless they hold for the item."""
         version = item and item.version
-        if self._match is not None and not _contains(self._match, version):
+        if self._match is not None and not _holds(self._match, version, ETags.is_strong):
             raise PreconditionFailed(
                 "There is no value under this key."
                 if item is None
                 else "The value is not the one that If-Match names; somebody has changed it."
             )
-        if self._none_match is not None and _contains(self._none_match, version):
+        if self._none_match is not None and _holds(self._none_match, version, ETags.contains_weak):
             raise PreconditionFailed("There is a value under this key, as If-None-Match rules out.")
 
 
@@ -64,5 +64,6 @@ def has_present(present: str) -> bool:
     return known is not None and parse_etags(known).contains_weak(unquote_etag(present)[0] or "")
 
 
-def _contains(tags: ETags, version: str | None) -> bool:
-    return version is not None and (tags.star_tag or tags.is_strong(version))
+def _holds(tags: ETags, version: str | None, contains: Callable[[ETags, str], bool]) -> bool:
+    """Whether the tags name the version, or any at all, by the strong or the weak comparison."""
+    return version is not None and (tags.star_tag or contains(tags, version))

@@ -26,7 +26,7 @@ FORMATTERS: dict[str, dict[str, Any]] = {
 HIDDEN = "***"
 _SECRETS = re.compile(
     r"""
-      (?<=://) [^\s/@'"]* : [^\s'"]* (?=@)  # user and password in a URL
+      (?<=://) [^\s/@:'"]{0,256} : [^\s'"]{0,256} (?=@)  # user and password in a URL
     | (?<=\bBearer\ ) [^\s'",\\]+
     | (?<=\bBasic\ ) [A-Za-z0-9+/=]+
     """,

@@ -154,7 +154,7 @@ def _refusals(app: Flask, rule: Rule, method: str, contract: Contract) -> set[in
     """The statuses that a route may refuse a request with."""
     found = {each if isinstance(each, int) else PROBLEMS[each][0] for each in contract.refuses}
     if contract.body:
-        found |= {400, 408, 413, 415}
+        found |= {400, 408, 411, 413, 415}
     if contract.query:
         found |= {400}
     if not is_public(rule.endpoint):

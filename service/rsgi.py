@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from threading import Lock
@@ -94,7 +94,7 @@ class Bridge:
         try:
             environ = {**_environ(scope), **self._common, "wsgi.input": BytesIO(body)}
         except ValueError:
-            return _refuse(client, 400, "The path is not valid UTF-8.")
+            return _refuse(client, 400, "The path is not UTF-8, or a header not ASCII.")
         started: list[Any] = []
 
         def start_response(status: str, headers: list[tuple[str, str]], _: Any = None) -> None:
@@ -158,13 +158,19 @@ _names = _Names({"content-length": "CONTENT_LENGTH", "content-type": "CONTENT_TY
 
 
 def _environ(scope: Scope) -> WSGIEnvironment:
-    """What WSGI says of a request; :exc:`ValueError` if its path is not text."""
+    """What WSGI says of a request; :exc:`ValueError` if its path or a header is not text."""
     environ: WSGIEnvironment = {}
-    for name, value in _headers(scope):
+    names = scope.headers.keys()
+    for name, value in scope.headers.items():
+        if "_" in name:
+            continue  # X_Forwarded_For would pass for X-Forwarded-For, which a proxy looks after.
         key = _names[name]
         if key in environ:
             value = f"{environ[key]}{'; ' if key == 'HTTP_COOKIE' else ','}{value}"
         environ[key] = value
+    # Granian leaves out what is not ASCII, and without it the request would be another one.
+    if len(environ) != len(names) and len(environ) != sum("_" not in name for name in names):
+        raise ValueError("a header is not ASCII")
     environ["REQUEST_METHOD"] = scope.method
     environ["PATH_INFO"] = scope.path.encode().decode("latin-1")
     environ["QUERY_STRING"] = scope.query_string
@@ -172,16 +178,6 @@ def _environ(scope: Scope) -> WSGIEnvironment:
     environ["SERVER_NAME"], environ["SERVER_PORT"] = _address(scope.server)
     environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = _address(scope.client)
     return environ
-
-
-def _headers(scope: Scope) -> Iterable[tuple[str, str]]:
-    headers = scope.headers
-    try:
-        found = headers.items()
-    except Exception:  # noqa: BLE001  # Granian's own, for what is not ASCII
-        found = [(name, headers.get(name, "")) for name in headers.keys()]
-    # X_Forwarded_For would pass for X-Forwarded-For, which a proxy has looked after.
-    return [header for header in found if "_" not in header[0]]
 
 
 def _address(text: str) -> tuple[str, str]:

@@ -287,7 +287,7 @@ class Problem(Struct):
 
 
 class Result(Struct):
-    """What one operation of a batch answered, with the status that its own route has for it."""
+    """What one operation of a batch answered: 200, 204 for a removed key, 404, or its problem."""
 
     status: int
     key: str

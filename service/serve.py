@@ -101,13 +101,20 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "variables, such as FLASK_CACHE_TYPE=redis.",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
-    parser.add_argument("--port", type=int, default=5000, help="port (%(default)s)")
+    parser.add_argument("--port", type=_port, default=5000, help="port (%(default)s)")
     parser.add_argument(
         "--insecure", action="store_true", help="serve other machines without an API_TOKEN"
     )
     parser.add_argument("--workers", type=_positive, help="processes (one a core)")
     parser.add_argument("--threads", type=_positive, help="threads of each process (by the store)")
     return parser.parse_args(arguments)
+
+
+def _port(text: str) -> int:
+    number = int(text)
+    if not 0 < number < 65536:
+        raise argparse.ArgumentTypeError("must be from 1 to 65535")
+    return number
 
 
 def _positive(text: str) -> int:
@@ -149,8 +156,9 @@ def _refuse_port_in_use(host: str, port: int) -> None:
 def _announcement(
     options: argparse.Namespace, state: State, location: str, workers: int, threads: int
 ) -> str:
+    host = f"[{options.host}]" if ":" in options.host else options.host
     return (
-        f"sharedstate on http://{options.host}:{options.port}"
+        f"sharedstate on http://{host}:{options.port}"
         f"  ({workers} worker{'s' * (workers > 1)} × {threads} thread{'s' * (threads > 1)})\n"
         f"store: {state.store.name}, shared by {_SHARED_BY[state.store.scope]}, in {location}"
     )

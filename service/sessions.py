@@ -19,7 +19,7 @@ from flask import Flask, Response, current_app, g, request
 from flask_session.cachelib import CacheLibSessionInterface
 
 from common import cache
-from sharedstate import State
+from sharedstate import State, StoreUnavailable
 
 _is_id = re.compile(r"[\w-]{43}", re.ASCII).fullmatch
 
@@ -101,7 +101,11 @@ def with_client(view: Callable[..., Response]) -> Callable[..., Response]:
         session = sessions.open_session(app, request)
         g.client = Client(sessions, session)
         response = view(*args, **kwargs)
-        sessions.save_session(app, session, response)
+        try:
+            sessions.save_session(app, session, response)
+        except StoreUnavailable as error:
+            error.outcome_unknown = True  # What the view has changed is changed.
+            raise
         return response
 
     return in_session

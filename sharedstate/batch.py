@@ -6,7 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 from .arguments import Timeout
-from .errors import NotACounter, NotSupported, OutOfBounds, SharedStateError, StoreFull
+from .errors import (
+    NotACounter,
+    NotSerializable,
+    NotSupported,
+    OutOfBounds,
+    SharedStateError,
+    StoreFull,
+)
 from .namespace import Namespace
 from .stores.operations import Get, Operation, Put, Remove
 
@@ -61,6 +68,8 @@ class Batch:
         """Do all of them in their order, in one step, or none; answers what each answers.
 
         :raises NotSupported: if the store has no transactions.
+        An item that cannot be read answers :exc:`NotSerializable`, as all is done by then.
+
         :raises SharedStateError: what one of them raises; its ``step`` says which, from 0.
         """
         self._state._require("atomic_batch", "changes of several keys in one step")
@@ -93,9 +102,16 @@ class Batch:
 
     def _answered(self, answers: list[Any]) -> list[Any]:
         return [
-            given if isinstance(given, SharedStateError) else answer(self._state._key(key), given)
+            given if isinstance(given, SharedStateError) else self._read(answer, key, given)
             for (key, _), answer, given in zip(self._steps, self._answers, answers, strict=True)
         ]
+
+    def _read(self, answer: Callable[[bytes, Any], Any], key: str, given: Any) -> Any:
+        """What an operation answers, or why that cannot be read: all is done by now."""
+        try:
+            return answer(self._state._key(key), given)
+        except NotSerializable as error:
+            return error
 
 
 def _as_it_is(key: bytes, answer: Any) -> Any:

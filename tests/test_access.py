@@ -203,6 +203,26 @@ class TestThisMachine:
         for client in client_of():
             assert client.get("/v1/values/a", headers=headers).status_code == 200
 
+    def test_by_its_own_names_too(self) -> None:
+        """TRUSTED_HOSTS adds to the names that this machine has for itself; one may be alone."""
+        for client in client_of(TRUSTED_HOSTS="state.example"):
+            for name in ("state.example", "localhost", "127.0.0.1:5000"):
+                assert client.get("/v1/values/a", base_url=f"http://{name}").status_code == 200
+
+    def test_a_proxys_port_makes_no_other_site(self) -> None:
+        """The page's own requests stay so behind a proxy that tells its port."""
+        headers = {"Origin": "http://localhost", "X-Forwarded-Port": "80"}
+        for client in client_of(PROXIES=1):
+            assert client.post("/v1/counters/b", headers=headers).status_code == 200
+            assert client.delete("/v1/counters/b", headers=headers).status_code == 204
+
+    @pytest.mark.parametrize("value", ["off", "no", "False", 2, None])
+    @pytest.mark.parametrize("name", ["INSECURE", "DEMO", "ACCESS_LOG"])
+    def test_what_is_no_switch(self, name: str, value: Any) -> None:
+        """Text is true to Python: a switch that is neither true nor false is a mistake at start."""
+        with pytest.raises(ConfigurationError, match=name):
+            service.create_app({"CACHE_TYPE": "simple", name: value})
+
     @pytest.mark.parametrize(
         ("host", "expected"),
         [("localhost", True), ("127.0.0.1", True), ("::1", True), ("[::1]", True)]

@@ -317,7 +317,7 @@ def test_odd_requests_are_understood(patient: int) -> None:
     twice = talk(patient, get + b'If-None-Match: "a"\r\nIf-None-Match: ' + etag + b"\r\n\r\n")
     assert twice.startswith(b"HTTP/1.1 304 ")
     umlaut = talk(patient, get + "If-None-Match: ü\r\n\r\n".encode())
-    assert umlaut.startswith(b"HTTP/1.1 200 ")
+    assert umlaut.startswith(b"HTTP/1.1 400 ")  # left out, it would be another request
     underscore = talk(patient, get + b"If_None_Match: " + etag + b"\r\n\r\n")
     assert underscore.startswith(b"HTTP/1.1 200 ")
     assert talk(patient, b"GET /v1/values/large HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.0 200 ")

@@ -134,6 +134,7 @@ class TestIfNoneMatch:
         """A tag stores over every value but that one."""
         tag = put(client, 1).headers["ETag"]
         assert put(client, 2, If_None_Match=tag).status_code == 412
+        assert put(client, 2, If_None_Match=f"W/{tag}").status_code == 412
         assert client.delete(PATH, headers={"If-None-Match": tag}).status_code == 412
         assert put(client, 2, If_None_Match='"x"').status_code == 200
 

@@ -116,3 +116,18 @@ def test_nothing_of_it_is_reached_as_a_value(client: FlaskClient) -> None:
         assert client.delete(f"/v1/values/{key}").status_code in (400, 404)
     assert client.get("/v1/values?prefix=%00lock:").status_code == 400
     assert client.put(LOCK, json={"token": token}).status_code == 200
+
+
+@pytest.mark.needs("keys")
+def test_no_cursor_shows_it(client: FlaskClient, backend: Backend) -> None:
+    """A made-up cursor of a listing that names a lock's record does not show its token."""
+    token = client.post(LOCK).get_json()["token"]
+    record = f"\0lock:{backend.prefix}job".encode().hex()
+    for before in ("", "-1:", "0:", *(f"{node}:-1:" for node in range(3))):
+        shown = client.get("/v1/values", query_string={"cursor": before + record})
+        assert refused(shown, 400) or shown.get_json()["items"] == []
+        assert token not in shown.text
+    for number in (10**26, -(10**26), f"0:{10**26}"):
+        shown = client.get("/v1/values", query_string={"cursor": number})
+        assert refused(shown, 400) or shown.get_json()["items"] == []
+    assert client.put(LOCK, json={"token": token}).status_code == 200

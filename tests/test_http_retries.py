@@ -9,6 +9,10 @@ import pytest
 from backends import Backend
 from flask.testing import FlaskClient
 
+from common import cache
+from sharedstate import State
+from sharedstate.codec import PickleCodec
+
 COUNTER = "/v1/counters/a"
 BATCH = "/v1/batch"
 
@@ -137,6 +141,24 @@ def test_a_batch_that_is_not_atomic_does_what_it_can(client: FlaskClient) -> Non
     assert (first["value"], second["value"]) == (1, 2)
     assert (refused["status"], refused["problem"]["type"]) == (409, "urn:sharedstate:not-a-counter")
     assert client.get(COUNTER).get_json()["value"] == 2
+
+
+@pytest.mark.parametrize("atomic", [True, False])
+def test_what_cannot_be_read_is_one_answer(
+    client: FlaskClient, backend: Backend, atomic: bool
+) -> None:
+    """A value that is no JSON, as others may write it, is no error of the batch that was done."""
+    if atomic and "atomic_batch" not in backend.can:
+        return
+    others = State(cache.state.store, codec=PickleCodec(), prefix=cache.state.key_prefix)
+    others.set("theirs", {1, 2})
+    steps = [{"op": "inc", "key": "a"}, {"op": "get", "key": "theirs"}]
+    answer = batch(client, *steps, atomic=atomic)
+    assert answer.status_code == 200
+    number, theirs = answer.get_json()["results"]
+    assert number["value"] == client.get(COUNTER).get_json()["value"] == 1
+    assert theirs["status"] == 400
+    assert theirs["problem"]["type"] == "urn:sharedstate:not-serializable"
 
 
 @pytest.mark.needs("atomic_batch")

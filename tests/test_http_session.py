@@ -205,3 +205,22 @@ def test_a_store_that_is_down_is_503(client: FlaskClient, monkeypatch: Any) -> N
         assert client.open(path, method=method).status_code == 503
     monkeypatch.undo()
     assert client.get(SESSION).get_json()["counters"] == {"hits": 1}
+
+
+def test_a_session_that_cannot_be_kept(client: FlaskClient, monkeypatch: Any) -> None:
+    """When the session cannot be stored after a change, the answer does not deny the change."""
+    client.post(COUNTER)
+    store = cache.state.store
+    transact, sessions = store.transact, cache.state.namespace("session").physical_prefix
+
+    def fail(keys: Any, operation: Any) -> Any:
+        if keys[0].startswith(sessions):
+            raise StoreUnavailable("down")
+        return transact(keys, operation)
+
+    monkeypatch.setattr(store, "transact", fail)
+    answer = client.post(COUNTER)
+    assert answer.status_code == 503
+    assert "may or may not" in answer.get_json(force=True)["detail"]
+    monkeypatch.undo()
+    assert client.get(SESSION).get_json()["counters"] == {"hits": 2}

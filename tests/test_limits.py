@@ -356,3 +356,16 @@ def test_a_body_of_a_get_is_not_looked_at(path: str) -> None:
             answer = client.get(path, data=body, content_type=JSON)
             assert answer.status_code == 200
         assert everything(client) == before
+
+
+def test_a_body_whose_end_nobody_knows_is_411() -> None:
+    """A server that does not end the bodies in chunks gets no change done by half of one."""
+    with client_of() as client:
+        answer = client.post(
+            "/v1/counters/n",
+            data='{"delta": 5}',
+            content_type="application/json",
+            headers={"Transfer-Encoding": "chunked"},
+            environ_overrides={"wsgi.input_terminated": False, "CONTENT_LENGTH": ""},
+        )
+        assert (answer.status_code, answer.mimetype) == (411, "application/problem+json")

@@ -169,6 +169,12 @@ def test_secrets_are_hidden_and_nothing_else(text: str, shown: str) -> None:
     assert without_secrets(text) == shown
 
 
+@pytest.mark.parametrize("piece", [":", "://", "://a:", "@", "://:@", "Bearer "])
+def test_no_text_takes_long(piece: str) -> None:
+    """Nothing that a client may put into its path keeps a worker busy: the work is linear."""
+    assert without_secrets("://" + piece * 100_000)
+
+
 def test_granian_logs_in_the_same_form(capsys: pytest.CaptureFixture[str]) -> None:
     """The configuration that Granian is given writes its own lines the same way."""
     from granian.log import LogLevels, configure_logging

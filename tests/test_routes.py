@@ -145,6 +145,15 @@ def test_a_counter_is_set_and_removed(client: FlaskClient) -> None:
     refused(client.get("/v1/counters/a"), 404)
 
 
+def test_the_default_ttl_is_told() -> None:
+    """Where values expire by default, PUT says when, for values and counters alike."""
+    app = service.create_app({"CACHE_TYPE": "simple", "CACHE_DEFAULT_TIMEOUT": 60})
+    client = app.test_client()
+    for kind in ("values", "counters"):
+        assert client.put(f"/v1/{kind}/a", json={"value": 1}).get_json()["ttl"] == 60
+        assert client.put(f"/v1/{kind}/a", json={"value": 1, "ttl": 0}).get_json()["ttl"] is None
+
+
 @pytest.mark.parametrize("value", ["text", 1.5, True, None, [1], 2**63])
 def test_what_is_no_counter_stays(client: FlaskClient, value: Any) -> None:
     """Counting on another value is 409 and changes nothing."""

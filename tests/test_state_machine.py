@@ -159,7 +159,8 @@ def outcome(operation: Callable[..., Any], *args: Any, **options: Any) -> tuple[
     try:
         answer = operation(*args, **options)
     except (NotACounter, OutOfBounds, ZeroDivisionError) as error:
-        return type(error), vars(error)
+        # The model has no batches to be a step of.
+        return type(error), {**vars(error), "step": None}
     return type(answer), answer
 
 

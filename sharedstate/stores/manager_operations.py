@@ -167,5 +167,6 @@ def load_error(dumped: Sequence[Any]) -> errors.SharedStateError:
     """The error that :func:`dump_error` has described."""
     name, step, *arguments = dumped
     error = _ERRORS[name](*arguments)
-    error.step = step
+    if step is not None:
+        error.step = step
     return error

@@ -152,7 +152,8 @@ def refusal(operation: Operation | None, text: str) -> NotACounter | OutOfBounds
         error = NotACounter("the key holds something other than a signed 64-bit integer")
     else:
         return None
-    error.step = step
+    if step is not None:
+        error.step = step
     return error
 
 
