@@ -50,6 +50,25 @@ by_each = pytest.mark.parametrize(
         ),
     ],
 )
+# With the hex of a key: what a cursor looks like in one store or another, or might.
+CURSORS = [
+    "{}",
+    "-1:{}",
+    "0:{}",
+    "-1:61:{}",
+    "-1::{}",
+    *(f"{n}:-1:{{}}" for n in range(3)),
+    "0:0:{}",
+]
+WRONG_CURSORS = [
+    *("x", "zz", "-1", "é", "0:", ":", "a:b", "1:2:3", "%", "-1:", "0:-1:", "-1:zz", "-1:0"),
+    *("-2", "0:-2", "-0", "+1", "1_0", " 1", "1\n", "1.0", "1e3", "0x10", "٣", "²", "0:٣", "٠:0"),
+    *("-1:٣٣", "-1:ff", "-1:61ff", "-1:c3", "0:-1:ff", "0:-1:c3", "-1:00", "0:-1:00", "ff", "00"),
+    *(str(n) for n in (2**63, 2**64 - 1, 2**64, -(2**63), 10**26, 10**30)),
+    *(f"0:{n}" for n in (2**63, 2**64 - 1, 2**64, -(2**63), 10**26, 10**30)),
+    *(f"{10**26}:0", f"{10**26}:-1:61", f"-{10**26}", "9" * 5000, "0:" + "9" * 5000),
+    "9" * 5000 + ":0",
+]
 # What each would match, taken for a pattern of Redis', SQL's or a shell's.
 PATTERNS = {
     "a*b": ["axb", "ab"],
@@ -219,13 +238,27 @@ class TestListing:
         assert listed(state, limit=1) == [("new1", 1, 0), ("new2", 2, 0)]
         assert state.keys("old") == []
 
-    @pytest.mark.parametrize("cursor", ["x", "zz", "-1", "é", "0:", ":", "a:b", "1:2:3", "%"])
+    @pytest.mark.parametrize("cursor", WRONG_CURSORS, ids=lambda cursor: ascii(cursor[:30]))
     def test_wrong_cursor(self, state, cursor):
         """A cursor that is none either is refused as such or finds nothing that is not there."""
         state.set("key", 1)
         with contextlib.suppress(InvalidKey):
             page, _ = state.items(cursor=cursor)
             assert [item.key for item in page] in ([], ["key"])
+        assert state.inc("n") == 1  # The store is not taken for one that is down.
+
+    @pytest.mark.parametrize("shape", CURSORS)
+    @pytest.mark.parametrize("prefix", ["", "k"])
+    def test_cursor_of_another(self, store, state, shape, prefix):
+        """A cursor that names a key of another prefix does not lead there."""
+        state.set("key", 1)
+        for other in ("other:", "test", "{test}", "tes", "z"):
+            State(store, prefix=other).set("secret", 2)
+            cursor = shape.format(f"{other}secret".encode().hex())
+            with contextlib.suppress(InvalidKey):
+                page, _ = state.items(prefix, cursor=cursor)
+                assert [item.key for item in page] in ([], ["key"])
+        assert state.get("key") == 1
 
     @pytest.mark.parametrize("limit", [0, -1])
     def test_wrong_limit(self, state, limit):
@@ -333,6 +366,19 @@ class TestInternalRecords:
         with contextlib.suppress(InvalidKey):
             assert state.keys(asked) == []
             assert state.items(asked) == ([], None)
+
+    @pytest.mark.needs("keys", "once")
+    @pytest.mark.parametrize("shape", CURSORS)
+    def test_no_cursor_leads_there(self, state, shape):
+        """No cursor that names one of them shows it."""
+        hidden, _ = state.store.page(b"\0", None, 1000)
+        assert any(b"lock" in key for key in hidden)
+        for key in hidden:
+            for name in (key, key[1:], key.removeprefix(state.physical_prefix)):
+                with contextlib.suppress(InvalidKey):
+                    page, _ = state.items(cursor=shape.format(name.hex()))
+                    assert [item.key for item in page] in ([], ["key"])
+        self.lock.renew()
 
     @pytest.mark.needs("once")
     def test_not_cleared(self, state):

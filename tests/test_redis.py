@@ -16,7 +16,15 @@ import redis
 from backends import give_up, program
 from stand_ins import listening
 
-from sharedstate import ABSENT, NotACounter, NotSerializable, State, StoreFull, StoreUnavailable
+from sharedstate import (
+    ABSENT,
+    InvalidKey,
+    NotACounter,
+    NotSerializable,
+    State,
+    StoreFull,
+    StoreUnavailable,
+)
 from sharedstate.stores import breaker
 
 
@@ -288,3 +296,12 @@ def test_a_restarted_server_is_used_again(tmp_path: Path, monkeypatch: pytest.Mo
         assert state.compare_and_set("a", ABSENT, 5)
         assert state.inc("a") == 6
     state.close()
+
+
+@pytest.mark.parametrize("name", [b"\xff", b"a\xff", b"\xc3"], ids=repr)
+def test_a_cursor_names_text(state: State, server: redis.Redis, name: bytes) -> None:
+    """A cursor with a key that is no text is refused, even if a stranger put it there."""
+    server.set(b"test:" + name, 1)
+    with pytest.raises(InvalidKey, match="cursor"):
+        state.items(cursor=f"-1:{name.hex()}")
+    assert state.inc("n") == 1

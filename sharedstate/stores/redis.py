@@ -6,6 +6,7 @@ have been applied.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -88,7 +89,7 @@ class RedisStore(Store):
         target = {"target_nodes": node} if node else {}
         # SCAN may answer more than it is asked for, and the same batch never again: what a page
         # has no room for goes into the cursor.
-        position, keys = _position(cursor)
+        position, keys = _position(prefix, cursor)
         with self._errors():
             while len(keys) < limit and position != _END:
                 answer, batch = client.scan(
@@ -99,8 +100,10 @@ class RedisStore(Store):
                 position = position or _END
                 keys += batch
         keys, rest = keys[:limit], keys[limit:]
-        is_last = position == _END and not rest
-        return keys, None if is_last else ":".join([str(position), *(key.hex() for key in rest)])
+        if position == _END and not rest:
+            return keys, None
+        # Without the prefix, which is the reader's: a cursor comes back from strangers.
+        return keys, ":".join([str(position), *(key[len(prefix) :].hex() for key in rest)])
 
     def clear(self, prefix: bytes) -> None:
         client = self._client or self._open()
@@ -215,10 +218,30 @@ def _used_memory(found: dict[str, Any]) -> int:
     return sum(int(node["used_memory"]) for node in found.values())
 
 
-def _position(cursor: str | None) -> tuple[int, list[bytes]]:
-    """SCAN's cursor, and the keys that come before it."""
+def cursor_number(text: str, end: int) -> int:
+    """The number below ``end`` that is a part of a cursor.
+
+    :raises InvalidKey: for any other text: Redis would refuse it like a failure of its own.
+    """
+    if not re.fullmatch("[0-9]{1,20}", text) or int(text) >= end:
+        raise bad_cursor()
+    return int(text)
+
+
+def _position(prefix: bytes, cursor: str | None) -> tuple[int, list[bytes]]:
+    """SCAN's cursor, and the keys that come before it, none of which is out of the prefix."""
+    position, *rests = (cursor or "0").split(":")
+    number = _END if position == str(_END) else cursor_number(position, 1 << 64)
+    return number, [_key(prefix, rest) for rest in rests]
+
+
+def _key(prefix: bytes, rest: str) -> bytes:
+    """A key that a cursor names, by what it has after the prefix."""
     try:
-        position, *keys = (cursor or "0").split(":")
-        return int(position), [bytes.fromhex(key) for key in keys]
+        key = prefix + bytes.fromhex(rest)
+        key.decode()
     except ValueError:
         raise bad_cursor() from None
+    if not prefix and key.startswith(b"\0"):
+        raise bad_cursor()
+    return key

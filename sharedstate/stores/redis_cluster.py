@@ -9,9 +9,9 @@ from typing import Any
 
 from ..errors import NotSupported
 from ..settings import Settings, count
-from .base import Page, bad_cursor
+from .base import Page
 from .operations import Batch, Increment, Once, Operation, Record
-from .redis import RedisStore
+from .redis import RedisStore, cursor_number
 from .redis_commands import pattern
 from .redis_connections import cluster
 
@@ -68,10 +68,8 @@ class RedisClusterStore(RedisStore):
         """See :meth:`RedisStore.page`; one node after the other."""
         number, _, position = (cursor or "0:").partition(":")
         nodes = self._nodes()
-        if not number.isdecimal() or int(number) >= len(nodes):
-            raise bad_cursor()
         keys: list[bytes] = []
-        node = int(number)
+        node = cursor_number(number, len(nodes))
         while node < len(nodes) and len(keys) < limit:
             found, following = self._page_of(
                 nodes[node], prefix, position or None, limit - len(keys)
