@@ -79,7 +79,8 @@ def postgresql_url() -> Iterator[str]:
 def mariadb_url() -> Iterator[str]:
     """A MariaDB server of the test session's own."""
     with reserved_port() as port, server_directory() as directory, mariadb(port, directory):
-        url = f"mariadb+pymysql://root@127.0.0.1:{port}/shared"
+        # For TLS, PyMySQL reads all certificates of the system: 40 ms a connection.
+        url = f"mariadb+pymysql://root@127.0.0.1:{port}/shared?ssl_disabled=true"
         with mariadb_client(url, database=None) as client:
             client.cursor().execute("CREATE DATABASE shared")
         yield url
@@ -117,7 +118,7 @@ def postgresql_client(url: str) -> Any:
 def mariadb_client(url: str, **options: Any) -> Any:
     """PyMySQL's connection, closed at the end of its ``with``."""
     address = make_url(url)
-    options = {"database": address.database, "autocommit": True} | options
+    options = {**address.query, "database": address.database, "autocommit": True} | options
     return closing(
         pymysql.connect(
             host=address.host,

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 import redis
 from backends import program
-from redis.cluster import RedisCluster
 from redis.sentinel import Sentinel
 
 MASTER = "shared"
@@ -171,6 +170,6 @@ def cluster_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def empty_cluster(cluster_url: str) -> Iterator[str]:
     yield cluster_url
-    host, _, port = cluster_url.partition("//")[2].split(",")[0].partition(":")
-    with RedisCluster(host=host, port=int(port)) as cluster:
-        cluster.flushdb()
+    for address in cluster_url.partition("//")[2].split(","):
+        with redis.Redis.from_url(f"redis://{address}") as node:
+            node.flushdb()

@@ -199,7 +199,7 @@ def test_quick_matrix(tmp_path):
     """The quick matrix: ours is exact everywhere, and the races do catch the others."""
     page = tmp_path / "race.html"
     done = subprocess.run(
-        [sys.executable, "-m", "race", "--quick", "--json", "--html", str(page)],
+        [sys.executable, "-m", "race", "--quick", "--rounds", "3", "--json", "--html", str(page)],
         cwd=ROOT,
         capture_output=True,
         text=True,
