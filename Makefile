@@ -26,11 +26,14 @@ help:  ## list the targets
 run: $(RUN)  ## serve the application; ARGS="…" goes to app.py
 	@exec $(BIN)/python app.py $(ARGS)
 
+# Half of the time the tests wait for servers. A file's tests stay together, as they share some.
+PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile
+
 test: $(TEST) servers flask-caching  ## run every test; ARGS="…" goes to pytest
-	@exec $(BIN)/python -m pytest $(ARGS)
+	@exec $(PYTEST) $(ARGS)
 
 test-fast: $(TEST) servers flask-caching  ## run the tests that are not marked slow
-	@exec $(BIN)/python -m pytest -m "not slow" $(ARGS)
+	@exec $(PYTEST) -m "not slow" $(ARGS)
 
 check: $(TEST)  ## lint, formatting and types
 	$(BIN)/ruff check

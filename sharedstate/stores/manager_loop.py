@@ -96,7 +96,8 @@ class Server:
         """Let :meth:`serve` return; for other threads and signal handlers."""
         if not self._stopped:
             self._stopped = True
-            self._waker.send(b"\0")
+            with suppress(OSError):  # It has returned by itself, and closed what would wake it.
+                self._waker.send(b"\0")
 
     def welcome(self, peer: _Peer) -> None:
         """Let a stranger that has proved itself ask."""
