@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from .redis_server import redis_program
+from race.programs import PROGRAMS
 
 
 def surroundings(*, packages: Sequence[str], programs: Sequence[str], directory: Path) -> str:
@@ -70,7 +70,8 @@ def _package(name: str) -> str:
 
 
 def _program(name: str) -> str:
-    path = redis_program() if name == "redis-server" else shutil.which(name)
+    names = PROGRAMS["redis"].names if name == "redis-server" else (name,)
+    path = next(filter(None, map(shutil.which, names)), None)
     if path is None:
         return f"no {name}"
     # wrk prints its version with its usage, and fails.

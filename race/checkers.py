@@ -69,16 +69,6 @@ def exactly_one_to(numbers: Iterable[int], n: int, unanswered: int = 0) -> bool:
     return in_range and not duplicates(given) and len(given) == n - unanswered
 
 
-def possible_totals(increments: Iterable[Increment]) -> range:
-    """What the counter may say at the end: each increment without an answer may count or not.
-
-    Empty when a number was given that is larger than the number of increments.
-    """
-    history = list(increments)
-    numbers = [increment.number for increment in history if increment.number is not None]
-    return range(max(len(numbers), *numbers, 0), len(history) + 1)
-
-
 def real_time_violations(increments: Iterable[Increment]) -> list[tuple[Increment, Increment]]:
     """Pairs in the wrong order: the first had ended before the second started, and is not smaller.
 

@@ -18,7 +18,6 @@ from race.checkers import (
     gaps,
     linearizable,
     out_of_bounds,
-    possible_totals,
     real_time_violations,
 )
 from race.model import LARGEST, MISSING, CompareAndSet, Inc, Raised, Update, one_key
@@ -65,25 +64,6 @@ class TestNumbers:
         """An increment without an answer excuses neither a duplicate nor a number beyond n."""
         assert not exactly_one_to([1, 2, 2], 4, unanswered=1)
         assert not exactly_one_to([1, 2, 5], 4, unanswered=1)
-
-
-class TestTotals:
-    def test_all_answered(self):
-        """With every answer there, only one total is possible."""
-        assert list(possible_totals(IN_TURN)) == [3]
-
-    def test_unanswered(self):
-        """An increment without an answer leaves two totals, unless its number was jumped over."""
-        assert list(possible_totals([*IN_TURN, Increment(None, 6, 7)])) == [3, 4]
-        assert list(possible_totals([Increment(None, 0, 1), Increment(2, 2, 3)])) == [2]
-
-    def test_impossible(self):
-        """No total goes with a number that is larger than the number of increments."""
-        assert not possible_totals([Increment(2, 0, 1)])
-
-    def test_none(self):
-        """Without increments the counter is at zero."""
-        assert list(possible_totals([])) == [0]
 
 
 class TestRealTime:
@@ -340,4 +320,3 @@ def test_numbers_given_in_turn_are_exact(increments):
     assert exactly_one_to(numbers, len(history), unanswered=len(history) - len(numbers))
     assert real_time_violations(history) == []
     assert out_of_bounds(history) == []
-    assert len(history) in possible_totals(history)
