@@ -24,7 +24,7 @@ _NOTHING_CHANGED = "The store cannot be used now; nothing was changed."
 # What the library raises → status, title, and what follows "urn:sharedstate:" in the type.
 PROBLEMS: dict[type[errors.SharedStateError], tuple[int, str, str]] = {
     errors.InvalidKey: (400, "The key is not allowed", "invalid-key"),
-    errors.NotSerializable: (400, "The value cannot be stored", "not-serializable"),
+    errors.NotSerializable: (400, "The value cannot be stored or read", "not-serializable"),
     errors.ValueTooLarge: (413, "The value is too large", "value-too-large"),
     errors.NotACounter: (409, "The key does not hold a counter", "not-a-counter"),
     errors.OutOfBounds: (409, "The counter would leave its bounds", "out-of-bounds"),

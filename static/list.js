@@ -56,7 +56,8 @@ async function load(asked) {
   try {
     return await asked.load();
   } catch (error) {
-    if (!(error instanceof Problem) || error.status !== 400) throw error;
+    const isRefused = error instanceof Problem && error.status === 400;
+    if (!isRefused || error.type === "urn:sharedstate:not-serializable") throw error;
     return [];
   }
 }
