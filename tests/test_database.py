@@ -254,6 +254,84 @@ def _deadlocks(url: str) -> Any:
         return url.startswith("maria") and execute("SHOW GLOBAL STATUS LIKE 'Innodb_deadlocks'")
 
 
+class TestMissingRows:
+    """A client that waits for one row learns what was inserted meanwhile beside it."""
+
+    @pytest.mark.parametrize("kind", ["once", "batch"])
+    def test_inserted_while_waiting(self, server_url: str, kind: str) -> None:
+        """Neither a repeat near a bound nor a batch decides by a row that it saw as missing."""
+        state = state_at(server_url)
+        # "!" comes before the counter in the table's order, as tokens do.
+        call = {
+            "once": lambda: state.inc("n", maximum=1, once="token"),
+            "batch": lambda: state.inc_many({"!": -1, "n": -1}, minimum=0),
+        }[kind]
+        if kind == "once":
+            call()
+        else:
+            state.set_many({"!": 5, "n": 5})
+        answers: list[Any] = []
+        with client_of(server_url) as execute:
+            after = execute(f"SELECT name, value, number, expires FROM {TABLE}")
+            fresh = next(row for row in after if row[0] != b"test:n")
+            number = next(row[2] for row in after if row[0] == b"test:n")
+            execute(f"DELETE FROM {TABLE} WHERE name = %s", (fresh[0],))
+            execute(f"UPDATE {TABLE} SET number = 0 WHERE name = %s", (b"test:n",))
+            execute("BEGIN")
+            execute(f"UPDATE {TABLE} SET number = %s WHERE name = %s", (number, b"test:n"))
+            waiter = threading.Thread(target=lambda: answers.append(_answer_of(call)))
+            waiter.start()
+            _until_one_waits(server_url)
+            execute(
+                f"INSERT INTO {TABLE} (name, value, number, expires) VALUES (%s, %s, %s, %s)", fresh
+            )
+            execute("COMMIT")
+            waiter.join(SECONDS)
+        assert answers == [1 if kind == "once" else {"!": 4, "n": 4}]
+        state.close()
+
+    def test_parallel_repeats_at_a_bound(self, server_url: str) -> None:
+        """Of parallel calls with one token at a bound each returns what the first one did."""
+        outcome = crowd.run("forked", partial(state_at, server_url), _repeat, 6, _get)
+        assert outcome.found == TOKENS
+        for token in range(TOKENS):
+            same = {a.result[1] for a in outcome.answers if a.result[0] == token}
+            assert len(same) == 1
+        assert {answer.result[1] for answer in outcome.answers} == set(range(1, TOKENS + 1))
+
+
+TOKENS = 30
+
+
+def _repeat(state: State, me: int) -> Generator[Any, Any, None]:
+    for token in range(TOKENS):
+        yield crowd.GATE
+        yield partial(_inc_by_token, state, token)
+
+
+def _inc_by_token(state: State, token: int) -> tuple[int, Any]:
+    return token, _answer_of(lambda: state.inc("n", maximum=token + 1, once=str(token)))
+
+
+def _answer_of(call: Callable[[], Any]) -> Any:
+    try:
+        return call()
+    except SharedStateError as error:
+        return repr(error)
+
+
+def _until_one_waits(url: str) -> None:
+    """Returns when a client of the server waits for a lock."""
+    question = "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"
+    if url.startswith("postgresql"):
+        question = "SELECT COUNT(*) FROM pg_locks WHERE NOT granted"
+    deadline = time.monotonic() + SECONDS
+    with client_of(url) as execute:
+        while execute(question) == [(0,)]:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
 WRITES: dict[str, Callable[[State], Any]] = {
     "set": lambda s: s.set("n", 2),
     "inc": lambda s: s.inc("n"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from ..errors import SharedStateError
 from .base import Clock
 from .database_connection import Connection, rows
 from .database_engine import Database
@@ -67,7 +68,11 @@ def transaction(
 
     The rows are locked in the order of their names, and then those that are missing are inserted
     in that order, so that no two transactions wait for each other. Where another client was first
-    to insert one, this one begins again.
+    to insert one, this one begins again; so it does where the operation refuses, as that would
+    have been decided without the row::
+
+        client 1   locks the counter ··· increments it, inserts the token, commits
+        client 2       finds no token, waits for the counter ·············· finds it incremented
     """
     with database.connection() as connection:
         connection.begin()
@@ -75,7 +80,12 @@ def transaction(
         found = _rows(connection, names, database.dialect.lock)
         now = clock()
         before = [_live(found.get(key), now) for key in keys]
-        after, answer = operation(before, now)
+        try:
+            after, answer = operation(before, now)
+        except SharedStateError:
+            if len(keys) > 1:
+                _check_missing(connection, [name for name in names if name not in found])
+            raise
         changes = {
             key: new for key, old, new in zip(keys, before, after, strict=True) if new is not old
         }
@@ -190,6 +200,16 @@ def _rows(connection: Connection, names: Sequence[bytes], lock: str = "") -> dic
         for row in connection.execute(_SELECT.format(condition) + lock, arguments, rows):
             found[row[0]] = row
     return found
+
+
+def _check_missing(connection: Connection, names: Sequence[bytes]) -> None:
+    """Raise :exc:`Conflict` if one of these was inserted since it was looked for.
+
+    Under READ COMMITTED each statement sees what is committed when it begins; one that waits for a
+    lock returns the newest version of the locked row beside an older state of all others.
+    """
+    if names and connection.dialect.lock and _rows(connection, names):
+        raise Conflict("another client has made the record")
 
 
 def _insert(connection: Connection, fresh: Sequence[Any]) -> None:
