@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import enum
 import json
 import sqlite3
 import subprocess
 import sys
 import threading
+from collections import OrderedDict, defaultdict
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskCliRunner
+from redis_servers import redis_server
 
 from sharedstate import Cache, State
 
@@ -56,7 +59,7 @@ def state_at(url: str) -> State:
 def test_every_command_has_help(run):
     """Each command of the group explains itself."""
     commands = ["get", "set", "inc", "delete", "keys", "ttl", "info", "check", "purge"]
-    commands += ["copy", "export", "import", "manager", "ddl"]
+    commands += ["copy", "export", "import", "backup", "restore", "manager", "ddl"]
     listed = run("--help")[1]
     for command in commands:
         assert command in listed
@@ -222,12 +225,47 @@ def test_what_json_cannot_hold_is_exported_too(tmp_path):
     runner = app.test_cli_runner()
     lines = runner.invoke(args=["state", "export"]).stdout
     cache.clear()
-    assert runner.invoke(args=["state", "import"], input=lines).exit_code == 0
+    refused = runner.invoke(args=["state", "import"], input=lines)
+    assert refused.exit_code == 1
+    assert "--trust-pickle" in refused.stderr
+    assert cache.get("a") is None
+    assert runner.invoke(args=["state", "import", "--trust-pickle"], input=lines).exit_code == 0
     assert cache.get("a") == {1, 2}
 
 
+class Level(enum.IntEnum):
+    HIGH = 3
+
+
 @pytest.mark.parametrize(
-    "line", ["{", "[]", '{"key": 1, "value": 1}', '{"key": "", "value": 1}', '{"key": "a"}']
+    "value", [OrderedDict(a=1), defaultdict(list, a=[1]), Level.HIGH, {"a": [Level.HIGH]}, (1, 2)]
+)
+def test_an_export_keeps_the_type(tmp_path, value):
+    """What JSON would turn into something else comes back as what it was."""
+    app = Flask(__name__, instance_path=str(tmp_path))
+    cache = Cache(app, config={"CACHE_TYPE": "simple"})
+    cache.set("a", value)
+    runner = app.test_cli_runner()
+    lines = runner.invoke(args=["state", "export"]).stdout
+    cache.clear()
+    assert runner.invoke(args=["state", "import", "--trust-pickle"], input=lines).exit_code == 0
+    assert cache.get("a") == value
+    assert type(cache.get("a")) is type(value)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{",
+        "[]",
+        '{"key": 1, "value": 1}',
+        '{"key": "", "value": 1}',
+        '{"key": "a"}',
+        '{"key": "a", "bytes": "bm90IGpzb24=", "codec": "json"}',  # "not json"
+        '{"key": "a", "value": "' + "x" * (1 << 20) + '"}',
+        '{"key": "a", "value": ' + "[" * 100_000 + "]" * 100_000 + "}",
+    ],
+    ids=range(8),
 )
 def test_a_broken_line_is_named(run, state, line):
     """An import stops at a line that makes no sense, names it, and keeps what came before."""
@@ -235,6 +273,162 @@ def test_a_broken_line_is_named(run, state, line):
     assert code == 1
     assert "line 2" in error
     assert state.keys() == ["ok"]
+
+
+def fill_all(state: State) -> int:
+    """Keys, a session, a token and a fence; returns the fence."""
+    state.set_many({"a": "ours", "n": 7})
+    state.set("short", [1], 60)
+    state.namespace("session").set("sid", {"user": 1}, 60)
+    state.inc("paid", 50, once="order")
+    with state.lock("job") as lock:
+        return lock.fence
+
+
+def test_copy_takes_sessions_locks_and_tokens(run, state, elsewhere):
+    """Without a prefix everything is copied; with one, what was left is named."""
+    fill_all(state)
+    assert state.namespace("lock").add("held", "token", 60)
+    code, _, error = run("copy", "--to", elsewhere, "--prefix", "a", "--json")
+    assert code == 0
+    assert "session (1)" in error
+    assert run("copy", "--to", elsewhere, "--overwrite")[0] == 0
+    target = state_at(elsewhere)
+    assert target.namespace("session").get("sid") == {"user": 1}
+    assert target.namespace("lock").get("held") == "token"
+    assert target.inc_once("paid", "order", 50) == (50, True)
+    target.close()
+
+
+@pytest.mark.parametrize("overwrite", [(), ("--overwrite",)])
+@pytest.mark.parametrize("ahead", ["source", "target"])
+def test_a_copied_fence_never_falls(run, state, elsewhere, overwrite, ahead):
+    """Of the fences of source and target the higher one goes on, overwriting or not."""
+    target = state_at(elsewhere)
+    for each, number in (
+        ((state, 10), (target, 3)) if ahead == "source" else ((state, 3), (target, 10))
+    ):
+        for _ in range(number):
+            with each.lock("job"):
+                pass
+    run("copy", "--to", elsewhere, *overwrite)
+    with target.lock("job") as lock:
+        assert lock.fence == 11
+    target.close()
+
+
+def test_a_backup_is_restored_whole(run, state, tmp_path):
+    """Everything comes back with its times, what came later is gone, and a fence never falls."""
+    fence = fill_all(state)
+    file = str(tmp_path / "backup")
+    assert json.loads(run("backup", file, "--json")[1])["one_moment"] is True
+    assert Path(file).stat().st_mode & 0o777 == 0o600
+    state.set_many({"a": "changed", "later": 1})
+    with state.lock("job") as lock:
+        assert lock.fence == fence + 1
+    code, _, error = run("restore", file)
+    assert code == 1
+    assert "--overwrite" in error
+    assert state.get("a") == "changed"
+    assert run("restore", file, "--overwrite")[0] == 0
+    assert sorted(state.keys()) == ["a", "n", "paid", "short"]
+    assert state.get_many("a", "n", "short") == ["ours", 7, [1]]
+    assert 55 < (state.ttl("short") or 0) <= 60
+    assert state.namespace("session").get("sid") == {"user": 1}
+    assert state.inc_once("paid", "order", 50) == (50, True)
+    with state.lock("job") as lock:
+        assert lock.fence == fence + 2
+
+
+@pytest.mark.parametrize("spoil", ["cut", "line", "header", "bit"])
+def test_a_backup_that_is_not_whole_changes_nothing(run, state, tmp_path, spoil):
+    """A file that was cut short or changed is refused before anything is removed."""
+    fill_all(state)
+    file = tmp_path / "backup"
+    assert run("backup", str(file))[0] == 0
+    lines = file.read_text().splitlines(keepends=True)
+    changed = {
+        "cut": lines[:-1],
+        "line": [lines[0], *lines[2:]],
+        "header": lines[1:],
+        "bit": [lines[0], lines[1].replace('"value": "', '"value": "AAAA'), *lines[2:]],
+    }[spoil]
+    file.write_text("".join(changed))
+    state.set("a", "present")
+    code, _, error = run("restore", str(file), "--overwrite")
+    assert (code, state.get("a")) == (1, "present")
+    assert str(file) in error
+
+
+def test_a_damaged_store_is_restored(run, state, app, tmp_path):
+    """``restore --anew`` sets the damaged files aside, with the -wal that would be replayed."""
+    fill_all(state)
+    file = str(tmp_path / "backup")
+    assert run("backup", file)[0] == 0
+    state.set("a", "after the backup")
+    state.close()
+    database = tmp_path / "here" / "sharedstate.sqlite3"
+    database.write_bytes(b"\0" * 4096)
+    database.with_name("sharedstate.sqlite3-wal").write_bytes(b"left by a killed process")
+    code, _, error = run("restore", file)
+    assert code == 1
+    code, out, error = run("restore", file, "--anew", "--json")
+    assert (code, error) == (0, "")
+    assert len(json.loads(out)["set_aside"]) == 2
+    assert state.get("a") == "ours"
+
+
+@pytest.mark.parametrize("scheme", ["filesystem", "lmdb"])
+def test_a_backup_is_of_one_moment(tmp_path, scheme):
+    """What is written between two records of a backup is in it whole or not at all."""
+    state = State.from_settings({"CACHE_URL": f"{scheme}://{tmp_path}/s", "CACHE_CODEC": "json"})
+    state.set_many({f"k{number:04}": 1 for number in range(2000)})
+    snapshot = state.store.snapshot()
+    first = next(snapshot)
+    writer = threading.Thread(
+        target=state.set_many, args=({f"k{number:04}": 2 for number in range(2000)},)
+    )
+    writer.start()
+    writer.join()
+    assert {record[0] for _, record in [first, *snapshot]} == {b"1"}
+    state.close()
+
+
+def test_what_a_terminal_would_obey_is_shown(run, state):
+    """An escape sequence in a value does not reach the terminal."""
+    state.set("a", "\x1b]0;title\x07ü\n")
+    assert run("get", "a")[1] == "\\x1b]0;title\\x07ü\n\n"
+
+
+def test_info_names_what_is_beside_the_keys(run, state):
+    """Sessions, tokens and fences are counted, and ``keys --namespace`` lists them."""
+    fill_all(state)
+    found = json.loads(run("info", "--json")[1])["namespaces"]
+    assert found == {"lock/fence": 1, "once": 1, "session": 1}
+    assert run("keys", "--namespace", "session")[1] == "sid\n"
+
+
+@pytest.mark.slow
+def test_check_warns_of_a_redis_that_forgets(tmp_path):
+    """A server that may evict what it holds fails the check, with the remedy."""
+    with redis_server(tmp_path, "--save", "", "--maxmemory-policy", "allkeys-lru") as server:
+        app = Flask(__name__, instance_path=str(tmp_path))
+        Cache(app, config={"CACHE_URL": f"redis://127.0.0.1:{server.port}"})
+        done = app.test_cli_runner().invoke(args=["state", "check", "--json"])
+    assert done.exit_code == 1
+    results = json.loads(done.stdout)
+    assert "noeviction" in results.pop("risks")
+    assert set(results.values()) == {"ok"}
+
+
+def test_check_warns_of_a_memory_for_each_worker(tmp_path):
+    """``simple`` under several workers fails the check."""
+    app = Flask(__name__, instance_path=str(tmp_path))
+    app.config["WORKERS"] = 2
+    Cache(app, config={"CACHE_TYPE": "simple"})
+    done = app.test_cli_runner().invoke(args=["state", "check"])
+    assert done.exit_code == 1
+    assert "WORKERS is 2" in done.stdout
 
 
 def test_the_table_is_printed_for_who_may_make_it(run, tmp_path):

@@ -6,11 +6,11 @@ import logging  # noqa: F401  # its handlers of forks, registered first, run ins
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Literal
 from weakref import WeakSet
 
-from ..errors import InvalidKey
+from ..errors import InvalidKey, NotSupported
 from ..settings import Settings
 from .operations import Operation, Record
 
@@ -19,6 +19,7 @@ Page = tuple[list[bytes], str | None]
 Clock = Callable[[], float]
 
 DEFAULT_TIMEOUT = 2.0
+_SNAPSHOT_KEYS = 500
 
 
 class Store(ABC):
@@ -40,6 +41,9 @@ class Store(ABC):
 
     can: ClassVar[frozenset[str]] = frozenset({"keys", "once", "atomic_batch"})
     """Which of the operations that not every store has this one has."""
+
+    snapshot_is_atomic: bool = False
+    """Whether :meth:`snapshot` returns the records as they stood at one moment."""
 
     has_server: bool = False
     """Whether the records are in other processes, which may be down while this one goes on."""
@@ -110,6 +114,34 @@ class Store(ABC):
         Stores do so as they go, and servers by themselves; nobody needs to call this.
         """
         return 0
+
+    def snapshot(self) -> Iterator[tuple[bytes, Record]]:
+        """All live records with their keys, the library's own too.
+
+        As they stood at one moment where ``snapshot_is_atomic``; elsewhere page by page, each
+        record as it was when it was read.
+        """
+        for prefix in (b"", b"\0"):
+            cursor: str | None = None
+            while True:
+                keys, cursor = self.page(prefix, cursor, _SNAPSHOT_KEYS)
+                for key, record in zip(keys, self.read(keys) if keys else (), strict=True):
+                    if record is not None:
+                        yield key, record
+                if cursor is None:
+                    break
+
+    def set_aside(self) -> list[str]:
+        """Rename the files that hold the records, damaged or not, so that the next use begins anew.
+
+        :returns: the new names.
+        :raises NotSupported: if this store does not keep its records in files of this host.
+        """
+        raise NotSupported(f"the store {self.name!r} has no files that could be set aside")
+
+    def risks(self) -> list[str]:
+        """What about this store endangers what it holds, with the remedy; a sentence each."""
+        return []
 
     @abstractmethod
     def close(self) -> None:

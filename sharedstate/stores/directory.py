@@ -114,3 +114,20 @@ class Identity:
         except FileNotFoundError:
             return None
         return found.st_dev, found.st_ino
+
+
+def set_aside(path: Path, *companions: str) -> list[str]:
+    """Rename a file and those named after it to ``….damaged-N``; returns the new names."""
+    number = 1
+    while path.with_name(f"{path.name}.damaged-{number}").exists():
+        number += 1
+    renamed = []
+    for suffix in ("", *companions):
+        old = path.with_name(f"{path.name}{suffix}")
+        new = path.with_name(f"{path.name}.damaged-{number}{suffix}")
+        try:
+            old.rename(new)
+        except FileNotFoundError:
+            continue
+        renamed.append(str(new))
+    return renamed

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from weakref import finalize
 
 from ..settings import GIBIBYTE, Settings, byte_count, choice, seconds
 from .base import DEFAULT_TIMEOUT, Page, Store, cursor_key, key_range
-from .directory import data_directory, make_private
+from .directory import data_directory, make_private, set_aside
 from .operations import (
     COUNTER_MAX,
     COUNTER_MIN,
@@ -35,6 +35,7 @@ CREATE TABLE entries (
 CREATE INDEX entries_expires ON entries (expires) WHERE expires IS NOT NULL;
 """
 _SELECT = "SELECT value, expires FROM entries WHERE key = ?"
+_SNAPSHOT = "SELECT key, value, expires FROM entries WHERE expires IS NULL OR expires > ?"
 _SELECT_MANY = "SELECT key, value, expires FROM entries WHERE key IN ({})"
 _UPSERT = (
     "INSERT INTO entries VALUES (?, ?, ?) "
@@ -76,6 +77,7 @@ class FilesystemStore(Store):
 
     name = "filesystem"
     scope = "host"
+    snapshot_is_atomic = True
 
     def __init__(
         self,
@@ -156,6 +158,17 @@ class FilesystemStore(Store):
     def clear(self, prefix: bytes) -> None:
         with self._file() as execute:
             execute(_DELETE_RANGE, key_range(prefix))
+
+    def snapshot(self) -> Iterator[tuple[bytes, Record]]:
+        now = self.clock()
+        for key, value, expires in self._file().rows(_SNAPSHOT, (now,)):
+            record = _live([(value, expires)], now)
+            if record is not None:
+                yield key, record
+
+    def set_aside(self) -> list[str]:
+        self.close()
+        return set_aside(make_private(self.directory) / FILE_NAME, "-wal", "-shm")
 
     def ping(self) -> None:
         self._file().query(("SELECT 1 FROM entries LIMIT 1", ()))

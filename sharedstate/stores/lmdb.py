@@ -16,7 +16,7 @@ from weakref import finalize
 from ..errors import SharedStateError, StoreFull, StoreUnavailable
 from ..settings import GIBIBYTE, Settings, byte_count, choice
 from .base import Page, Store, cursor_key, key_range
-from .directory import data_directory, is_disk_full, make_private
+from .directory import data_directory, is_disk_full, make_private, set_aside
 from .drivers import import_driver
 from .lmdb_environment import Environment, abandon, acquire, discard, release
 from .operations import NEVER, Increment, Operation, Record, parse_counter
@@ -42,6 +42,7 @@ class LmdbStore(Store):
 
     name = "lmdb"
     scope = "host"
+    snapshot_is_atomic = True
 
     def __init__(
         self,
@@ -107,6 +108,18 @@ class LmdbStore(Store):
         while removed == _REMOVE_AT_ONCE:
             with self._transaction(write=True) as (opened, txn):
                 removed = _remove_some(opened, txn, first, end)
+
+    def snapshot(self) -> Iterator[tuple[bytes, Record]]:
+        now = self.clock()
+        with self._transaction() as (_, txn), txn.cursor() as entries:
+            for key, raw in entries.iternext():
+                record = _live(raw, now)
+                if record is not None and key < b"\xff":  # Where the index of expiries is.
+                    yield key, record
+
+    def set_aside(self) -> list[str]:
+        self.close()
+        return set_aside(make_private(self.directory) / "data.mdb")
 
     def ping(self) -> None:
         self.read([b"\x00"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..errors import StoreFull
@@ -24,6 +24,7 @@ class MemoryStore(Store):
 
     name = "simple"
     scope = "process"
+    snapshot_is_atomic = True
 
     def __init__(self, *, max_bytes: int = GIBIBYTE, **options: Any) -> None:
         super().__init__(**options)
@@ -80,6 +81,11 @@ class MemoryStore(Store):
         with self._lock:
             for key in [key for key in self._records if first <= key < end]:
                 self._write(key, None)
+
+    def snapshot(self) -> Iterator[tuple[bytes, Record]]:
+        with self._lock:
+            records, now = list(self._records.items()), self.clock()
+        return ((key, record) for key, record in records if record[1] > now)
 
     def ping(self) -> None:
         """Nothing to ask: the records are in this process."""

@@ -132,6 +132,19 @@ class RedisStore(Store):
         with self._errors():
             return {"entries": client.dbsize(), "bytes": _used_memory(client.info("memory"))}
 
+    def risks(self) -> list[str]:
+        client = self._client or self._open()
+        with self._errors():
+            found = client.info("memory")
+        # A cluster's client answers by node.
+        nodes = [found] if "maxmemory_policy" in found else found.values()
+        policies = sorted({str(node["maxmemory_policy"]) for node in nodes} - {"noeviction"})
+        return [
+            f"the server's maxmemory-policy is {policy}, so that it forgets what it holds when its "
+            "memory is full: set it to noeviction"
+            for policy in policies
+        ]
+
     def close(self) -> None:
         if self._client is not None:
             self._client = None

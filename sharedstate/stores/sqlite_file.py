@@ -6,7 +6,8 @@ import errno
 import os
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -116,6 +117,15 @@ class SQLiteFile:
         except sqlite3.Error as error:
             raise self.explained(error) from error
         return rows
+
+    def rows(self, statement: str, arguments: Sequence[Any]) -> Iterator[Any]:
+        """The rows of a statement one by one, all from one snapshot; waits for no writer."""
+        self.query(("SELECT 1", ()))  # Makes the file where there is none.
+        try:
+            with self._gate, closing(self._connect()) as reader:
+                yield from reader.execute(statement, arguments)
+        except sqlite3.Error as error:
+            raise self.explained(error) from error
 
     def size(self) -> int:
         """The bytes of the file and of what is not yet merged into it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from ..settings import Settings
@@ -47,6 +47,10 @@ class Wrapper(Store):
         return self._store.can
 
     @property
+    def snapshot_is_atomic(self) -> bool:  # type: ignore[override]
+        return self._store.snapshot_is_atomic
+
+    @property
     def has_server(self) -> bool:  # type: ignore[override]
         return self._store.has_server
 
@@ -85,6 +89,15 @@ class Wrapper(Store):
 
     def purge(self) -> int:
         return self._call((), self._store.purge)
+
+    def set_aside(self) -> list[str]:
+        return self._store.set_aside()
+
+    def risks(self) -> list[str]:
+        return self._call((), self._store.risks)
+
+    def snapshot(self) -> Iterator[tuple[bytes, Record]]:
+        return self._store.snapshot()
 
     def describe(self) -> dict[str, Any]:
         return self._store.describe()

@@ -5,15 +5,15 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator
 
-from .arguments import ABSENT
-from .errors import (
+from ..arguments import ABSENT
+from ..errors import (
     ConfigurationError,
     NotSupported,
     SharedStateError,
     StoreFull,
     StoreUnavailable,
 )
-from .state import State
+from ..state import State
 
 REMEDIES: dict[type[SharedStateError], str] = {
     StoreUnavailable: "start the store, or correct its address (CACHE_URL, CACHE_DIR, …)",
@@ -22,10 +22,11 @@ REMEDIES: dict[type[SharedStateError], str] = {
 }
 
 
-def check_state(state: State) -> Iterator[tuple[str, str | None]]:
+def check_state(state: State, workers: int = 1) -> Iterator[tuple[str, str | None]]:
     """The name of each operation with what is wrong with it, ``None`` if it works.
 
-    Works in a namespace of its own with a random key, and removes what it stored.
+    Works in a namespace of its own with a random key, and removes what it stored. Last comes what
+    endangers the state although every operation works.
     """
     scratch = state.namespace("check")
     key = f"check-{secrets.token_hex(8)}"
@@ -34,6 +35,12 @@ def check_state(state: State) -> Iterator[tuple[str, str | None]]:
         yield name, problem
         if problem and problem.startswith("StoreUnavailable"):
             return
+    risks = state.store.risks()
+    if state.store.scope == "process" and workers > 1:
+        risks.append(
+            f"WORKERS is {workers}, and each worker has a memory of its own: choose filesystem"
+        )
+    yield "risks", "; ".join(risks) or None
 
 
 def _try(operation: Callable[[State, str], bool], state: State, key: str) -> str | None:
