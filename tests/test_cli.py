@@ -305,10 +305,8 @@ def test_copy_takes_sessions_locks_and_tokens(run, state, elsewhere):
 def test_a_copied_fence_never_falls(run, state, elsewhere, overwrite, ahead):
     """Of the fences of source and target the higher one goes on, overwriting or not."""
     target = state_at(elsewhere)
-    for each, number in (
-        ((state, 10), (target, 3)) if ahead == "source" else ((state, 3), (target, 10))
-    ):
-        for _ in range(number):
+    for each, is_ahead in ((state, ahead == "source"), (target, ahead == "target")):
+        for _ in range(10 if is_ahead else 3):
             with each.lock("job"):
                 pass
     run("copy", "--to", elsewhere, *overwrite)
@@ -374,7 +372,7 @@ def test_a_damaged_store_is_restored(run, state, app, tmp_path):
     assert code == 1
     code, out, error = run("restore", file, "--anew", "--json")
     assert (code, error) == (0, "")
-    assert len(json.loads(out)["set_aside"]) == 2
+    assert {Path(name).name[-4:] for name in json.loads(out)["set_aside"]} >= {"ed-1", "-wal"}
     assert state.get("a") == "ours"
 
 
