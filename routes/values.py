@@ -36,6 +36,7 @@ def index(query: ListQuery) -> Response:
     """A page of the items whose keys start with a prefix.
 
     A key that is there the whole time is on some page; one that comes or goes meanwhile may be.
+    A page may have fewer items than `limit`, or none, and a `next`: only the last one has none.
     """
     items, following = cache.items(query.prefix, cursor=query.cursor, limit=query.limit)
     tag = weak_etag(items, following, now=cache.state.store.clock())

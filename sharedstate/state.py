@@ -331,6 +331,8 @@ class State(Namespace):
     ) -> tuple[list[Item], str | None]:
         """A page of at most ``limit`` items, and the cursor of the next one, ``None`` at the end.
 
+        A page that is not the last one may have fewer items, or none.
+
         :raises NotSupported: if the store cannot list its keys.
         """
         page, following = self._page(prefix, cursor, limit)

@@ -84,8 +84,9 @@ class Store(ABC):
         prefix that begins with one finds them.
 
         :param cursor: ``None`` to begin, then what the last call answered.
-        :returns: the keys and the next cursor, ``None`` after the last page. A key that is there
-            the whole time is on some page; one that comes or goes meanwhile may be.
+        :returns: the keys, each once, and the next cursor, ``None`` after the last page; a page
+            that took too long ends early, perhaps with no key. A key that is there the whole time
+            is on some page; one that comes or goes meanwhile may be.
         """
 
     @abstractmethod

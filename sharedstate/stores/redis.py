@@ -7,6 +7,7 @@ have been applied.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -81,24 +82,42 @@ class RedisStore(Store):
             raise self._explained(error, None) from error
 
     def page(self, prefix: bytes, cursor: str | None, limit: int) -> Page:
-        """See :meth:`Store.page`; as SCAN's, a key may come twice while the table is resized."""
-        return self._page_of(None, prefix, cursor, limit)
+        """See :meth:`Store.page`; what is no string, or has a name that is no text, is left out.
 
-    def _page_of(self, node: Any, prefix: bytes, cursor: str | None, limit: int) -> Page:
+        As SCAN's, a key may be on two pages while the table is resized.
+        """
+        return self._page_of(None, prefix, cursor, limit, self._page_deadline())
+
+    def _page_deadline(self) -> float:
+        """When a page ends that is not full: a rare prefix takes a walk through all keys."""
+        return time.monotonic() + self.timeout / 2
+
+    def _page_of(
+        self, node: Any, prefix: bytes, cursor: str | None, limit: int, deadline: float
+    ) -> Page:
         client = self._client or self._open()
-        target = {"target_nodes": node} if node else {}
+        options: dict[str, Any] = {"match": pattern(prefix), "_type": "STRING"}
+        if node:
+            options["target_nodes"] = node
         # SCAN may answer more than it is asked for, and the same batch never again: what a page
         # has no room for goes into the cursor.
-        position, keys = _position(prefix, cursor)
+        position, found = _position(prefix, cursor)
+        passed = matched = 0
         with self._errors():
-            while len(keys) < limit and position != _END:
-                answer, batch = client.scan(
-                    max(position, 0), match=pattern(prefix), count=limit - len(keys), **target
-                )
+            while len(found) < limit and position != _END:
+                room = limit - len(found)
+                # About as many as have that many matches among them: few are left over.
+                count = min(room * max(passed, 1) // max(matched, 1), _SCAN_COUNT)
+                count = max(count, room)
+                answer, batch = client.scan(max(position, 0), count=count, **options)
                 # A cluster's client answers the position by node.
                 position = next(iter(answer.values())) if node else answer
                 position = position or _END
-                keys += batch
+                passed, matched = passed + count, matched + len(batch)
+                found.update(dict.fromkeys(filter(_is_text, batch)))
+                if time.monotonic() > deadline:
+                    break
+        keys = list(found)
         keys, rest = keys[:limit], keys[limit:]
         if position == _END and not rest:
             return keys, None
@@ -241,20 +260,31 @@ def cursor_number(text: str, end: int) -> int:
     return int(text)
 
 
-def _position(prefix: bytes, cursor: str | None) -> tuple[int, list[bytes]]:
-    """SCAN's cursor, and the keys that come before it, none of which is out of the prefix."""
+def _position(prefix: bytes, cursor: str | None) -> tuple[int, dict[bytes, None]]:
+    """SCAN's cursor, and the keys that come before it: each once, and none out of the prefix."""
     position, *rests = (cursor or "0").split(":")
     number = _END if position == str(_END) else cursor_number(position, 1 << 64)
-    return number, [_key(prefix, rest) for rest in rests]
+    keys = dict.fromkeys(_key(prefix, rest) for rest in rests)
+    if len(keys) < len(rests):
+        raise bad_cursor()
+    return number, keys
 
 
 def _key(prefix: bytes, rest: str) -> bytes:
     """A key that a cursor names, by what it has after the prefix."""
     try:
         key = prefix + bytes.fromhex(rest)
-        key.decode()
     except ValueError:
         raise bad_cursor() from None
-    if not prefix and key.startswith(b"\0"):
+    if not _is_text(key) or (not prefix and key.startswith(b"\0")):
         raise bad_cursor()
     return key
+
+
+def _is_text(key: bytes) -> bool:
+    """Whether a key can be one of ours."""
+    try:
+        key.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import time
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
@@ -70,12 +71,15 @@ class RedisClusterStore(RedisStore):
         nodes = self._nodes()
         keys: list[bytes] = []
         node = cursor_number(number, len(nodes))
+        deadline = self._page_deadline()
         while node < len(nodes) and len(keys) < limit:
             found, following = self._page_of(
-                nodes[node], prefix, position or None, limit - len(keys)
+                nodes[node], prefix, position or None, limit - len(keys), deadline
             )
             keys += found
             node, position = (node, following) if following else (node + 1, "")
+            if time.monotonic() > deadline:
+                break
         return keys, f"{node}:{position}" if node < len(nodes) else None
 
     def clear(self, prefix: bytes) -> None:
