@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from .errors import ConfigurationError
@@ -15,6 +16,32 @@ N = TypeVar("N", int, float)
 GIBIBYTE = 1 << 30
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 MAX_PREFIX_BYTES = 128
+
+
+# What a misspelt name is compared with: ours, and those of Flask-Caching's that every store has.
+NAMES = (
+    *("CACHE_ARGS", "CACHE_CODEC", "CACHE_DATABASE_TABLE", "CACHE_DATABASE_URL"),
+    *("CACHE_DEFAULT_TIMEOUT", "CACHE_DIR", "CACHE_DURABILITY", "CACHE_ENABLE_SIGNALS"),
+    *("CACHE_FILE_HASH_METHOD", "CACHE_HASH_METHOD", "CACHE_IGNORE_ERRORS", "CACHE_KEY_PREFIX"),
+    *("CACHE_MANAGER_AUTHKEY", "CACHE_MAX_BYTES", "CACHE_MAX_VALUE_BYTES"),
+    *("CACHE_MEMCACHED_PASSWORD", "CACHE_MEMCACHED_SERVERS", "CACHE_MEMCACHED_USERNAME"),
+    *("CACHE_NO_NULL_WARNING", "CACHE_OPTIONS", "CACHE_REDIS_CLUSTER", "CACHE_REDIS_DB"),
+    *("CACHE_REDIS_HOST", "CACHE_REDIS_PASSWORD", "CACHE_REDIS_PORT", "CACHE_REDIS_SENTINELS"),
+    *("CACHE_REDIS_SENTINEL_MASTER", "CACHE_REDIS_SENTINEL_PASSWORD", "CACHE_REDIS_URL"),
+    *("CACHE_REDIS_USERNAME", "CACHE_REDIS_WAIT", "CACHE_SERIALIZER", "CACHE_SOURCE_CHECK"),
+    *("CACHE_THRESHOLD", "CACHE_TIMEOUT", "CACHE_TYPE", "CACHE_URL"),
+)
+
+
+def refuse_misspelt(settings: Settings) -> None:
+    """Raise :exc:`ConfigurationError` for a name that is nearly, but not, that of a setting.
+
+    It would be ignored, and the default would be used in silence.
+    """
+    for name in settings:
+        if isinstance(name, str) and name.startswith("CACHE_") and name not in NAMES:
+            for meant in get_close_matches(name, NAMES, 1, cutoff=0.9):
+                raise ConfigurationError(f"there is no setting {name}; did you mean {meant}?")
 
 
 def seconds(settings: Settings, name: str, default: float) -> float:

@@ -84,11 +84,34 @@ class TestURL:
         ],
     )
     def test_schemes(self, url, name):
-        """The scheme selects the store, whatever `CACHE_TYPE` says."""
+        """The scheme selects the store."""
         assert type_name({"CACHE_URL": url}) == name
-        assert type_name({"CACHE_URL": url, "CACHE_TYPE": "lmdb"}) == name
-        store = open_store({"CACHE_URL": url, "CACHE_TYPE": "nonsense"})
-        assert store.name == name
+        assert type_name({"CACHE_URL": url, "CACHE_TYPE": name}) == name
+        assert open_store({"CACHE_URL": url}).name == name
+
+    @pytest.mark.parametrize("asked", ["lmdb", "SimpleCache", "nonsense"])
+    def test_contradiction(self, asked):
+        """A URL that leads to another store than `CACHE_TYPE` names is refused."""
+        with pytest.raises(ConfigurationError, match="CACHE_TYPE.*CACHE_URL leads to 'redis'"):
+            open_store({"CACHE_URL": REDIS, "CACHE_TYPE": asked})
+
+    @pytest.mark.parametrize(
+        ("name", "meant"),
+        [
+            *(("CACHE_REDIS_UR", "CACHE_REDIS_URL"), ("CACHE_DEFAULT_TIMOUT", "CACHE_DEFAULT_T")),
+            *(("CACHE_DIRS", "CACHE_DIR"), ("CACHE_REDIS_SENTINEL", "CACHE_REDIS_SENTINELS")),
+        ],
+    )
+    def test_misspelt(self, name, meant, tmp_path):
+        """A name that is nearly a setting's is refused, to a `Cache` too; any other is not ours."""
+        with pytest.raises(ConfigurationError, match=f"{name}; did you mean {meant}"):
+            Cache(Flask(__name__), config={"CACHE_DIR": tmp_path, name: "x"})
+        open_store({"CACHE_DIR": tmp_path, "CACHE_OF_MINE": 1})
+
+    def test_did_you_mean(self):
+        """A type that is nearly one of ours is named."""
+        with pytest.raises(ConfigurationError, match="did you mean 'filesystem'"):
+            Cache(Flask(__name__), config={"CACHE_TYPE": "filesytem"})
 
     def test_each_scheme_is_a_store(self):
         """Each scheme leads to a store that there is."""

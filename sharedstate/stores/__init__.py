@@ -5,13 +5,14 @@ To add one: write a module with a :class:`~.base.Store`, and name it here.
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from ..errors import ConfigurationError
-from ..settings import Settings
+from ..settings import Settings, refuse_misspelt
 from .base import Store
 from .breaker import Breaker
 
@@ -72,11 +73,20 @@ URL_SETTINGS = {
 def type_name(settings: Settings) -> str | None:
     """The name in ``STORES`` that the settings ask for, or ``None`` if it is none of ours."""
     url = settings.get("CACHE_URL")
-    if url:
-        return _type_of(url)
     asked = settings.get("CACHE_TYPE") or DEFAULT_TYPE
     name = ALIASES.get(asked, asked)
+    if url:
+        return _agreed(_type_of(url), name)
     return name if name in STORES else None
+
+
+def _agreed(of_url: str, of_type: str) -> str:
+    """The type that the URL names, unless ``CACHE_TYPE`` names another one than the default."""
+    if of_type == DEFAULT_TYPE or of_url.partition("-")[0] == of_type.partition("-")[0]:
+        return of_url
+    raise ConfigurationError(
+        f"CACHE_TYPE is {of_type!r} and CACHE_URL leads to {of_url!r}: leave one of them out"
+    )
 
 
 def store_class(name: str) -> type[Store]:
@@ -91,6 +101,7 @@ def open_store(settings: Settings) -> Store:
 
     :raises ConfigurationError: naming the setting that is wrong.
     """
+    refuse_misspelt(settings)
     name = type_name(settings)
     if name is None:
         raise unknown_type(settings.get("CACHE_TYPE"))
@@ -100,8 +111,12 @@ def open_store(settings: Settings) -> Store:
 
 def unknown_type(asked: Any) -> ConfigurationError:
     """The error for a ``CACHE_TYPE`` that nobody knows."""
-    names = ", ".join([*STORES, *ALIASES])
-    return ConfigurationError(f"CACHE_TYPE {asked!r} is unknown; there are: {names}")
+    names = [*STORES, *ALIASES]
+    nearest = get_close_matches(str(asked), names, 1)
+    meant = f"; did you mean {nearest[0]!r}?" if nearest else ""
+    return ConfigurationError(
+        f"CACHE_TYPE {asked!r} is unknown{meant}; there are: {', '.join(names)}"
+    )
 
 
 def _type_of(url: str) -> str:
