@@ -80,7 +80,7 @@ class Batch:
         if "atomic_batch" in self._state.store.can:
             try:
                 return self._answered(self._state._apply_all(self._steps))
-            except (NotACounter, OutOfBounds, StoreFull, NotSupported):
+            except (NotACounter, OutOfBounds, StoreFull, NotSupported, NotSerializable):
                 pass  # Nothing was done. Those that can be will be.
         return self._answered([self._try(*step) for step in self._steps])
 

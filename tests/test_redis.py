@@ -25,6 +25,7 @@ from sharedstate import (
     StoreFull,
     StoreUnavailable,
 )
+from sharedstate.batch import Batch
 from sharedstate.stores import breaker
 
 
@@ -127,6 +128,58 @@ def test_other_types_are_errors_and_stay(state: State, server: redis.Redis) -> N
     with pytest.raises(NotSerializable):
         state.item("a")
     assert server.lrange("test:a", 0, -1) == [b"x"]
+
+
+BESIDE_A_LIST: dict[str, tuple[Callable[[Batch], Any], type[Exception]]] = {
+    "set": (lambda batch: batch.set("list", 1), NotSerializable),
+    "delete": (lambda batch: batch.delete("list"), NotSerializable),
+    "read": (lambda batch: batch.item("list"), NotSerializable),
+    "inc": (lambda batch: batch.inc("list"), NotACounter),
+}
+
+
+@pytest.mark.parametrize("name", BESIDE_A_LIST)
+def test_a_batch_with_another_type_does_nothing(
+    state: State, server: redis.Redis, name: str
+) -> None:
+    """A list under a later key of a batch is found before the first one is written."""
+    server.rpush("test:list", "x")
+    collect, error = BESIDE_A_LIST[name]
+    batch = state.batch()
+    batch.inc("a", 5)
+    batch.set("b", 1)
+    collect(batch)
+    with pytest.raises(error) as caught:
+        batch.apply()
+    assert caught.value.step == 2  # type: ignore[attr-defined]
+    assert server.keys("*") == [b"test:list"]
+    assert server.lrange("test:list", 0, -1) == [b"x"]
+
+
+def test_each_of_a_batch_beside_a_list(state: State, server: redis.Redis) -> None:
+    """Done each by itself, what meets another type is an error and the others are done."""
+    server.rpush("test:list", "x")
+    batch = state.batch()
+    batch.inc("a", 5)
+    batch.item("list")
+    batch.inc("b")
+    first, second, third = batch.apply_each()
+    assert (first, third) == (5, 1)
+    assert isinstance(second, NotSerializable)
+
+
+def test_other_types_in_scripts_change_nothing(state: State, server: redis.Redis) -> None:
+    """Neither a token nor its counter changes where one of both is a list."""
+    server.rpush("test:list", "x")
+    with pytest.raises(NotACounter):
+        state.inc("list", once="token")
+    with pytest.raises(NotSerializable):
+        state.compare_and_set("list", 1, 2)
+    assert server.keys("*") == [b"test:list"]
+    server.rpush("\0once:test:token", "x")
+    with pytest.raises((NotACounter, NotSerializable)):
+        state.inc("n", once="token")
+    assert state.get("n") is None
 
 
 def test_a_full_server_is_store_full(state: State, server: redis.Redis) -> None:

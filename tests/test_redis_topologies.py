@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 from redis_servers import redis_server, watched_master
 
-from sharedstate import ConfigurationError, NotSupported, State, StoreUnavailable, TokenReused
+from sharedstate import (
+    ConfigurationError,
+    NotACounter,
+    NotSupported,
+    State,
+    StoreUnavailable,
+    TokenReused,
+)
 from sharedstate.stores import breaker
 
 PATIENCE = 60
@@ -69,6 +76,16 @@ def test_counters_with_one_hash_tag_change_together(cluster: State) -> None:
     """What is on one node is changed in one step, as on one server."""
     assert cluster.inc_many({"{cart}a": 1, "{cart}b": 2}) == {"{cart}a": 1, "{cart}b": 2}
     assert cluster.get_many("{cart}a", "{cart}b") == [1, 2]
+
+
+def test_a_batch_on_one_node_with_another_type_does_nothing(cluster: State) -> None:
+    """In a cluster, too, a list under a later key leaves the first one alone."""
+    client = cluster.store._store._open()  # type: ignore[attr-defined]
+    client.rpush("test:{cart}list", "x")
+    with pytest.raises(NotACounter) as caught:
+        cluster.inc_many({"{cart}a": 1, "{cart}list": 2})
+    assert caught.value.step == 1
+    assert cluster.get("{cart}a") is None
 
 
 def test_counters_on_different_nodes_do_not(cluster: State) -> None:

@@ -14,7 +14,6 @@ from typing import Any
 from weakref import finalize
 
 from ..errors import (
-    NotSerializable,
     SharedStateError,
     StoreFull,
     StoreUnavailable,
@@ -211,8 +210,6 @@ class RedisStore(Store):
             refused = refusal(operation, text)
             if refused:
                 return refused
-            if "WRONGTYPE" in text:
-                return NotSerializable("the key holds a Redis type that is not a string")
         return StoreUnavailable(
             f"Redis at {self._connection.location} is not available: {text}",
             outcome_unknown=self._was_sent(error) and operation is not None and operation.writes,

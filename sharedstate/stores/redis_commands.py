@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from importlib.resources import files
 from typing import Any
 
-from ..errors import NotACounter, OutOfBounds
+from ..errors import NotACounter, NotSerializable, OutOfBounds, SharedStateError
 from .operations import (
     COUNTER_MAX,
     COUNTER_MIN,
@@ -135,26 +135,29 @@ class Commands:
         ]
 
 
-def refusal(operation: Operation | None, text: str) -> NotACounter | OutOfBounds | None:
-    """What an error reply says of the increment it is about; in a batch it names the position."""
+def refusal(operation: Operation | None, text: str) -> SharedStateError | None:
+    """What an error reply says of the operation it is about; in a batch it names the position."""
     step = None
     if isinstance(operation, Once):
         operation = operation.increment
     if isinstance(operation, Batch) and (failed := re.search(r"operation (\d+)", text)):
         step = int(failed[1]) - 1
         operation = operation.steps[step][1]
-    if not isinstance(operation, Increment):
-        return None
-    error: NotACounter | OutOfBounds
-    if "overflow" in text or "OutOfBounds" in text:
-        error = OutOfBounds(operation.minimum, operation.maximum)
-    elif re.search("NotACounter|not an integer|WRONGTYPE", text):
-        error = NotACounter("the key holds something other than a signed 64-bit integer")
-    else:
-        return None
-    if step is not None:
+    error = _refusal(operation, text)
+    if error is not None:
         error.step = step
     return error
+
+
+def _refusal(operation: Operation | None, text: str) -> SharedStateError | None:
+    if isinstance(operation, Increment):
+        if "overflow" in text or "OutOfBounds" in text:
+            return OutOfBounds(operation.minimum, operation.maximum)
+        if re.search("NotACounter|not an integer|WRONGTYPE", text):
+            return NotACounter("the key holds something other than a signed 64-bit integer")
+    elif "WRONGTYPE" in text:
+        return NotSerializable("the key holds a Redis type that is not a string")
+    return None
 
 
 def pattern(prefix: bytes) -> bytes:

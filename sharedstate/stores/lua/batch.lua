@@ -1,13 +1,20 @@
 -- Several operations in their order, all of them or none.
 -- KEYS: the records. ARGV: for each operation its name, the position of its key, how many
--- arguments follow, and these. If one fails, what the ones before it changed is put back.
+-- arguments follow, and these. A key that holds another type is found before anything is written;
+-- if one of them fails, what the ones before it changed is put back.
 local saved, order = {}, {}
 
+-- Returns whether the key holds a string or nothing.
 local function save(key)
   if saved[key] == nil then
-    saved[key] = {redis.call('GET', key), redis.call('PTTL', key)}
+    local value = redis.pcall('GET', key)
+    if type(value) == 'table' then
+      return false
+    end
+    saved[key] = {value, redis.call('PTTL', key)}
     order[#order + 1] = key
   end
+  return true
 end
 
 local function put_back()
@@ -23,7 +30,7 @@ local function put_back()
   end
 end
 
-local operations = {
+local functions = {
   Get = function(key)
     return {redis.call('GET', key), redis.call('PTTL', key)}
   end,
@@ -37,22 +44,31 @@ local operations = {
   Increment = increment,
 }
 
-local answers = {}
+local operations = {}
 local position = 1
 while position <= #ARGV do
-  local name, key = ARGV[position], KEYS[tonumber(ARGV[position + 1])]
+  local operation = {name = ARGV[position], key = KEYS[tonumber(ARGV[position + 1])]}
   local count = tonumber(ARGV[position + 2])
-  local arguments = {}
   for i = 1, count do
-    arguments[i] = ARGV[position + 2 + i]
+    operation[i] = ARGV[position + 2 + i]
   end
-  save(key)
-  local answer, wrong = operations[name](key, unpack(arguments))
+  operations[#operations + 1] = operation
+  position = position + 3 + count
+end
+
+for step, operation in ipairs(operations) do
+  if not save(operation.key) then
+    return redis.error_reply('WRONGTYPE in operation ' .. step)
+  end
+end
+
+local answers = {}
+for step, operation in ipairs(operations) do
+  local answer, wrong = functions[operation.name](operation.key, unpack(operation))
   if not answer then
     put_back()
-    return redis.error_reply(wrong .. ' in operation ' .. (#answers + 1))
+    return redis.error_reply(wrong .. ' in operation ' .. step)
   end
-  answers[#answers + 1] = answer
-  position = position + 3 + count
+  answers[step] = answer
 end
 return answers
