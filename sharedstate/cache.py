@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar
 
 import flask_caching
-from flask import Flask
+from flask import Flask, request, request_started
 from flask.globals import _cv_app
 from flask_caching import backends
 from flask_caching.jinja2ext import JINJA_CACHE_ATTR_NAME
@@ -94,7 +94,7 @@ class Cache(flask_caching.Cache):
             from . import limits  # noqa: F401  # which registers it
         self.app = app
         if state.store.scope == "process":
-            _SeveralProcesses(app, state)
+            _watch_for_processes(app)
 
     def _set_foreign_cache(self, app: Flask, config: dict[str, Any]) -> None:
         """A backend that is not ours works as under Flask-Caching, without our operations."""
@@ -213,20 +213,15 @@ class _Fragments:
         return self._cache.delete(fit_key(key))
 
 
-class _SeveralProcesses:
-    """Looks at an application's first request for a sign that it is served by many processes."""
+def _watch_for_processes(app: Flask) -> None:
+    """Look at the application's first request for a sign that several processes serve it."""
 
-    def __init__(self, app: Flask, state: State) -> None:
-        self._app = app
-        self._state = state
-        self._wsgi_app = app.wsgi_app
-        app.wsgi_app = self  # type: ignore[method-assign]
-
-    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
-        self._app.wsgi_app = self._wsgi_app  # type: ignore[method-assign]
-        if environ.get("wsgi.multiprocess"):
+    def look(sender: Flask, **arguments: Any) -> None:
+        request_started.disconnect(look, app)
+        if request.environ.get("wsgi.multiprocess"):
             warn_of_processes()
-        return self._wsgi_app(environ, start_response)
+
+    request_started.connect(look, app, weak=False)
 
 
 def warn_of_processes() -> None:

@@ -212,6 +212,21 @@ def test_several_processes_on_simple_are_reported_once(
     assert caplog.text.count("each counts for itself") == warnings
 
 
+def test_what_wraps_the_application_stays_around_it(app: Flask, cache: Cache) -> None:
+    """Middleware that is put around the application after the cache sees every request."""
+    seen, wrapped = [], app.wsgi_app
+
+    def middleware(environ, start_response):
+        seen.append(environ["PATH_INFO"])
+        return wrapped(environ, start_response)
+
+    app.wsgi_app = middleware
+    app.get("/<path>")(lambda path: path)
+    for path in ("/a", "/b", "/c"):
+        app.test_client().get(path, environ_overrides={"wsgi.multiprocess": True})
+    assert seen == ["/a", "/b", "/c"]
+
+
 def test_operations_are_documented_where_users_look() -> None:
     """``help(Cache.inc)`` and an instance's method show the contract's text."""
     assert Cache.inc.__doc__ == State.inc.__doc__
