@@ -11,6 +11,7 @@ import pytest
 from cachelib.serializers import JSONSerializer
 from flask import Flask, render_template_string
 from flask_caching.utils import make_template_fragment_key
+from freezegun import freeze_time
 
 from sharedstate import Cache, ConfigurationError, NotSupported, State
 from sharedstate.cache import fit_key
@@ -67,6 +68,19 @@ def test_a_default_timeout_is_kept_as_a_setting(app: Flask) -> None:
     cache = Cache(app, config={"CACHE_TYPE": "simple"})
     cache.set("a", 1)
     assert 59 < (cache.ttl("a") or 0) <= 60
+
+
+@pytest.mark.parametrize("name", ["simple", "filesystem", "lmdb"])
+def test_the_time_of_a_test_is_that_of_the_store(app: Flask, name: str) -> None:
+    """What freezes and moves ``time.time`` decides when a value expires, on an embedded store."""
+    cache = Cache(app, config={"CACHE_TYPE": name})
+    with freeze_time("2030-01-01") as clock:
+        cache.set("a", 1, timeout=60)
+        clock.tick(59)
+        assert (cache.get("a"), cache.ttl("a")) == (1, 1)
+        clock.tick(2)
+        assert cache.get("a") is None
+    cache.state.close()
 
 
 def test_each_application_has_its_own_state(tmp_path: Path) -> None:

@@ -22,6 +22,11 @@ DEFAULT_TIMEOUT = 2.0
 _SNAPSHOT_KEYS = 500
 
 
+def now() -> float:
+    """The time, asked of :mod:`time` at each call: tests put another ``time.time`` there."""
+    return time.time()
+
+
 class Store(ABC):
     """Records by key, shared by all that open the same store.
 
@@ -48,9 +53,9 @@ class Store(ABC):
     has_server: bool = False
     """Whether the records are in other processes, which may be down while this one goes on."""
 
-    def __init__(self, *, timeout: float = DEFAULT_TIMEOUT, clock: Clock = time.time) -> None:
+    def __init__(self, *, timeout: float = DEFAULT_TIMEOUT, clock: Clock | None = None) -> None:
         self.timeout = timeout
-        self.clock = clock
+        self.clock = clock or now
         _stores.add(self)
 
     @classmethod
