@@ -16,6 +16,8 @@ from cachelib.serializers import BaseSerializer
 
 from .errors import ConfigurationError, NotSerializable
 
+_SHOWN = 200
+
 
 class Codec(ABC):
     """Turns values into bytes and back, or raises :exc:`NotSerializable`."""
@@ -31,8 +33,10 @@ class Codec(ABC):
             raise
         except Exception as error:
             # An object's own __reduce__ may raise anything at all.
+            deep = isinstance(error, RecursionError)
             raise NotSerializable(
-                f"the {self.name} codec cannot store this {type(value).__name__}: {error}"
+                f"the {self.name} codec cannot store this {type(value).__name__}: "
+                f"{'it is nested too deeply' if deep else error}"
             ) from error
 
     def decode(self, raw: bytes) -> Any:
@@ -41,8 +45,7 @@ class Codec(ABC):
             return self._load(raw)
         except Exception as error:
             raise NotSerializable(
-                f"the {self.name} codec cannot read a stored value ({error!r}): it was written "
-                "with another codec, or its class is gone"
+                f"the {self.name} codec cannot read the stored value: {_reason(error)}"
             ) from error
 
     @abstractmethod
@@ -106,6 +109,24 @@ class PickleCodec(Codec):
 
     def _load(self, raw: bytes) -> Any:
         return pickle.loads(raw[1:]) if raw.startswith(b"!") else int(raw)
+
+
+def _reason(error: Exception) -> str:
+    """Why a value could not be read, without anything of it: it may be long, or secret."""
+    if isinstance(error, (ImportError, AttributeError)):
+        return _gone(str(error)[:_SHOWN])
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    return f"it was written with another codec, or by another program ({type(error).__name__})"
+
+
+def _gone(what: str) -> str:
+    if "__main__" not in what:
+        return f"its class is gone ({what}); restore it, or delete the key"
+    return (
+        f"its class is gone ({what}): the script that wrote it, __main__, is another one in each "
+        "process; define the class in a module that all of them import"
+    )
 
 
 _CODECS = {"pickle": PickleCodec, "json": JSONCodec}

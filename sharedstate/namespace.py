@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, NamedTuple, Self
@@ -51,6 +51,8 @@ class Item(NamedTuple):
     """Seconds until it expires, 0 if it never does."""
     version: str
     """A hash of the stored bytes: equal for equal ones, another for any others."""
+    error: NotSerializable | None = None
+    """In a listing, why the value cannot be read; ``value`` is :data:`ABSENT` then."""
 
 
 class Namespace:
@@ -143,9 +145,34 @@ class Namespace:
             COUNTER_MAX if maximum is None else checked_integer("maximum", maximum),
         )
 
-    def _items(self, keys: list[bytes]) -> list[Item | None]:
-        records = self.store.read(keys) if keys else []
-        return [self._item(key, record) for key, record in zip(keys, records, strict=True)]
+    def _listed(self, keys: list[bytes]) -> list[Item]:
+        """The items of a page, with the error of each that cannot be read."""
+        found: Sequence[Record | NotSerializable | None]
+        try:
+            found = self.store.read(keys) if keys else []
+        except NotSerializable:  # One of them holds what the store itself cannot read.
+            found = [self._read_alone(key) for key in keys]
+        items = map(self._listed_item, keys, found)
+        return [item for item in items if item is not None]
+
+    def _read_alone(self, key: bytes) -> Record | NotSerializable | None:
+        try:
+            return self.store.read((key,))[0]
+        except NotSerializable as error:
+            return error
+
+    def _listed_item(self, key: bytes, found: Record | NotSerializable | None) -> Item | None:
+        if found is None:
+            return None
+        name = self._key_text(key)
+        if isinstance(found, NotSerializable):
+            return Item(name, ABSENT, 0, _version(b""), found)
+        try:
+            if not key.endswith(name.encode()):
+                raise NotSerializable("the key is not text: another program wrote it")
+            return self._item(key, found)
+        except NotSerializable as error:
+            return Item(name, ABSENT, self._remaining(found), _version(found[0]), error)
 
     def _item(self, key: bytes, record: Record | None) -> Item | None:
         if record is None:
@@ -177,7 +204,8 @@ class Namespace:
         return self.physical_prefix + checked_key(key)
 
     def _key_text(self, physical: bytes) -> str:
-        return physical[len(self.physical_prefix) :].decode()
+        # Another program may have written a key that is no text.
+        return physical[len(self.physical_prefix) :].decode(errors="backslashreplace")
 
     def _encode(self, value: Any) -> bytes:
         if value is ABSENT:

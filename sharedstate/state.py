@@ -314,7 +314,8 @@ class State(Namespace):
     def keys(self, prefix: str = "") -> list[str]:
         """The live keys that start with ``prefix``.
 
-        A key that comes or goes meanwhile may or may not be among them.
+        A key that comes or goes meanwhile may or may not be among them. One that is not text, which
+        another program wrote, is shown with escapes.
 
         :raises NotSupported: if the store cannot list its keys.
         """
@@ -331,16 +332,19 @@ class State(Namespace):
     ) -> tuple[list[Item], str | None]:
         """A page of at most ``limit`` items, and the cursor of the next one, ``None`` at the end.
 
-        A page that is not the last one may have fewer items, or none.
+        A page that is not the last one may have fewer items, or none. An item whose value cannot be
+        read has an ``error``, and :data:`ABSENT` as its value.
 
         :raises NotSupported: if the store cannot list its keys.
         """
         page, following = self._page(prefix, cursor, limit)
-        return [item for item in self._items(page) if item is not None], following
+        return self._listed(page), following
 
     def item(self, key: str) -> Item | None:
         """The value and its remaining time, read at one moment."""
-        return self._items([self._key(key)])[0]
+        physical = self._key(key)
+        (record,) = self.store.read((physical,))
+        return self._item(physical, record)
 
     def clear(self) -> bool:
         """Remove all keys of this namespace and nothing else; answers ``True``."""

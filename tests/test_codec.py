@@ -168,7 +168,7 @@ class TestStrictJSON:
         value = []
         for _ in range(100_000):
             value = [value]
-        with pytest.raises(NotSerializable):
+        with pytest.raises(NotSerializable, match="nested too deeply"):
             JSON.encode(value)
 
     def test_is_json(self):
@@ -211,8 +211,29 @@ class TestDamage:
     def test_class_is_gone(self):
         """A pickled object whose class is no longer there is an error that says so."""
         raw = PICKLE.encode(Level.LOW).replace(b"Level", b"Leven")
-        with pytest.raises(NotSerializable, match="its class is gone"):
+        with pytest.raises(NotSerializable, match="its class is gone.*Leven"):
             PICKLE.decode(raw)
+
+    def test_class_of_a_script(self):
+        """The class of a script that is gone is an error that says where to define it."""
+        with pytest.raises(NotSerializable, match="Leven.*__main__.*define the class in a module"):
+            PICKLE.decode(b"!c__main__\nLeven\n.")
+
+    @pytest.mark.parametrize(
+        "raw", [b"[" * 100_000, b'{"secret":' * 50_000, b"secret\xff" * 9, b"!c" + b"secret" * 1000]
+    )
+    @pytest.mark.parametrize("codec", [JSON, PICKLE], ids=lambda codec: codec.name)
+    def test_message(self, codec, raw):
+        """The message tells nothing of what is stored, and is short."""
+        with pytest.raises(NotSerializable, match="cannot read") as caught:
+            codec.decode(raw)
+        assert "secret" not in str(caught.value)
+        assert len(str(caught.value)) < 300
+
+    def test_too_deep(self):
+        """JSON in which lists are nested too deeply is an error that says so."""
+        with pytest.raises(NotSerializable, match="nested too deeply"):
+            JSON.decode(b"[" * 100_000)
 
 
 class TestSerializers:

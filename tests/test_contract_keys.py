@@ -5,7 +5,8 @@ import contextlib
 import pytest
 from backends import about
 
-from sharedstate import ABSENT, InvalidKey, State
+from sharedstate import ABSENT, InvalidKey, NotSerializable, State
+from sharedstate.stores.operations import Put
 
 ODD_KEYS = [
     *("a", "A", " ", " a", "a ", "a b", "a/b/c", "/", "//", "..", "a:b", "0", "None", "%", "%2F"),
@@ -184,6 +185,22 @@ class TestListing:
         state.set("b", [1], timeout=100)
         clock.advance(40)
         assert listed(state) == [("a", None, 0), ("b", [1], about(60))]
+
+    def test_unreadable(self, store, json_state, clock):
+        """An item that cannot be read is listed with its error, and the others as ever."""
+        json_state.set_many({"a": 1, "z": [2]})
+        for key, raw in {"bytes": b"\xff" * 100_000, "deep": b"[" * 100_000}.items():
+            store.transact((f"json:{key}".encode(),), Put(raw, 100))
+        clock.advance(40)
+        items = {item.key: item for item in json_state.items()[0]}
+        assert [(items[key].value, items[key].error) for key in "az"] == [(1, None), ([2], None)]
+        for key in ("bytes", "deep"):
+            assert items[key].value is ABSENT
+            assert items[key].ttl == about(60)
+            assert isinstance(items[key].error, NotSerializable)
+            assert len(str(items[key].error)) < 300
+        assert items["bytes"].version != items["deep"].version
+        assert sorted(json_state.keys()) == ["a", "bytes", "deep", "z"]
 
     @pytest.mark.parametrize("limit", [1, 2, 5, 9, 10, 11, 1000])
     def test_pages(self, state, limit):
