@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, NamedTuple, Self
@@ -147,36 +147,21 @@ class Namespace:
 
     def _listed(self, keys: list[bytes]) -> list[Item]:
         """The items of a page, with the error of each that cannot be read."""
-        found: Sequence[Record | NotSerializable | None]
-        try:
-            found = self.store.read(keys) if keys else []
-        except NotSerializable:  # One of them holds what the store itself cannot read.
-            found = [self._read_alone(key) for key in keys]
-        items = map(self._listed_item, keys, found)
-        return [item for item in items if item is not None]
+        records = self.store.read(keys) if keys else []
+        pairs = zip(keys, records, strict=True)
+        return [self._listed_item(key, record) for key, record in pairs if record is not None]
 
-    def _read_alone(self, key: bytes) -> Record | NotSerializable | None:
+    def _listed_item(self, key: bytes, record: Record) -> Item:
         try:
-            return self.store.read((key,))[0]
+            return self._readable_item(key, record)
         except NotSerializable as error:
-            return error
-
-    def _listed_item(self, key: bytes, found: Record | NotSerializable | None) -> Item | None:
-        if found is None:
-            return None
-        name = self._key_text(key)
-        if isinstance(found, NotSerializable):
-            return Item(name, ABSENT, 0, _version(b""), found)
-        try:
-            if not key.endswith(name.encode()):
-                raise NotSerializable("the key is not text: another program wrote it")
-            return self._item(key, found)
-        except NotSerializable as error:
-            return Item(name, ABSENT, self._remaining(found), _version(found[0]), error)
+            name, ttl = self._key_text(key), self._remaining(record)
+            return Item(name, ABSENT, ttl, _version(record[0]), error)
 
     def _item(self, key: bytes, record: Record | None) -> Item | None:
-        if record is None:
-            return None
+        return None if record is None else self._readable_item(key, record)
+
+    def _readable_item(self, key: bytes, record: Record) -> Item:
         raw, name = record[0], self._key_text(key)
         return Item(name, self.codec.decode(raw), self._remaining(record), _version(raw))
 
@@ -204,8 +189,7 @@ class Namespace:
         return self.physical_prefix + checked_key(key)
 
     def _key_text(self, physical: bytes) -> str:
-        # Another program may have written a key that is no text.
-        return physical[len(self.physical_prefix) :].decode(errors="backslashreplace")
+        return physical[len(self.physical_prefix) :].decode()
 
     def _encode(self, value: Any) -> bytes:
         if value is ABSENT:

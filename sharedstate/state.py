@@ -314,8 +314,7 @@ class State(Namespace):
     def keys(self, prefix: str = "") -> list[str]:
         """The live keys that start with ``prefix``.
 
-        A key that comes or goes meanwhile may or may not be among them. One that is not text, which
-        another program wrote, is shown with escapes.
+        A key that comes or goes meanwhile may or may not be among them.
 
         :raises NotSupported: if the store cannot list its keys.
         """

@@ -182,18 +182,6 @@ def test_other_types_in_scripts_change_nothing(state: State, server: redis.Redis
     assert state.get("n") is None
 
 
-def test_others_keys_are_listed_with_an_error(state: State, server: redis.Redis) -> None:
-    """A list, and a key that is no text, leave the others of a listing readable."""
-    state.set("a", 1)
-    server.rpush("test:list", "x")
-    server.set(b"test:\xff", 1)
-    items = {item.key: item for item in state.items()[0]}
-    assert items["a"][1:3] == (1, 0) and items["a"].error is None
-    assert "Redis type" in str(items["list"].error)
-    assert "not text" in str(items["\\xff"].error)
-    assert sorted(state.keys()) == ["\\xff", "a", "list"]
-
-
 def test_a_full_server_is_store_full(state: State, server: redis.Redis) -> None:
     """A server at its ``maxmemory`` refuses a write, keeps what it has, and can be emptied."""
     state.set("a", 1)
