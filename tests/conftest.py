@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -36,9 +39,26 @@ from sharedstate.stores.base import Store
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Ignored in what a script starts with `&`, and servers would inherit that.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line(
         "markers", "needs(*abilities): runs on the stores that have all of these (`Store.can`)"
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def temporary_files() -> Iterator[None]:
+    """A directory for the temporary files of servers, which those that are killed leave behind."""
+    before = os.environ.get("TMPDIR")
+    tempfile.gettempdir()  # This process keeps its own.
+    with tempfile.TemporaryDirectory(prefix="servers-", ignore_cleanup_errors=True) as directory:
+        os.environ["TMPDIR"] = directory
+        yield
+    if before is None:
+        del os.environ["TMPDIR"]
+    else:
+        os.environ["TMPDIR"] = before
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

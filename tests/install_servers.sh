@@ -13,6 +13,7 @@ memcached       memcached       memcached
 nginx           nginx           nginx
 wrk             wrk             -
 chromium        chromium        -
+curl            curl            -
 '
 POLICY=/usr/sbin/policy-rc.d # asked by a package before it starts its service; 101 forbids it
 PATH=$PATH:/usr/sbin:/sbin
