@@ -11,10 +11,13 @@ service. Under RSGI, Granian's own interface, the loop waits for all bodies at o
 from __future__ import annotations
 
 import asyncio
+import logging
+import signal
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
     from flask import Flask
     from granian._granian import RSGIHTTPProtocol
     from granian.rsgi import Scope
+
+logger = logging.getLogger(__name__)
 
 
 class HalfSent(Exception):
@@ -64,6 +69,8 @@ class Bridge:
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """In a worker, before it serves."""
         _take_shortcut(self)
+        if started := self._app.config.get("STARTED_FILE"):
+            Path(started).touch()
 
     async def __rsgi__(self, scope: Scope, client: RSGIHTTPProtocol) -> None:
         """Answer a request once all of it is there."""
@@ -219,5 +226,16 @@ def _take_shortcut(bridge: Bridge) -> None:
 
 
 def create() -> Bridge:
-    """What Granian serves."""
-    return Bridge(create_app())
+    """What Granian serves.
+
+    :raises SystemExit: if the application cannot be made; the log has the reason.
+    """
+    # Nothing is begun that would have to be finished, and the main process's handlers, which a fork
+    # hands on, would let this one live.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        return Bridge(create_app())
+    except Exception:
+        logger.exception("a worker cannot start")
+        sys.exit(1)

@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from flask import Flask
 from granian import Granian
@@ -22,6 +23,7 @@ from sharedstate.cache import warn_of_processes
 
 from . import logs
 from .access import has_tokens, is_loopback
+from .restarts import Server, exit_on_signals, keep_running
 from .tallies import temporary_directory
 
 logger = logging.getLogger(__name__)
@@ -35,7 +37,12 @@ BACKLOG = 1024
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Serve until SIGTERM or Ctrl-C, which let the requests in flight finish."""
+    """Serve until SIGTERM or Ctrl-C, which let the requests in flight finish.
+
+    :raises SystemExit: with one line that says what is wrong with the settings, or that no worker
+        could start.
+    """
+    exit_on_signals()
     options = _parse(arguments)
     if options.insecure:
         os.environ["FLASK_INSECURE"] = "true"
@@ -61,7 +68,13 @@ def main(arguments: list[str] | None = None) -> None:
     os.environ["FLASK_WORKERS"] = str(workers)
     os.environ["FLASK_THREADS"] = str(threads)
     state.close()
-    server = Granian(
+    log_format = app.config["LOG_FORMAT"]
+    with _worker_files() as started:
+        keep_running(lambda: _server(options, workers, threads, log_format), started.exists)
+
+
+def _server(options: argparse.Namespace, workers: int, threads: int, log_format: str) -> Server:
+    return Granian(
         "service.rsgi:create",
         factory=True,
         address=options.host,
@@ -73,25 +86,28 @@ def main(arguments: list[str] | None = None) -> None:
         websockets=False,
         workers=workers,
         backlog=max(BACKLOG, 128 * workers),
+        respawn_failed_workers=True,
         # Granian's main process can wait for a worker for ever without it.
         workers_kill_timeout=KILL_SECONDS,
         log_enabled=True,
         log_level=LogLevels.warning,
-        log_dictconfig=logs.configuration(app.config["LOG_FORMAT"]),
+        log_dictconfig=logs.configuration(log_format),
     )
-    with _common_metrics():
-        server.serve()
 
 
 @contextmanager
-def _common_metrics() -> Iterator[None]:
-    """Let all workers count together, in a directory of this server's own if no other is set."""
-    if os.environ.get("FLASK_METRICS_DIR"):
-        yield
-        return
+def _worker_files() -> Iterator[Path]:
+    """The file that a worker makes when it is ready to serve.
+
+    It is in a directory of this server's own, in which all workers count together if no other is
+    set.
+    """
     with temporary_directory() as directory:
-        os.environ["FLASK_METRICS_DIR"] = str(directory)
-        yield
+        if not os.environ.get("FLASK_METRICS_DIR"):
+            os.environ["FLASK_METRICS_DIR"] = str(directory)
+        started = directory / "started"
+        os.environ["FLASK_STARTED_FILE"] = str(started)
+        yield started
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:

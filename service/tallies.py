@@ -8,7 +8,7 @@ import mmap
 import os
 import struct
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
@@ -25,11 +25,12 @@ _SUFFIX = ".tally"
 class Tallies:
     """Rows of numbers by name, to which every process adds in a file of its own.
 
-    What stands in a file counts even when its process has died, so that no total ever falls::
+    What stands in a file counts even when its process has died, so that no total ever falls. The
+    next process goes on in that file, so that there are never more than processes at one time::
 
         worker 1   71-x.tally   hits 3
         worker 2   72-y.tally   hits 4      totals: hits 9
-        (killed)   70-z.tally   hits 2
+        (killed)   70-z.tally   hits 2      worker 3 begins with this one
 
     An addition is a lock of this process and one store into a mapped file, which costs a fifth of
     what it does in prometheus_client's multi-process mode.
@@ -42,7 +43,7 @@ class Tallies:
         self._directory = directory
         if directory is not None:
             directory.mkdir(parents=True, exist_ok=True)
-        self._places: dict[str, int] = {}
+        self._places: dict[str, int]
         self._begin(())
         _all.add(self)
 
@@ -75,7 +76,7 @@ class Tallies:
 
     def begin_anew(self) -> None:
         """In a child after a fork: count in a file of its own, with all rows in their places."""
-        rows = [(name, len(numbers)) for name, numbers in _rows(self._map[:])]
+        rows = [(name, width) for name, _, width in _layout(self._map)]
         try:
             self._begin(rows)
         except OSError as error:
@@ -83,23 +84,41 @@ class Tallies:
             self._directory = None
             self._begin(rows)
 
-    def _begin(self, rows: Iterable[tuple[str, int]]) -> None:
+    def _begin(self, rows: Sequence[tuple[str, int]]) -> None:
         self._lock = Lock()
-        self._map = self._new_map()
+        self._map = self._left_behind(rows) or self._new_map()
         self._numbers = memoryview(self._map).cast("d")
         self._end = 0
-        for name, width in rows:
+        self._places = {}
+        for name, place, width in _layout(self._map):
+            self._places[name] = place // _NUMBER_BYTES
+            self._end = place + width * _NUMBER_BYTES
+        # Whoever left it may have been killed when a name was there and not yet its header.
+        if self._map[self._end :].strip(b"\0"):
+            self._map[self._end :] = bytes(_FILE_BYTES - self._end)
+        for name, width in rows[len(self._places) :]:
             self._append(name, width)
+
+    def _left_behind(self, rows: Sequence[tuple[str, int]]) -> mmap.mmap | None:
+        """The file of a process that has ended, if these rows are the first ones in it."""
+        for path in self._directory.glob(f"*{_SUFFIX}") if self._directory else ():
+            found = _locked_map(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+            if found is None:
+                continue
+            there = [(name, width) for name, _, width in _layout(found)]
+            if there[: len(rows)] == list(rows):
+                return found
+            found.close()
+        return None
 
     def _new_map(self) -> mmap.mmap:
         if self._directory is None:
             return mmap.mmap(-1, _FILE_BYTES)
-        descriptor, _ = tempfile.mkstemp(_SUFFIX, f"{os.getpid()}-", self._directory)
-        try:
-            os.ftruncate(descriptor, _FILE_BYTES)
-            return mmap.mmap(descriptor, _FILE_BYTES)
-        finally:
-            os.close(descriptor)
+        while True:
+            descriptor, _ = tempfile.mkstemp(_SUFFIX, f"{os.getpid()}-", self._directory)
+            # Somebody who looks for files that were left behind may have been faster.
+            if made := _locked_map(descriptor):
+                return made
 
     def _append(self, name: str, width: int) -> int:
         encoded = name.encode()
@@ -136,7 +155,29 @@ def temporary_directory() -> Iterator[Path]:
             os.close(descriptor)
 
 
+def _locked_map(descriptor: int) -> mmap.mmap | None:
+    """A file mapped, and locked for as long as the map is there; nothing if another one has it.
+
+    :param descriptor: closed in any case.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(descriptor, _FILE_BYTES)
+        # The map has a duplicate of the descriptor, and with it the lock.
+        return mmap.mmap(descriptor, _FILE_BYTES)
+    except BlockingIOError:
+        return None
+    finally:
+        os.close(descriptor)
+
+
 def _rows(content: bytes) -> Iterator[tuple[str, tuple[float, ...]]]:
+    for name, place, width in _layout(content):
+        yield name, struct.unpack_from(f"={width}d", content, place)
+
+
+def _layout(content: bytes | mmap.mmap) -> Iterator[tuple[str, int, int]]:
+    """The name of each row, where its numbers begin, and how many there are."""
     end = 0
     while end + _HEADER.size <= len(content):
         length, width = _HEADER.unpack_from(content, end)
@@ -144,8 +185,7 @@ def _rows(content: bytes) -> Iterator[tuple[str, tuple[float, ...]]]:
             return
         start = end + _HEADER.size
         place = start + _padded(length)
-        name = content[start : start + length].decode()
-        yield name, struct.unpack_from(f"={width}d", content, place)
+        yield content[start : start + length].decode(), place, width
         end = place + width * _NUMBER_BYTES
 
 

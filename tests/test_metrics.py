@@ -242,6 +242,43 @@ def test_processes_add_up_the_dead_ones_too(tmp_path: Path) -> None:
     assert Tallies(tmp_path).totals() == {"a": [3], "b": [12]}
 
 
+def test_a_process_goes_on_in_the_file_of_a_dead_one(tmp_path: Path) -> None:
+    """Workers that die and are started again leave no more files than run at one time."""
+    for number in range(1, 4):
+        command = [sys.executable, "-c", WORKER, str(tmp_path), f"row {number}", "1"]
+        with subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as worker:
+            assert worker.stdout and worker.stdout.readline() == b"done\n"
+            worker.kill()
+    assert len(list(tmp_path.iterdir())) == 1
+    ours = Tallies(tmp_path / "forks")
+    rows = ours.row("a", 2), ours.row("b")
+    for _ in range(3):
+        child = os.fork()
+        if not child:
+            ours.add(rows[1])
+            ours.add(ours.row("another"))
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+    assert ours.totals() == {"a": [0, 0], "b": [3], "another": [3]}
+    assert len(list((tmp_path / "forks").iterdir())) == 2
+    everything = Tallies(tmp_path)
+    assert everything.totals() == {f"row {number}": [1] for number in range(1, 4)}
+
+
+def test_what_a_killed_process_had_half_written_counts_nothing(tmp_path: Path) -> None:
+    """A name without its header is no row, and no later row begins with its bytes as numbers."""
+    dead = Tallies(tmp_path)
+    dead.add(dead.row("a"))
+    dead._map[dead._end + 8 : dead._end + 48] = b"x" * 40
+    del dead
+    after = Tallies(tmp_path)
+    after.row("b", 2)
+    assert after.totals() == {"a": [1], "b": [0, 0]}
+    assert len(list(tmp_path.iterdir())) == 1
+
+
 def test_a_forked_child_without_the_directory_counts_alone(tmp_path: Path) -> None:
     """A directory that is gone keeps no child from its work, nor from counting."""
     tallies = Tallies(tmp_path / "gone")

@@ -11,13 +11,15 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from service.restarts import Pauses
 from sharedstate.stores.filesystem import FILE_NAME, FilesystemStore
 
 ROOT = Path(__file__).parent.parent
@@ -186,11 +188,145 @@ def test_all_that_is_said_is_json(tmp_path: Path) -> None:
         worker = json.loads(ask(port, "GET", "/v1/store")[1])["worker"]
         os.kill(worker, signal.SIGKILL)
         assert process.stdout
-        said = [json.loads(line) for line in process.stdout.read().splitlines()]
+        said = []
+        while not said or said[-1]["logger"] != "_granian":
+            said.append(json.loads(process.stdout.readline()))
+        process.terminate()
+        said += [json.loads(line) for line in process.stdout]
     messages = [line["message"] for line in said]
     assert f"http://127.0.0.1:{port}" in messages[0]
     assert [line["path"] for line in said if "path" in line] == ["/health/live", "/v1/store"]
     assert any(line["logger"] == "_granian" and "exit" in line["message"] for line in said)
+
+
+def workers_of(process: subprocess.Popen[str]) -> set[int]:
+    """The worker processes of a server that are alive."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return {int(pid) for pid in children if " Z " not in Path(f"/proc/{pid}/stat").read_text()}
+
+
+def wait_for(condition: Callable[[], Any]) -> None:
+    for _ in range(3000):
+        with suppress(OSError):  # A process is gone, or a connection with its worker.
+            if condition():
+                return
+        threading.Event().wait(0.01)
+    raise AssertionError("it did not come to that")
+
+
+def read(port: int, path: str) -> str:
+    """What a path shows, asked again if the worker dies that has the connection."""
+    answers: list[bytes] = []
+
+    def is_answered() -> bool:
+        status, body = ask(port, "GET", path)
+        assert status == 200
+        answers.append(body)
+        return True
+
+    wait_for(is_answered)
+    return answers[0].decode()
+
+
+INCREMENTS = 'sharedstate_store_operations_total{operation="increment"}'
+
+
+@pytest.mark.parametrize("killed", [1, 2], ids=["one", "both"])
+def test_workers_that_die_are_started_again(tmp_path: Path, killed: int) -> None:
+    """The other one serves meanwhile, and what the dead have counted stays in ``/metrics``.
+
+    The files in which the workers count do not become more.
+    """
+    port, metrics = free_port(), tmp_path / "metrics"
+    settings = {"CACHE_DIR": str(tmp_path / "state"), "METRICS_DIR": str(metrics)}
+    with serving(port, "--workers", "2", **settings) as process:
+        for _ in range(20):
+            assert ask(port, "POST", "/v1/counters/a")[0] == 200
+        wait_for(lambda: len(workers_of(process)) == 2)
+        before, files = workers_of(process), set(metrics.iterdir())
+        for worker in sorted(before)[:killed]:
+            os.kill(worker, signal.SIGKILL)
+        while len(workers_of(process) - set(sorted(before)[:killed])) < 2:
+            assert json.loads(read(port, "/v1/counters/a"))["value"] == 20
+            assert f"{INCREMENTS} 20.0" in read(port, "/metrics")
+        new = workers_of(process) - before
+        assert len(new) == killed
+        wait_for(lambda: json.loads(read(port, "/v1/store"))["worker"] in new)
+        assert f"{INCREMENTS} 20.0" in read(port, "/metrics")
+        assert set(metrics.iterdir()) == files
+        process.terminate()
+        assert process.wait(30) == 0
+
+
+def killed_twice(process: subprocess.Popen[str], port: int) -> str:
+    """The line that says when a worker is started again which died as soon as it had started."""
+    assert ask(port, "GET", "/health/live")[0] == 200
+    (first,) = workers_of(process)
+    os.kill(first, signal.SIGKILL)
+    wait_for(lambda: workers_of(process) - {first})
+    (second,) = workers_of(process) - {first}
+    os.kill(second, signal.SIGKILL)
+    assert process.stdout
+    return next(line for line in process.stdout if "started again" in line)
+
+
+def test_workers_that_die_at_once_are_started_after_a_pause(tmp_path: Path) -> None:
+    """Which is logged; then they serve, and ``/metrics`` has what those before them counted."""
+    port = free_port()
+    with serving(port, "--workers", "1", CACHE_DIR=str(tmp_path)) as process:
+        assert ask(port, "POST", "/v1/counters/a")[0] == 200
+        assert "in 1 s" in killed_twice(process, port)
+        assert ask(port, "POST", "/v1/counters/a") == (200, b'{"key":"a","value":2}')
+        assert f"{INCREMENTS} 2.0" in read(port, "/metrics")
+        process.terminate()
+        assert process.wait(30) == 0
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_a_server_without_workers_can_be_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: signal.Signals
+) -> None:
+    """In the pause before they are started again too; its temporary files are gone."""
+    port = free_port()
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    with serving(port, "--workers", "1", CACHE_DIR=str(tmp_path / "state")) as process:
+        killed_twice(process, port)
+        process.send_signal(stop)
+        assert process.wait(30) == 0
+        assert process.stdout and process.stdout.read() == ""
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_workers_that_cannot_start_end_the_server(tmp_path: Path) -> None:
+    """It does not try for ever: where none was ever ready it ends, and its log has the reason."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import multiprocessing, sys\n"
+        "class Broken:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'service.rsgi' and multiprocessing.parent_process():\n"
+        "            import app\n"
+        "            app.create_app = lambda: 1 / 0\n"
+        "sys.meta_path.insert(0, Broken())\n"
+    )
+    done = subprocess.run(
+        command("--port", str(free_port()), "--workers", "2"),
+        cwd=ROOT,
+        env=environment(CACHE_TYPE="lmdb", CACHE_DIR=str(tmp_path)) | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert "a worker cannot start" in done.stderr and "ZeroDivisionError" in done.stderr
+    assert done.stderr.endswith("\nsharedstate: no worker could start; the lines above say why\n")
+
+
+def test_pauses_grow_and_begin_anew() -> None:
+    """They double up to a bound while servers last briefly."""
+    pauses = Pauses()
+    assert [pauses.after(lasted=0.1) for _ in range(7)] == [1, 2, 4, 8, 16, 30, 30]
+    assert [pauses.after(lasted) for lasted in (60, 59)] == [1, 2]
 
 
 def test_workers_count_together_in_a_directory_that_goes_with_them(
