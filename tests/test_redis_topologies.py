@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from flask import Flask
 from redis_servers import redis_server, watched_master
 
 from sharedstate import (
+    Cache,
     ConfigurationError,
     NotACounter,
     NotSupported,
@@ -125,9 +127,11 @@ def test_a_token_is_kept_beside_its_counter(cluster: State, key: str) -> None:
 
 
 def test_waiting_for_replicas_is_not_for_clusters() -> None:
-    """A setting that a cluster cannot honour is refused at the start."""
-    with pytest.raises((ConfigurationError, NotSupported), match="CACHE_REDIS_WAIT"):
-        state_at("redis+cluster://127.0.0.1:1", CACHE_REDIS_WAIT=1)
+    """A setting that a cluster cannot honour is refused when the application is made."""
+    app = Flask(__name__)
+    app.config.update(CACHE_URL="redis+cluster://127.0.0.1:1", CACHE_REDIS_WAIT=1)
+    with pytest.raises(ConfigurationError, match="CACHE_REDIS_WAIT.*leave it out"):
+        Cache(app)
 
 
 @pytest.mark.parametrize(

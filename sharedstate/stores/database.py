@@ -13,6 +13,7 @@ from weakref import finalize
 from ..errors import ConfigurationError, StoreUnavailable
 from ..settings import Settings, choice, seconds
 from .base import DEFAULT_TIMEOUT, Page, Store, cursor_key, key_range
+from .database_deadline import until
 from .database_engine import Database
 from .database_errors import Conflict, NoTable, location
 from .database_operations import MISS, STATEMENTS, collect, read, transaction
@@ -99,17 +100,20 @@ class DatabaseStore(Store):
     def transact(self, keys: Sequence[bytes], operation: Operation) -> Any:
         if not operation.writes:
             return operation(self.read(keys), self.clock())[1]
+        deadline = time.monotonic() + self.timeout
         self._writes += 1
         if self._writes % _COLLECT_EVERY == 0:
-            self._until_done(lambda database: collect(database, self.clock()))
+            self._until_done(lambda database: collect(database, self.clock()), deadline)
         statement = STATEMENTS.get(type(operation))
         if statement is not None:
             answer = self._until_done(
-                lambda database: statement(database, keys[0], operation, self.clock())
+                lambda database: statement(database, keys[0], operation, self.clock()), deadline
             )
             if answer is not MISS:
                 return answer
-        return self._until_done(lambda database: transaction(database, keys, operation, self.clock))
+        return self._until_done(
+            lambda database: transaction(database, keys, operation, self.clock), deadline
+        )
 
     def read(self, keys: Sequence[bytes]) -> list[Record | None]:
         return self._until_done(lambda database: read(database, keys, self.clock))
@@ -155,16 +159,15 @@ class DatabaseStore(Store):
             self._opened = None
             self._of_process.clear()
 
-    def _until_done(self, attempt: Callable[[Database], R]) -> R:
+    def _until_done(self, attempt: Callable[[Database], R], deadline: float | None = None) -> R:
         """What the attempt answers that meets no other client; one that does changes nothing."""
-        deadline = None
+        deadline = deadline or time.monotonic() + self.timeout
         pause = 0.001
         while True:
             try:
-                with self._gate:
+                with self._gate, until(deadline):
                     return self._attempt(attempt)
             except Conflict as error:
-                deadline = deadline or time.monotonic() + self.timeout
                 if time.monotonic() > deadline:
                     raise StoreUnavailable(
                         f"others were in the way for {self.timeout} seconds (CACHE_TIMEOUT) in "

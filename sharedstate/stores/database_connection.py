@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SharedStateError
+from .database_deadline import left
 from .database_errors import Conflict, unavailable
 from .dialects import Trouble
 
@@ -100,7 +101,7 @@ class Connection:
         if turn is None:
             return
         try:
-            self._has_turn = turn.take(self.dialect.timeout)
+            self._has_turn = turn.take(left(self.dialect.timeout))
         except OSError as error:
             raise unavailable(database.location, str(error)) from error
         if not self._has_turn:
@@ -121,6 +122,11 @@ class Connection:
 
     def commit(self) -> None:
         """Commit it: from here on, an error leaves open what happened."""
+        if not left(self.dialect.timeout):
+            raise unavailable(
+                self._database.location,
+                f"{self.dialect.timeout} s (CACHE_TIMEOUT) were over before the commit",
+            )
         self.doubtful = _ANY
         self.execute("COMMIT")
         self._has_begun = False

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import ConfigurationError
 from .database_connection import Connection, Fetch, count, rows
+from .database_deadline import left
 from .database_errors import explained, location, unavailable
 from .dialects import Dialect, Trouble
 from .drivers import import_driver
@@ -55,7 +56,7 @@ class Database:
 
     def connection(self) -> Connection:
         """One that others do not use, until the end of its ``with``."""
-        if not self._places.enter(self.dialect.timeout):
+        if not self._places.enter(left(self.dialect.timeout)):
             raise unavailable(
                 self.location, f"its connections were in use for {self.dialect.timeout} s"
             )

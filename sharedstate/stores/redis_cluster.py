@@ -8,7 +8,7 @@ import time
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
-from ..errors import NotSupported
+from ..errors import ConfigurationError, NotSupported
 from ..settings import Settings, count
 from .base import Page
 from .operations import Batch, Increment, Once, Operation, Record
@@ -34,7 +34,10 @@ class RedisClusterStore(RedisStore):
     @classmethod
     def from_settings(cls, settings: Settings) -> RedisClusterStore:
         if count(settings, "CACHE_REDIS_WAIT"):
-            raise NotSupported("CACHE_REDIS_WAIT cannot be used with a Redis Cluster")
+            raise ConfigurationError(
+                "CACHE_REDIS_WAIT is not for a Redis Cluster, which answers before its replicas "
+                "have a write: leave it out, or use redis+sentinel://, where it holds"
+            )
         return cls(cluster(settings))
 
     def transact(self, keys: Sequence[bytes], operation: Operation) -> Any:

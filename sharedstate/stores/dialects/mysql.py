@@ -8,9 +8,11 @@ from typing import Any
 import pymysql
 
 from ...errors import ValueTooLarge
+from ..database_deadline import left
 from . import LIVE, Dialect, Trouble
 
 _SERVERS_SHARE = 0.8  # As with PostgreSQL.
+_SHORTEST = 0.001
 _UNSIGNED = 2**64
 
 _TROUBLES = {
@@ -70,7 +72,8 @@ class MySQL(Dialect):
 
     def connect(self, *arguments: Any, **options: Any) -> Any:
         """A connection that sends nothing which the server would hang up on."""
-        return _Connection(*arguments, **options)
+        seconds = min(options["connect_timeout"], left(self.timeout))
+        return _Connection(*arguments, **{**options, "connect_timeout": max(seconds, _SHORTEST)})
 
     def prepare(self, connection: Any) -> None:
         seconds = self.timeout * _SERVERS_SHARE

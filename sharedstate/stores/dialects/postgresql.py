@@ -5,19 +5,22 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Generator, Sequence
+from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
 from typing import Any, ClassVar, TypeVar
 
 import psycopg
-from psycopg import OperationalError
+from psycopg import OperationalError, pq
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from ..database_deadline import left
 from . import Dialect, Trouble
 
 R = TypeVar("R")
 
 # The server gives up a little before its client does: its answer says that nothing was applied.
 _SERVERS_SHARE = 0.8
-# libpq's own shortest.
-_SHORTEST_CONNECT = 2
+# Of psycopg.connect()'s arguments, those that are no parameters of libpq's.
+_ATTRIBUTES = ("autocommit", "prepare_threshold", "row_factory", "cursor_factory")
 
 _TROUBLES = {
     "40P01": Trouble.CONFLICT,  # deadlock_detected
@@ -71,16 +74,22 @@ class PostgreSQL(Dialect):
         }
         return {
             "autocommit": True,
-            "connect_timeout": max(math.ceil(self.timeout), _SHORTEST_CONNECT),
             "tcp_user_timeout": math.ceil(self.timeout * 1000),
             "application_name": "sharedstate",
             "options": " ".join(f"-c {name}={value}" for name, value in server.items()),
         }
 
     def connect(self, *arguments: Any, **options: Any) -> Any:
-        """A connection on which nothing waits for longer than the time-out."""
-        connection = _Connection.connect(*arguments, **options)
+        """A connection on which nothing waits for longer than the call may take.
+
+        psycopg's own ``connect`` gives each host at least two seconds.
+        """
+        options.pop("context", None)  # How SQLAlchemy wants types that are not ours.
+        attributes = {name: options.pop(name) for name in _ATTRIBUTES if name in options}
+        connection = _Connection(_first_of(_hosts(make_conninfo(*arguments, **options)), self))
         connection.seconds = self.timeout
+        for name, value in attributes.items():
+            setattr(connection, name, value)
         return connection
 
     def prepare(self, connection: Any) -> None:
@@ -98,6 +107,62 @@ class PostgreSQL(Dialect):
         return None if connection.closed else connection.pgconn.socket
 
 
+def _hosts(parameters: str) -> list[dict[str, Any]]:
+    """The parameters for each of the hosts that they name."""
+    common = conninfo_to_dict(parameters)
+    lists = {
+        name: str(common.pop(name)).split(",")
+        for name in ("host", "hostaddr", "port")
+        if common.get(name)
+    }
+    number = max(map(len, lists.values()), default=1)
+    return [
+        # One port may be that of all.
+        common
+        | {name: each[i] for name, each in lists.items() if i < len(each)}
+        | {name: each[0] for name, each in lists.items() if len(each) == 1}
+        for i in range(number)
+    ]
+
+
+def _first_of(hosts: Sequence[dict[str, Any]], dialect: Dialect) -> pq.abc.PGconn:
+    """A connection to the first host that lets us in, each of which has its share of the time."""
+    failures = []
+    for number, host in enumerate(hosts):
+        try:
+            return _connected(
+                make_conninfo("", **host), left(dialect.timeout) / (len(hosts) - number)
+            )
+        except OperationalError as error:
+            failures.append(error)
+    if len(failures) == 1:
+        raise failures[0]
+    raise OperationalError("; ".join(str(error).partition("\n")[0] for error in failures))
+
+
+def _connected(parameters: str, seconds: float) -> pq.abc.PGconn:
+    deadline = time.monotonic() + seconds
+    connection = pq.PGconn.connect_start(parameters.encode())
+    try:
+        while connection.status != pq.ConnStatus.BAD:
+            polled = connection.connect_poll()
+            if polled == pq.PollingStatus.OK:
+                connection.nonblocking = 1
+                return connection
+            if polled == pq.PollingStatus.FAILED:
+                break
+            event = EVENT_READ if polled == pq.PollingStatus.READING else EVENT_WRITE
+            with DefaultSelector() as selector:
+                selector.register(connection.socket, event)
+                if not selector.select(max(deadline - time.monotonic(), 0)):
+                    where = f"{connection.host.decode()}:{connection.port.decode()}"
+                    raise OperationalError(f"{where} did not answer within {seconds:.2g} seconds")
+        raise OperationalError(connection.error_message.decode(errors="replace"))
+    except BaseException:
+        connection.finish()
+        raise
+
+
 class _Connection(psycopg.Connection[Any]):
     """psycopg waits for ever for a server that is stopped; this gives up, and hangs up."""
 
@@ -105,7 +170,7 @@ class _Connection(psycopg.Connection[Any]):
 
     def wait(self, gen: Generator[Any, Any, R], *arguments: Any, **options: Any) -> R:
         try:
-            return super().wait(_limited(gen, self.seconds), *arguments, **options)
+            return super().wait(_limited(gen, left(self.seconds)), *arguments, **options)
         except _TooLate:
             self.pgconn.finish()
             raise
@@ -123,7 +188,7 @@ def _limited(gen: Generator[Any, Any, R], seconds: float) -> Generator[Any, Any,
         while True:
             ready = yield state
             if not ready and time.monotonic() > deadline:
-                raise _TooLate(f"the server did not answer within {seconds} seconds")
+                raise _TooLate(f"the server did not answer within {seconds:.2g} seconds")
             state = gen.send(ready)
     except StopIteration as done:
         answer: R = done.value
