@@ -28,6 +28,7 @@ DEFAULTS = {
     "LOG_FORMAT": None,
     "MAX_BATCH_OPERATIONS": 1000,
     "MAX_JSON_DEPTH": 64,
+    "MAX_RESPONSE_BYTES": None,
     "METRICS_DIR": None,
     "PROXIES": 0,
     "SESSION_COOKIE_NAME": "sharedstate_session",
@@ -47,6 +48,8 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.config.from_mapping(config)
     if app.config["MAX_CONTENT_LENGTH"] is None:
         app.config["MAX_CONTENT_LENGTH"] = app.config["CACHE_MAX_VALUE_BYTES"] + BODY_ROOM
+    if app.config["MAX_RESPONSE_BYTES"] is None:
+        app.config["MAX_RESPONSE_BYTES"] = 4 * app.config["CACHE_MAX_VALUE_BYTES"]
     for name in SWITCHES:
         if app.config[name] not in (False, True):
             raise ConfigurationError(f"{name} is {app.config[name]!r}; it can be true or false")

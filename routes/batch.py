@@ -12,7 +12,15 @@ from service.contract import OF_A_WRITE, operation
 from service.errors import problem_of
 from service.replies import reply
 from service.schemas import Delete, Get, Inc, Operations, Result, Results, Set
-from sharedstate import Batch, Item, NotACounter, NotSupported, OutOfBounds, SharedStateError
+from sharedstate import (
+    Batch,
+    Item,
+    NotACounter,
+    NotSupported,
+    OutOfBounds,
+    ResultTooLarge,
+    SharedStateError,
+)
 
 bp = Blueprint("batch", __name__, url_prefix="/v1/batch")
 
@@ -21,20 +29,21 @@ bp = Blueprint("batch", __name__, url_prefix="/v1/batch")
 @operation(
     body=Operations,
     answers={200: Results},
-    refuses=(*OF_A_WRITE, NotACounter, OutOfBounds, NotSupported),
+    refuses=(*OF_A_WRITE, NotACounter, OutOfBounds, ResultTooLarge, NotSupported),
 )
 def run(body: Operations) -> Response:
     """Do operations in their order: with ``atomic`` all of them in one step, or none.
 
     Without, each is done by itself, and one that the store refuses does not keep the others from
     being done. In either case an answer each. A key or value that is not allowed refuses them all.
+    Values that are read and longer than ``MAX_RESPONSE_BYTES`` together are 413.
     """
     operations, most = body.operations, current_app.config["MAX_BATCH_OPERATIONS"]
     if len(operations) > most:
         raise RequestEntityTooLarge(
             f"The batch has {len(operations):,} operations; at most {most:,} are allowed."
         )
-    batch = cache.batch()
+    batch = cache.batch(max_bytes=current_app.config["MAX_RESPONSE_BYTES"])
     for position, each in enumerate(operations):
         _collect(batch, each, position)
     answers = batch.apply() if body.atomic else batch.apply_each()

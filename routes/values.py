@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, current_app, request
 from werkzeug.exceptions import NotFound
 
 import sharedstate
@@ -13,7 +13,7 @@ from service.bodies import MERGE_PATCH
 from service.conditions import Conditions, etag, has_present, weak_etag
 from service.contract import IF_MATCH, IF_NONE_MATCH, OF_A_KEY, OF_A_WRITE, operation
 from service.merge_patch import merged
-from service.replies import no_content, not_modified, tagged
+from service.replies import no_content, not_modified, tagged, unread
 from service.schemas import Item, ListedItem, ListQuery, NewNumber, NewValue, Page
 from sharedstate import ABSENT, NotSupported
 
@@ -36,9 +36,18 @@ def index(query: ListQuery) -> Response:
     """A page of the items whose keys start with a prefix.
 
     A key that is there the whole time is on some page; one that comes or goes meanwhile may be.
-    A page may have fewer items than `limit`, or none, and a `next`: only the last one has none.
+    A page may have fewer items than ``limit``, or none, and a ``next``: only the last one has none.
+    It ends early where its values would be longer than ``MAX_RESPONSE_BYTES`` together.
     """
-    items, following = cache.items(query.prefix, cursor=query.cursor, limit=query.limit)
+    if request.method == "HEAD":
+        cache.items(query.prefix, cursor=query.cursor, limit=1)
+        return unread()
+    items, following = cache.items(
+        query.prefix,
+        cursor=query.cursor,
+        limit=query.limit,
+        max_bytes=current_app.config["MAX_RESPONSE_BYTES"],
+    )
     tag = weak_etag(items, following, now=cache.state.store.clock())
     if has_present(tag):
         return not_modified(tag)

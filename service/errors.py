@@ -26,6 +26,7 @@ PROBLEMS: dict[type[errors.SharedStateError], tuple[int, str, str]] = {
     errors.InvalidKey: (400, "The key is not allowed", "invalid-key"),
     errors.NotSerializable: (400, "The value cannot be stored or read", "not-serializable"),
     errors.ValueTooLarge: (413, "The value is too large", "value-too-large"),
+    errors.ResultTooLarge: (413, "The batch reads too much", "result-too-large"),
     errors.NotACounter: (409, "The key does not hold a counter", "not-a-counter"),
     errors.OutOfBounds: (409, "The counter would leave its bounds", "out-of-bounds"),
     errors.TokenReused: (422, "The token was used for something else", "token-reused"),

@@ -45,6 +45,12 @@ def tagged(body: Any, etag: str, status: int = 200) -> Reply:
     return reply(body, status, {"ETag": etag, "Cache-Control": "no-cache"})
 
 
+def unread() -> Reply:
+    """The headers of an answer to GET, for HEAD: but those that would take all of its content."""
+    headers = {"Cache-Control": "no-cache", "Content-Type": "application/json"}
+    return Reply(status=200, headers=headers)
+
+
 def not_modified(etag: str) -> Reply:
     """An answer for a client that has the present state already."""
     return _bodiless(304, {"ETag": etag, "Cache-Control": "no-cache"})

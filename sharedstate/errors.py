@@ -5,6 +5,7 @@
   * :exc:`InvalidKey`
   * :exc:`NotSerializable`
   * :exc:`ValueTooLarge`
+  * :exc:`ResultTooLarge`
   * :exc:`NotACounter`
   * :exc:`OutOfBounds`
   * :exc:`TokenReused`
@@ -46,6 +47,20 @@ class ValueTooLarge(SharedStateError, ValueError):
     def __init__(self, size: int, limit: int, bound: str = "CACHE_MAX_VALUE_BYTES") -> None:
         super().__init__(f"the encoded value has {size:,} bytes; {bound} allows {limit:,}")
         self.size = size
+        self.limit = limit
+
+
+class ResultTooLarge(SharedStateError, ValueError):
+    """The values that a batch would return are longer together than the caller allows.
+
+    Nothing of the batch was done. Its ``step`` is the operation at which they are.
+    """
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"the values that the batch reads are longer than {limit:,} bytes together; "
+            "read fewer at a time"
+        )
         self.limit = limit
 
 

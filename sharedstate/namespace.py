@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 from hashlib import blake2b
+from itertools import accumulate
 from typing import Any, NamedTuple, Self
 
 from .arguments import (
@@ -109,14 +110,16 @@ class Namespace:
     def _apply(self, key: str, operation: Operation) -> Any:
         return self.store.transact((self._key(key),), operation)
 
-    def _apply_all(self, steps: Iterable[tuple[str, Operation]]) -> list[Any]:
+    def _apply_all(
+        self, steps: Iterable[tuple[str, Operation]], max_bytes: int | None = None
+    ) -> list[Any]:
         operations = [(self._key(key), operation) for key, operation in steps]
         if not operations:
             return []
         if "atomic_batch" not in self.store.can:
             return [self.store.transact((key,), operation) for key, operation in operations]
         positions = {key: i for i, key in enumerate(dict.fromkeys(key for key, _ in operations))}
-        batch = Batch([(positions[key], operation) for key, operation in operations])
+        batch = Batch([(positions[key], operation) for key, operation in operations], max_bytes)
         answers: list[Any] = self.store.transact(tuple(positions), batch)
         return answers
 
@@ -170,7 +173,15 @@ class Namespace:
         if limit < 1:
             raise ValueError(f"a page has room for at least one item, not {limit}")
         start = checked_key(prefix) if prefix else b""
-        return self.store.page(self.physical_prefix + start, cursor, limit)
+        keys, following = self.store.page(self.physical_prefix + start, cursor, limit)
+        return list(dict.fromkeys(keys)), following
+
+    def _fitting(self, keys: list[bytes], max_bytes: int | None) -> int:
+        """How many of the first keys hold at most ``max_bytes`` together, but at least one."""
+        if max_bytes is None or len(keys) * self.max_value_bytes <= max_bytes:
+            return len(keys)
+        sums = accumulate(self.store.sizes(keys))
+        return max(sum(size <= max_bytes for size in sums), 1)
 
     def _require(self, ability: str, what: str) -> None:
         if ability not in self.store.can:

@@ -305,9 +305,12 @@ class State(Namespace):
         )
         return dict(zip(deltas, numbers, strict=True))
 
-    def batch(self) -> Batch:
-        """Operations on any keys of this namespace, to be collected and done in one step."""
-        return Batch(self)
+    def batch(self, *, max_bytes: int | None = None) -> Batch:
+        """Operations on any keys of this namespace, to be collected and done in one step.
+
+        :param max_bytes: how long the values that it reads may be together, as they are stored.
+        """
+        return Batch(self, max_bytes)
 
     # The namespace as a whole.
 
@@ -327,16 +330,26 @@ class State(Namespace):
                 return list(found)
 
     def items(
-        self, prefix: str = "", *, cursor: str | None = None, limit: int = 100
+        self,
+        prefix: str = "",
+        *,
+        cursor: str | None = None,
+        limit: int = 100,
+        max_bytes: int | None = None,
     ) -> tuple[list[Item], str | None]:
         """A page of at most ``limit`` items, and the cursor of the next one, ``None`` at the end.
 
         A page that is not the last one may have fewer items, or none. An item whose value cannot be
         read has an ``error``, and :data:`ABSENT` as its value.
 
+        :param max_bytes: how long their values may be together, as they are stored: no more is
+            read than that, but for an item that is longer by itself.
         :raises NotSupported: if the store cannot list its keys.
         """
         page, following = self._page(prefix, cursor, limit)
+        fitting = self._fitting(page, max_bytes)
+        if fitting < len(page):
+            page, following = self._page(prefix, cursor, fitting)
         return self._listed(page), following
 
     def item(self, key: str) -> Item | None:

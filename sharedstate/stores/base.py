@@ -81,6 +81,13 @@ class Store(ABC):
         """Like :meth:`read`, for those who do not ask when the records end."""
         return [None if record is None else record[0] for record in self.read(keys)]
 
+    def sizes(self, keys: Sequence[bytes]) -> list[int]:
+        """How many bytes each value of ``keys`` has, 0 where there is none; perhaps for a counter.
+
+        It takes little memory, however many and large they are.
+        """
+        return [len(value or b"") for key in keys for value in self.values((key,))]
+
     @abstractmethod
     def page(self, prefix: bytes, cursor: str | None, limit: int) -> Page:
         """Up to ``limit`` live keys that start with ``prefix``, and where to go on.

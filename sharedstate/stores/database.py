@@ -16,7 +16,7 @@ from .base import DEFAULT_TIMEOUT, Page, Store, cursor_key, key_range
 from .database_deadline import until
 from .database_engine import Database
 from .database_errors import Conflict, NoTable, location
-from .database_operations import MISS, STATEMENTS, collect, read, transaction
+from .database_operations import MISS, STATEMENTS, collect, read, sizes, transaction
 from .dialects import LIVE, dialect_of, parsed
 from .gate import Gate
 from .operations import Operation, Record
@@ -117,6 +117,9 @@ class DatabaseStore(Store):
 
     def read(self, keys: Sequence[bytes]) -> list[Record | None]:
         return self._until_done(lambda database: read(database, keys, self.clock))
+
+    def sizes(self, keys: Sequence[bytes]) -> list[int]:
+        return self._until_done(lambda database: sizes(database, keys, self.clock()))
 
     def page(self, prefix: bytes, cursor: str | None, limit: int) -> Page:
         arguments = (cursor_key(cursor), *key_range(prefix), self.clock(), limit)

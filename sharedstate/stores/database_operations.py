@@ -34,6 +34,7 @@ _COLLECTED = 64
 _COUNTER_DIGITS = len(b"-9223372036854775808")
 
 _SELECT = "SELECT name, value, number, expires FROM {{table}} WHERE {}"
+_SIZES = f"SELECT name, length(value) FROM {{{{table}}}} WHERE {{}} AND {LIVE}"
 _UPDATE = "UPDATE {table} SET value = ?, number = ?, expires = ? WHERE name = ?"
 _DELETE = "DELETE FROM {{table}} WHERE {}"
 _TOUCH = f"UPDATE {{table}} SET expires = ? WHERE name = ? AND {LIVE}"
@@ -59,6 +60,17 @@ def read(database: Database, keys: Sequence[bytes], clock: Clock) -> list[Record
         found = {row[0]: row for row in database.read(_SELECT.format(condition), arguments)}
     now = clock()
     return [_live(found.get(key), now) for key in keys]
+
+
+def sizes(database: Database, keys: Sequence[bytes], now: float) -> list[int]:
+    """How many bytes the values of ``keys`` have; 0 for a counter, which has few."""
+    most = database.dialect.most_names
+    found: dict[bytes, int] = {}
+    for start in range(0, len(keys), most):
+        condition, arguments = database.dialect.among(keys[start : start + most])
+        for name, size in database.read(_SIZES.format(condition), (*arguments, now)):
+            found[name] = size or 0
+    return [found.get(key, 0) for key in keys]
 
 
 def transaction(

@@ -37,6 +37,7 @@ CREATE INDEX entries_expires ON entries (expires) WHERE expires IS NOT NULL;
 _SELECT = "SELECT value, expires FROM entries WHERE key = ?"
 _SNAPSHOT = "SELECT key, value, expires FROM entries WHERE expires IS NULL OR expires > ?"
 _SELECT_MANY = "SELECT key, value, expires FROM entries WHERE key IN ({})"
+_SIZES = "SELECT key, length(value), expires FROM entries WHERE key IN ({})"
 _UPSERT = (
     "INSERT INTO entries VALUES (?, ?, ?) "
     "ON CONFLICT (key) DO UPDATE SET value = excluded.value, expires = excluded.expires"
@@ -141,13 +142,16 @@ class FilesystemStore(Store):
         file = self._file()
         if len(keys) == 1:
             return [_live(file.query((_SELECT, (keys[0],))), self.clock())]
-        chunks = [keys[i : i + _KEYS_A_QUERY] for i in range(0, len(keys), _KEYS_A_QUERY)]
-        rows = file.query(
-            *((_SELECT_MANY.format(",".join("?" * len(chunk))), chunk) for chunk in chunks)
-        )
+        rows = file.query(*_of_many(_SELECT_MANY, keys))
         now = self.clock()
         found = {row[0]: _live([row[1:]], now) for row in rows}
         return [found.get(key) for key in keys]
+
+    def sizes(self, keys: Sequence[bytes]) -> list[int]:
+        rows = self._file().query(*_of_many(_SIZES, keys))
+        now = self.clock()
+        found = {key: size for key, size, expires in rows if expires is None or expires > now}
+        return [found.get(key, 0) for key in keys]
 
     def page(self, prefix: bytes, cursor: str | None, limit: int) -> Page:
         after = cursor_key(cursor)
@@ -237,6 +241,12 @@ class FilesystemStore(Store):
             self._opened = None
             self._of_process.clear()
             self._closer()
+
+
+def _of_many(statement: str, keys: Sequence[bytes]) -> list[tuple[str, Sequence[Any]]]:
+    """The statement for all of the keys, as often as they are too many for one."""
+    chunks = [keys[i : i + _KEYS_A_QUERY] for i in range(0, len(keys), _KEYS_A_QUERY)]
+    return [(statement.format(",".join("?" * len(chunk))), chunk) for chunk in chunks]
 
 
 def _live(rows: Sequence[Any], now: float) -> Record | None:

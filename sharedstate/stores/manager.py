@@ -67,6 +67,10 @@ class ManagerStore(Store):
         now = self.clock()
         return [shifted_record(record, now) for record in records]
 
+    def sizes(self, keys: Sequence[bytes]) -> list[int]:
+        found: list[int] = self._ask(_packed("sizes", keys))
+        return found
+
     def page(self, prefix: bytes, cursor: str | None, limit: int) -> Page:
         keys, following = self._ask(_packed("page", prefix, cursor, limit))
         return keys, following

@@ -79,7 +79,8 @@ _ON_ONE_RECORD = {kind.__name__: kind for kind in _ARGUMENTS}
 def dump_operation(operation: Operation) -> list[Any]:
     """The operation's name and arguments."""
     if isinstance(operation, Batch):
-        return ["Batch", *([i, dump_operation(step)] for i, step in operation.steps)]
+        steps = ([i, dump_operation(step)] for i, step in operation.steps)
+        return ["Batch", operation.max_bytes, *steps]
     if isinstance(operation, Once):
         return ["Once", dump_operation(operation.increment), operation.fingerprint]
     kind = type(operation)
@@ -94,7 +95,10 @@ def load_operation(dumped: Any, records: int) -> Operation:
     try:
         name, *arguments = dumped
         if name == "Batch":
-            return Batch([_load_step(step, records) for step in arguments])
+            max_bytes, *steps = arguments
+            if max_bytes is not None and not _is_integer(max_bytes):
+                raise BadMessage("a batch's bound is a number of bytes")
+            return Batch([_load_step(step, records) for step in steps], max_bytes)
         if name == "Once" and records == 2:
             increment, fingerprint = arguments
             loaded = _load_one(*increment)
@@ -150,6 +154,7 @@ _ERRORS: dict[str, type[errors.SharedStateError]] = {
         errors.NotACounter,
         errors.NotSupported,
         errors.OutOfBounds,
+        errors.ResultTooLarge,
         errors.StoreFull,
         errors.TokenReused,
     )
@@ -160,6 +165,8 @@ def dump_error(error: errors.SharedStateError) -> list[Any]:
     """The error's name, its step in a batch, and its arguments."""
     if isinstance(error, errors.OutOfBounds):
         return ["OutOfBounds", error.step, error.minimum, error.maximum]
+    if isinstance(error, errors.ResultTooLarge):
+        return ["ResultTooLarge", error.step, error.limit]
     return [type(error).__name__, error.step, str(error)]
 
 

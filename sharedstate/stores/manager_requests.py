@@ -54,6 +54,14 @@ def _do_read(keys: list[bytes], store: Store) -> list[Record | None]:
     return [shifted_record(record, -now) for record in records]
 
 
+def _sizes(keys: Any) -> Request:
+    return partial(_do_sizes, _checked_keys(keys))
+
+
+def _do_sizes(keys: list[bytes], store: Store) -> list[int]:
+    return store.sizes(keys)
+
+
 def _page(prefix: Any, cursor: Any, limit: Any) -> Request:
     (prefix,) = _checked_keys([prefix])
     if not isinstance(cursor, (str, type(None))) or type(limit) is not int or limit < 1:
@@ -85,6 +93,7 @@ def _do_ping(store: Store) -> None:
 _REQUESTS: dict[str, Callable[..., Request]] = {
     "transact": _transact,
     "read": _read,
+    "sizes": _sizes,
     "page": _page,
     "clear": _clear,
     "ping": _ping,

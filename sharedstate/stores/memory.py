@@ -61,6 +61,12 @@ class MemoryStore(Store):
             now = self.clock()
             return [self._live(key, now) for key in keys]
 
+    def sizes(self, keys: Sequence[bytes]) -> list[int]:
+        with self._lock:
+            now = self.clock()
+            records = [self._live(key, now) for key in keys]
+        return [0 if record is None else len(record[0]) for record in records]
+
     def page(self, prefix: bytes, cursor: str | None, limit: int) -> Page:
         after = cursor_key(cursor)
         first, end = key_range(prefix)

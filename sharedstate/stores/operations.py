@@ -17,7 +17,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
-from ..errors import NotACounter, OutOfBounds, SharedStateError, TokenReused
+from ..errors import NotACounter, OutOfBounds, ResultTooLarge, SharedStateError, TokenReused
 
 Record = tuple[bytes, float]
 Records = Sequence[Record | None]
@@ -222,23 +222,50 @@ class Once(Operation):
         return int(number)
 
 
+class Budget:
+    """How many bytes may still be answered.
+
+    :param limit: how many in all; ``None``: any number.
+    """
+
+    def __init__(self, limit: int | None) -> None:
+        self.limit = limit
+        self.spent = 0
+
+    def spend(self, size: int, step: int | None = None) -> None:
+        """Take so many bytes out of it for a step; :exc:`ResultTooLarge` if it is overdrawn."""
+        self.spent += size
+        if self.limit is not None and self.spent > self.limit:
+            error = ResultTooLarge(self.limit)
+            error.step = step
+            raise error
+
+
 class Batch(Operation):
     """Several operations in their order, all of them or none.
 
     :param steps: pairs of a position among the records and the operation on that record.
+    :param max_bytes: how long the values that its :class:`Get` answer may be together, each
+        counted as often as it is answered; :exc:`ResultTooLarge` otherwise.
     """
 
-    __slots__ = ("steps",)
+    __slots__ = ("max_bytes", "steps")
 
-    def __init__(self, steps: Sequence[tuple[int, Operation]]) -> None:
+    def __init__(
+        self, steps: Sequence[tuple[int, Operation]], max_bytes: int | None = None
+    ) -> None:
         self.steps = steps
+        self.max_bytes = max_bytes
 
     def __call__(self, records: Records, now: float) -> tuple[Records, list[Any]]:
         present = list(records)
         answers = []
+        budget = Budget(self.max_bytes)
         for step, (position, operation) in enumerate(self.steps):
             try:
                 (present[position],), answer = operation((present[position],), now)
+                if type(operation) is Get and answer is not None:
+                    budget.spend(len(answer[0]))
             except SharedStateError as error:
                 error.step = step
                 raise

@@ -80,6 +80,11 @@ class RedisStore(Store):
         except self._failures as error:
             raise self._explained(error, None) from error
 
+    def sizes(self, keys: Sequence[bytes]) -> list[int]:
+        client = self._client or self._open()
+        with self._errors():
+            return self._commands.sizes(client, keys)
+
     def page(self, prefix: bytes, cursor: str | None, limit: int) -> Page:
         """See :meth:`Store.page`; what is no string, or has a name that is no text, is left out.
 

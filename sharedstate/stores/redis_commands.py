@@ -7,7 +7,13 @@ from collections.abc import Callable, Sequence
 from importlib.resources import files
 from typing import Any
 
-from ..errors import NotACounter, NotSerializable, OutOfBounds, SharedStateError
+from ..errors import (
+    NotACounter,
+    NotSerializable,
+    OutOfBounds,
+    ResultTooLarge,
+    SharedStateError,
+)
 from .operations import (
     COUNTER_MAX,
     COUNTER_MIN,
@@ -82,6 +88,17 @@ class Commands:
             for value, lifetime in zip(answers[::2], answers[1::2], strict=True)
         ]
 
+    def sizes(self, client: Any, keys: Keys) -> list[int]:
+        """How long the strings of the keys are; 0 for a key of another type."""
+        with client.pipeline(transaction=False) as pipe:
+            for key in keys:
+                pipe.strlen(key)
+            lengths = pipe.execute(raise_on_error=False)
+        for length in lengths:
+            if isinstance(length, Exception) and "WRONGTYPE" not in str(length):
+                raise length
+        return [length if isinstance(length, int) else 0 for length in lengths]
+
     def _put(self, client: Any, keys: Keys, put: Put) -> None:
         client.set(keys[0], put.value, px=_milliseconds(put.timeout) or None)
 
@@ -123,7 +140,7 @@ class Commands:
         return once.replay(memo), bool(replayed)
 
     def _batch(self, client: Any, keys: Keys, batch: Batch) -> list[Any]:
-        arguments: list[Any] = []
+        arguments: list[Any] = [-1 if batch.max_bytes is None else batch.max_bytes]
         for position, operation in batch.steps:
             own = _arguments(operation)
             arguments += [type(operation).__name__, position + 1, len(own), *own]
@@ -137,16 +154,18 @@ class Commands:
 
 def refusal(operation: Operation | None, text: str) -> SharedStateError | None:
     """What an error reply says of the operation it is about; in a batch it names the position."""
-    step = None
     if isinstance(operation, Once):
         operation = operation.increment
     if isinstance(operation, Batch) and (failed := re.search(r"operation (\d+)", text)):
         step = int(failed[1]) - 1
-        operation = operation.steps[step][1]
-    error = _refusal(operation, text)
-    if error is not None:
-        error.step = step
-    return error
+        if "ResultTooLarge" in text:
+            error: SharedStateError | None = ResultTooLarge(operation.max_bytes or 0)
+        else:
+            error = _refusal(operation.steps[step][1], text)
+        if error is not None:
+            error.step = step
+        return error
+    return _refusal(operation, text)
 
 
 def _refusal(operation: Operation | None, text: str) -> SharedStateError | None:

@@ -75,6 +75,9 @@ class Wrapper(Store):
     def values(self, keys: Sequence[bytes]) -> list[bytes | None]:
         return self._call(keys, self._store.values, keys)
 
+    def sizes(self, keys: Sequence[bytes]) -> list[int]:
+        return self._call(keys, self._store.sizes, keys)
+
     def page(self, prefix: bytes, cursor: str | None, limit: int) -> Page:
         return self._call((), self._store.page, prefix, cursor, limit)
 

@@ -1,20 +1,21 @@
 -- Several operations in their order, all of them or none.
--- KEYS: the records. ARGV: for each operation its name, the position of its key, how many
--- arguments follow, and these. A key that holds another type is found before anything is written;
--- if one of them fails, what the ones before it changed is put back.
+-- KEYS: the records. ARGV: how long the values may be together that are answered, -1 for any
+-- length; then for each operation its name, the position of its key, how many arguments follow,
+-- and these. A key that holds another type is found before anything is written; if one of them
+-- fails, what the ones before it changed is put back.
 local saved, order = {}, {}
+local max_bytes, answered = tonumber(ARGV[1]), 0
 
--- Returns whether the key holds a string or nothing.
+local function holds_another_type(key)
+  local kind = redis.call('TYPE', key).ok
+  return kind ~= 'string' and kind ~= 'none'
+end
+
 local function save(key)
   if saved[key] == nil then
-    local value = redis.pcall('GET', key)
-    if type(value) == 'table' then
-      return false
-    end
-    saved[key] = {value, redis.call('PTTL', key)}
+    saved[key] = {redis.call('GET', key), redis.call('PTTL', key)}
     order[#order + 1] = key
   end
-  return true
 end
 
 local function put_back()
@@ -32,6 +33,10 @@ end
 
 local functions = {
   Get = function(key)
+    answered = answered + redis.call('STRLEN', key)
+    if max_bytes >= 0 and answered > max_bytes then
+      return false, 'ResultTooLarge'
+    end
     return {redis.call('GET', key), redis.call('PTTL', key)}
   end,
   Put = function(key, value, timeout)
@@ -45,7 +50,7 @@ local functions = {
 }
 
 local operations = {}
-local position = 1
+local position = 2
 while position <= #ARGV do
   local operation = {name = ARGV[position], key = KEYS[tonumber(ARGV[position + 1])]}
   local count = tonumber(ARGV[position + 2])
@@ -57,13 +62,16 @@ while position <= #ARGV do
 end
 
 for step, operation in ipairs(operations) do
-  if not save(operation.key) then
+  if holds_another_type(operation.key) then
     return redis.error_reply('WRONGTYPE in operation ' .. step)
   end
 end
 
 local answers = {}
 for step, operation in ipairs(operations) do
+  if operation.name ~= 'Get' then
+    save(operation.key)
+  end
   local answer, wrong = functions[operation.name](operation.key, unpack(operation))
   if not answer then
     put_back()
