@@ -33,9 +33,10 @@ export class Problem extends Error {
  * @throws {Problem}
  */
 export async function ask(method, path, { body, headers = {} } = {}) {
+  const used = token.current();
   const { response, text } = await send(method, path, body, headers);
   if (response.status === 304) return { status: 304 };
-  if (response.status === 401) token.refuse();
+  if (response.status === 401) token.refuse(used);
   const isJSON = response.headers.get("Content-Type")?.includes("json");
   const content = isJSON && text ? parse(text) : text;
   if (!response.ok) throw new Problem(response.status, isJSON ? content : undefined);

@@ -5,7 +5,7 @@ import { get, keyPath, Problem } from "./api.js";
 import * as conflict from "./conflict.js";
 import { byId, setText } from "./dom.js";
 import { indent, mistake, parse } from "./json.js";
-import { say } from "./messages.js";
+import { clear, say } from "./messages.js";
 
 const dialog = byId("editor");
 const form = dialog.querySelector("form");
@@ -52,6 +52,7 @@ function edit(item) {
 }
 
 function begin(title, name, text, item) {
+  clear();
   seen = { ...item, shownTime: seconds(item.deadline) };
   setText(byId("editor-title"), title);
   [key.value, value.value, ttl.value] = [name, text, seen.shownTime];
@@ -75,6 +76,7 @@ const seconds = (end) => (end === null ? "" : String(Math.ceil(remaining(end))))
 
 async function save(event) {
   event.preventDefault();
+  clear();
   const wrong = mistake(value.value);
   const time = chosenTime();
   complain(value, wrong);
@@ -111,6 +113,7 @@ async function compare(name, mine) {
   try {
     const theirs = await look(name);
     if (mine !== seen) return;
+    clear();
     const replace = (event) => replaceBy(theirs.etag, event);
     conflict.show(mine, theirs, { take: () => edit(theirs), replace });
   } catch (error) {

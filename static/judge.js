@@ -23,8 +23,10 @@ export function judge(numbers, clients) {
 /**
  * What happened, in words, and whether it is `good`, `bad` or proves nothing (`open`).
  *
- * @param {{way: string, overlap: boolean, processes: number[], failed: string[]}} race `overlap`:
- *     whether the server works on several requests at a time; `processes`: who answered each
+ * @param {{way: string, overlap: boolean, processes: number[], failed: string[], rounds: number}}
+ *     race `overlap`: whether the server works on several requests at a time; `processes`: who
+ *     answered each; `rounds`: how often all were sent until now
+ * @returns {{mood: string, text: string, mayFail?: boolean}} `mayFail`: when they are sent again
  */
 export function verdict(result, race) {
   const { clients } = result;
@@ -33,7 +35,7 @@ export function verdict(result, race) {
   if (!result.isExact) return bad(`${difference(result)} ${reason(race)}`);
   const all = `All ${clients} got a number of their own, 1 to ${clients}.`;
   if (!race.overlap && shares(race.processes).length < 2) return open(`${all} ${NO_PROOF}`);
-  if (race.way !== "counter") return open(`${all} That was luck, not a promise. ${luck(race)}`);
+  if (race.way !== "counter") return { ...open(`${all} ${notRuledOut(race)}`), mayFail: true };
   return { mood: "good", text: `${all} Nothing twice, nothing left out.` };
 }
 
@@ -59,10 +61,11 @@ function reason({ way, processes }) {
   return `Each process counted for itself: ${who}. ${way === "counter" ? remedy : ""}`;
 }
 
-function luck({ way, processes }) {
+function notRuledOut({ way, processes, rounds }) {
+  const seen = rounds > 1 ? `No wrong number in ${rounds} rounds, and` : "But";
   const isAlone = way === "global-variable" && shares(processes).length === 1;
-  if (isAlone) return `All connections of this browser led to process ${processes[0]}.`;
-  return "Send them again.";
+  const why = `All connections of this browser led to process ${processes[0]}.`;
+  return `${seen} nothing rules one out.${isAlone ? ` ${why}` : ""}`;
 }
 
 /** How many each process answered. */

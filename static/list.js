@@ -8,17 +8,23 @@ import { attempt, say } from "./messages.js";
 import { Poll } from "./poll.js";
 import { Row } from "./row.js";
 import { Listing, Typed } from "./source.js";
+import { counted, Totals } from "./totals.js";
 
 const body = byId("items").tBodies[0];
 const prefix = byId("prefix");
 const rows = new Map();
 let source = null;
+let totals = null;
+let shownItems = [];
 let isFirst = true;
 // Goes up with each change made here: what was asked before it is out of date.
 let changes = 0;
 
 // A little under a second, so that a change of another client is here within one.
-export const poll = new Poll("values", refresh, 900);
+const poll = new Poll("values", refresh, 900);
+const totalsPoll = new Poll("totals", total, 5000);
+
+export const polls = [poll, totalsPoll];
 
 /** Let the buttons and fields of the section work. */
 export function connect() {
@@ -62,6 +68,14 @@ async function load(asked) {
   }
 }
 
+/** Count what is on all pages, if there are several. */
+async function total() {
+  if (!isListed() || isOnePage()) return;
+  if (totals?.prefix !== source.prefix) totals = new Totals(source.prefix);
+  await totals.load();
+  showState();
+}
+
 function show(items) {
   const shown = new Set(items.map((item) => item.key));
   const focused = [...body.children].findIndex((node) => node.contains(document.activeElement));
@@ -70,7 +84,9 @@ function show(items) {
   arrange([...shown].sort());
   if (focused >= 0 && document.activeElement === document.body) focusNear(focused);
   isFirst = false;
+  shownItems = items;
   showState();
+  if (!isOnePage() && totals?.prefix !== source.prefix) totalsPoll.soon();
 }
 
 /** The row that had the focus is gone: go on at the one in its place. */
@@ -108,13 +124,22 @@ function showState() {
   const count = rows.size;
   const isFiltered = isListed() && prefix.value;
   const none = isFiltered ? `No key begins with “${prefix.value}”.` : "Nothing here yet.";
-  setText(byId("items-state"), count ? `${plural(count, "key")} on this page` : none);
+  setText(byId("items-state"), count ? sizes() : none);
   byId("items").hidden = !count;
-  byId("pages").hidden = source.pageNumber === 1 && !source.hasNext;
+  byId("pages").hidden = isOnePage();
   byId("previous").disabled = source.pageNumber === 1;
   byId("next").disabled = !source.hasNext;
   setText(byId("page-number"), `Page ${source.pageNumber}`);
 }
+
+/** How much there is, on this page and on all. */
+function sizes() {
+  if (isOnePage()) return counted(shownItems.filter((item) => !item.isMissing));
+  const all = totals?.prefix === source.prefix && String(totals);
+  return `${plural(rows.size, "key")} on this page${all ? `; in all ${all}` : ""}`;
+}
+
+const isOnePage = () => source.pageNumber === 1 && !source.hasNext;
 
 function look(event) {
   event.preventDefault();

@@ -1,7 +1,7 @@
 /** The section “Now”: the store, whether it is ready, who answers, and how fast. */
 
 import { get, Problem } from "./api.js";
-import { draw } from "./chart.js";
+import { draw, scale } from "./chart.js";
 import { byId, plural, setText } from "./dom.js";
 import { between, read } from "./metrics.js";
 import { Poll } from "./poll.js";
@@ -80,18 +80,28 @@ function measured(at, reading) {
   samples.push({ at, rate: past?.rate ?? null, p99: past?.p99 ?? null });
   while (samples[0].at < at - SPAN) samples.shift();
   if (!past) return;
-  show("rate", perSecond(past.rate), samples.map(({ at, rate }) => ({ at, y: rate })), perSecond);
-  show("latency", duration(past.p99), samples.map(({ at, p99 }) => ({ at, y: p99 })), duration);
+  const rates = samples.map(({ at, rate }) => ({ at, y: rate }));
+  show("rate", perSecond(past.rate), rates, perSecond, (rate) => `${plain(rate)}/s`);
+  const latencies = samples.map(({ at, p99 }) => ({ at, y: p99 }));
+  show("latency", duration(past.p99), latencies, duration, (time) => `${plain(time * 1000)} ms`);
 }
 
-function show(id, text, points, words) {
+/** Show the newest value as `text`, all of them in the chart, and `ticks` at its scale. */
+function show(id, text, points, words, ticks) {
   const figure = byId(id);
   figure.dataset.known = points.length ? "yes" : "no";
   setText(figure.querySelector("output"), text);
   const most = Math.max(...points.map((point) => point.y ?? 0));
   const label = points.length ? `Now ${text}, at most ${words(most)}` : text;
-  draw(figure.querySelector("svg"), points, SPAN, label);
+  const top = scale(points);
+  draw(figure.querySelector("svg"), points, SPAN, top, label);
+  [top, top / 2, 0].forEach((value, i) => {
+    setText(figure.querySelectorAll(".scale span")[i], points.length ? ticks(value) : "");
+  });
 }
+
+/** A number without digits that only the computer's arithmetic has put there. */
+const plain = (number) => Number(number.toPrecision(3)).toLocaleString();
 
 const perSecond = (rate) => (rate < 10 ? rate.toFixed(1) : Math.round(rate).toLocaleString());
 

@@ -6,7 +6,7 @@ import * as race from "./race.js";
 import * as session from "./session.js";
 import { guard } from "./token.js";
 
-const polls = [...now.polls, list.poll, session.poll];
+const polls = [...now.polls, ...list.polls, session.poll];
 
 function open() {
   for (const poll of polls) poll.start();

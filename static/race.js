@@ -3,7 +3,7 @@
 import { get } from "./api.js";
 import { byId, plural, setText } from "./dom.js";
 import { Lane } from "./lane.js";
-import { attempt } from "./messages.js";
+import { attempt, clear } from "./messages.js";
 
 const lanes = [...document.querySelectorAll(".way")].map((card) => new Lane(card));
 const buttons = [...document.querySelectorAll("#race button")];
@@ -16,8 +16,7 @@ let isRunning = false;
 export function connect() {
   if (!lanes.length) return;
   for (const lane of lanes) lane.onStart(() => hold([lane]));
-  byId("race-in-turn").addEventListener("click", () => hold(lanes));
-  byId("race-together").addEventListener("click", () => hold(lanes, { together: true }));
+  byId("race-all").addEventListener("click", () => hold(lanes));
 }
 
 /** Say what kind of server this is, before anybody takes a race for a proof. */
@@ -25,14 +24,14 @@ export async function introduce() {
   if (lanes.length) await attempt(async () => describe(await server()));
 }
 
-async function hold(chosen, { together = false } = {}) {
+async function hold(chosen) {
   if (isRunning) return;
   busy(true);
+  clear();
   await attempt(async () => {
     const { overlap } = describe(await server());
     const race = name();
-    if (together) await Promise.all(chosen.map((lane) => lane.run(race, overlap)));
-    else for (const lane of chosen) await lane.run(race, overlap);
+    for (const lane of chosen) await lane.run(race, overlap);
   });
   busy(false);
 }

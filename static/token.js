@@ -23,9 +23,9 @@ export function guard(open, close) {
   else enter();
 }
 
-/** The service did not take the token, or wants one. */
-export function refuse() {
-  if (!section.hidden) return;
+/** The service did not take this token, or wants one; another one may be in use meanwhile. */
+export function refuse(used) {
+  if (!section.hidden || used !== current()) return;
   ask(current() ? "The service did not accept this token." : "");
 }
 

@@ -76,11 +76,11 @@ def test_take_the_report_of_the_race(chromium: Browser, tmp_path: Path) -> None:
 
 
 def _race(page: Page) -> None:
-    """Race until both wrong ways were caught: now and then one is lucky."""
+    """Race until both wrong ways were caught."""
     caught = 0
     while caught < 2:
-        page.get_by_role("button", name="One after the other").click()
-        page.locator("#race-together:not([aria-disabled])").wait_for()
+        page.get_by_role("button", name="Run all three").click()
+        page.locator("#race-all:not([aria-disabled])").wait_for()
         caught = page.locator(".way[data-mood=bad]").count()
 
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browsers import DESKTOP, PHONE, Visit, cell, hide, page_server, put, visits
-from playwright.sync_api import APIRequestContext, Browser, Page, Playwright, expect
+from playwright.sync_api import APIRequestContext, Browser, Page, Playwright, Route, expect
 from redis_servers import redis_server, reserved_port
 
 import app as service
@@ -79,6 +79,32 @@ def test_now_shows_how_fast_it_answers(visit: Visit, api: APIRequestContext) -> 
         api.post("/v1/counters/a")
     drawn = rate.get_by_role("img", name=re.compile(r"^Now .*, at most [1-9]\d"))
     expect(drawn).to_be_visible()
+    expect(rate.locator(".scale span")).to_have_text([re.compile(r"^[125]0*/s$"), *RATES])
+    expect(latency.locator(".scale span")).to_have_text([LATENCY, LATENCY, "0 ms"])
+    expect(rate.locator(".times")).to_have_text("3 min agonow")
+
+
+LATENCY = re.compile(r"^[\d.,]+ ms$")
+RATES = [re.compile(r"^[\d.,]+/s$"), "0/s"]
+
+
+def test_the_scale_of_a_chart_is_a_round_number(visit: Visit) -> None:
+    """The upper edge is the next 1, 2 or 5 with zeros, no point is above it, and 0 is below."""
+    tops = visit().evaluate(
+        """async (highest) => {
+          const { draw, scale } = await import("/static/chart.js");
+          const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+          return highest.map((y) => {
+            const points = [{ at: 0, y: null }, { at: 1, y }, { at: 2, y: 0 }];
+            draw(svg, points, 2, scale(points), "");
+            return [scale(points), svg.querySelector("path.line").getAttribute("d")];
+          });
+        }""",
+        [0, 0.9, 2, 3.1, 60, 0.004],
+    )
+    assert [top for top, _ in tops] == pytest.approx([1, 1, 2, 5, 100, 0.005])
+    assert tops[2][1] == "M150.0 0.0L300.0 90.0"
+    assert tops[4][1] == "M150.0 36.0L300.0 90.0"
 
 
 def test_the_page_reads_prometheus_text(visit: Visit) -> None:
@@ -179,6 +205,25 @@ def test_it_asks_for_the_token_and_keeps_it_for_the_tab(
         assert page.evaluate("sessionStorage.length") == 0
 
 
+def test_a_late_refusal_does_not_take_the_next_token_away(chromium: Browser) -> None:
+    """A 401 for a token that is not used any more leaves the one that is."""
+    with page_server(API_TOKEN="s3cret") as url, visits(chromium, url) as visit:
+        page = visit(expected=(401,))
+        late: list[Route] = []
+        page.route("**/v1/session", lambda route: late.append(route))
+        field = page.get_by_label("API token")
+        field.fill("wrong")
+        field.press("Enter")
+        expect(page.locator("#token-error")).not_to_be_empty()
+        field.fill("s3cret")
+        field.press("Enter")
+        expect(page.locator("#ready")).to_have_text("Ready")
+        with page.expect_response("**/v1/session"):
+            late[0].fulfill(status=401)
+        expect(page.locator("#content")).to_be_visible()
+        assert page.evaluate("sessionStorage.length") == 1
+
+
 def test_a_read_only_token_is_told_so(playwright: Playwright, chromium: Browser) -> None:
     """What a token may not do is said in the service's words, and nothing else fails."""
     tokens = {"API_TOKEN": "s3cret", "API_READ_TOKEN": "looking"}
@@ -240,7 +285,7 @@ def test_axe_finds_nothing(
     put(api, "visits", 41)
     put(api, "a/rather-long-key/" + "x" * 60, {"text": "word" * 50}, 3600)
     page = visit(viewport=size, color_scheme=colours)
-    page.get_by_role("button", name="All together").click()
+    page.get_by_role("button", name="Run all three").click()
     expect(page.locator("#counter .verdict")).not_to_be_empty()
     page.get_by_role("button", name="Delete visits").click()
     expect(page.get_by_role("button", name="Undo")).to_be_visible()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from browsers import Visit, cell, hide, page_server, put, row, visits
+from browsers import DESKTOP, PHONE, Visit, cell, hide, page_server, put, row, visits
 from memcached_servers import memcached_server
 from playwright.sync_api import APIRequestContext, Browser, Playwright, Route, expect
 
@@ -297,12 +297,17 @@ def test_the_list_is_filtered_and_has_pages(visit: Visit, api: APIRequestContext
     page.get_by_role("button", name="Next").click()
     expect(rows).to_have_text(["a25", "a26", "a27", "a28", "a29", "b"])
     expect(page.get_by_role("button", name="Next")).to_be_disabled()
+    expect(page.locator("#items-state")).to_have_text(
+        "6 keys on this page; in all 31 keys, 31 are counters"
+    )
     put(api, "c", 1)
     expect(rows).to_have_count(7)
     page.get_by_role("button", name="Previous").click()
     expect(rows).to_have_count(25)
     page.get_by_label("Keys that begin with").fill("a1")
     expect(rows).to_have_text([f"a1{digit}" for digit in range(10)])
+    put(api, "a10", "text")
+    expect(page.locator("#items-state")).to_have_text("10 keys, 9 are counters")
     page.get_by_label("Keys that begin with").fill("none")
     expect(page.get_by_text("No key begins with “none”.")).to_be_visible()
 
@@ -338,3 +343,101 @@ def test_a_store_that_cannot_list_shows_the_keys_that_are_typed(
         put(other, "visits", "text")
         expect(cell(page, "visits", "value")).to_have_text('"text"')
         other.dispose()
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_a_long_key_leaves_the_dialog_as_wide_as_it_is(
+    visit: Visit, api: APIRequestContext, size: dict[str, int]
+) -> None:
+    """With a key of 250 characters without a space all of the dialog can be seen and reached."""
+    key = "k" * 250
+    put(api, key, {"text": "v" * 300})
+    page = visit(viewport=size, expected=(412,))
+    page.get_by_role("button", name=f"Edit {key}").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_be_visible()
+    hide(page)  # No poll shows the change before.
+    put(api, key, {"text": "w" * 300})
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("#conflict pre")).to_be_visible()
+    assert dialog.evaluate("(node) => node.scrollWidth <= node.clientWidth")
+    inside = dialog.bounding_box()
+    for name in ("Save", "Cancel", "Edit that one", "Replace it by mine"):
+        button = page.get_by_role("button", name=name, exact=True).bounding_box()
+        assert inside["x"] <= button["x"], name
+        assert button["x"] + button["width"] <= inside["x"] + inside["width"] <= size["width"]
+
+
+def test_a_message_goes_after_some_seconds(visit: Visit, api: APIRequestContext) -> None:
+    """What was done is said for six seconds, with Undo for fifteen, and while one is there."""
+    put(api, "motd", "hello")
+    page = visit(clock=True)
+    message = page.locator("#message")
+    expect(row(page, "motd")).to_be_visible()
+    hide(page)  # Polls would time out on the way.
+    for key, seconds in (("saved", 6), ("motd", 15)):
+        if key == "saved":
+            page.get_by_role("button", name="New value").click()
+            page.get_by_label("Key", exact=True).fill(key)
+            page.get_by_label("Value, as JSON").fill("1")
+            page.get_by_role("button", name="Save").click()
+        else:
+            page.get_by_role("button", name="Delete motd").click()
+        expect(message).to_contain_text(key)
+        page.clock.run_for(seconds * 1000 - 500)
+        expect(message).to_contain_text(key)
+        page.clock.run_for(1000)
+        expect(message).to_be_empty()
+    put(api, "motd", "again")
+    hide(page, False)
+    page.get_by_role("button", name="Delete motd").click()
+    hide(page)
+    page.get_by_role("button", name="Undo").hover()
+    page.clock.run_for(20_000)
+    expect(message).to_contain_text("Deleted")
+    page.mouse.move(0, 0)
+    page.clock.run_for(20_000)
+    expect(message).to_be_empty()
+
+
+def test_an_error_stays_until_it_is_closed_or_something_else_is_done(
+    visit: Visit, api: APIRequestContext
+) -> None:
+    """An error can be read at leisure; the next action takes it away, whatever comes of that."""
+    put(api, "last", 2**63 - 1)
+    put(api, "one", 1)
+    page = visit(clock=True, expected=(409,))
+    message = page.locator("#message")
+    hide(page)  # Polls would time out on the way.
+    for ending in ("Close this message", "+1 for one"):
+        page.get_by_role("button", name="+1 for last").click()
+        expect(message).to_contain_text("9223372036854775807")
+        page.clock.run_for(120_000)
+        expect(message).to_contain_text("9223372036854775807")
+        page.get_by_role("button", name=ending).click()
+        expect(message).to_be_empty()
+
+
+def test_no_old_message_is_under_a_new_result(visit: Visit, api: APIRequestContext) -> None:
+    """“Saved” is gone when the dialog says that nothing was, and when a race begins."""
+    put(api, "motd", "old")
+    page = visit(clock=True, expected=(412,))
+    message = page.locator("#message")
+
+    def save() -> None:
+        page.get_by_role("button", name="Edit motd").click()
+        page.get_by_label("Value, as JSON").fill('"mine"')
+        page.get_by_role("button", name="Save").click()
+        expect(message).to_have_text(re.compile("^Saved"))
+
+    save()
+    page.get_by_role("button", name="Edit motd").click()
+    expect(message).to_be_empty()
+    put(api, "motd", "theirs")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("#conflict")).to_contain_text("Nothing was saved.")
+    expect(message).to_be_empty()
+    page.get_by_role("button", name="Cancel").click()
+    save()
+    page.get_by_role("button", name="Run all three").click()
+    expect(message).to_be_empty()
