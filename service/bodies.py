@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Any, Generic, TypeVar
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 from flask import current_app, request
@@ -91,6 +92,10 @@ def _has_defaults(kind: Any) -> bool:
 
 def read_query(kind: type[T]) -> T:
     """The query of the present request as an instance of ``kind``."""
+    try:
+        unquote_to_bytes(request.query_string).decode()
+    except UnicodeDecodeError as error:
+        raise BadRequest("The query is not valid UTF-8.") from error
     try:
         return msgspec.convert(request.args.to_dict(), kind, strict=False)
     except msgspec.ValidationError as error:

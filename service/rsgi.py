@@ -180,7 +180,8 @@ def _environ(scope: Scope) -> WSGIEnvironment:
         raise ValueError("a header is not ASCII")
     environ["REQUEST_METHOD"] = scope.method
     environ["PATH_INFO"] = scope.path.encode().decode("latin-1")
-    environ["QUERY_STRING"] = scope.query_string
+    # As the bytes of UTF-8; Granian itself refuses others.
+    environ["QUERY_STRING"] = scope.query_string.encode().decode("latin-1")
     environ["wsgi.url_scheme"] = scope.scheme
     environ["SERVER_NAME"], environ["SERVER_PORT"] = _address(scope.server)
     environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = _address(scope.client)

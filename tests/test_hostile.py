@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 from test_serve import ask, free_port, serving
 
+import app as service
 from race.clients import rush
 
 pytestmark = pytest.mark.slow
@@ -323,6 +325,26 @@ def test_odd_requests_are_understood(patient: int) -> None:
     assert talk(patient, b"GET /v1/values/large HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.0 200 ")
     raw = talk(patient, get.replace(b"large", "ü".encode()) + b"\r\n")
     assert raw.startswith(b"HTTP/1.1 404 ") and "'ü'".encode() in raw
+
+
+def test_queries_that_are_not_ascii_are_read_or_refused(patient: int) -> None:
+    """On every route: raw UTF-8 is what its escapes would be, and other bytes are 400."""
+    head = b" HTTP/1.1\r\nConnection: close\r\n" + HEAD + b"\r\n"
+    rules = service.create_app({"CACHE_TYPE": "simple"}).url_map.iter_rules()
+    asked = {
+        (method.encode(), re.sub("<.*>", "page.css", rule.rule).encode())
+        for rule in rules
+        for method in rule.methods or ()
+    }
+    for method, path in sorted(asked):
+        umlaut = talk(patient, method + b" " + path + "?日".encode() + head)
+        assert re.match(rb"HTTP/1.1 [234]", umlaut), (method, path, umlaut)
+        broken = talk(patient, method + b" " + path + b"?x=\xe9" + head)
+        assert broken.startswith(b"HTTP/1.1 400 "), (method, path)
+    assert talk(patient, put("über", b'{"value": 1}')).startswith(b"HTTP/1.1 201 ")
+    raw = talk(patient, "GET /v1/values?prefix=ü".encode() + head)
+    assert json.loads(raw.partition(b"\r\n\r\n")[2])["items"][0]["key"] == "über"
+    assert ask(patient, "DELETE", "/v1/values/%C3%BCber")[0] == 204
 
 
 def test_clients_that_hang_do_not_keep_it_from_stopping(tmp_path: Path) -> None:

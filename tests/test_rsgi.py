@@ -79,6 +79,23 @@ def test_requests_reach_the_application(bridge: rsgi.Bridge) -> None:
         assert (client.status, json.loads(client.body)) == (200, {"key": "ü", "value": number})
 
 
+def test_the_query_is_read_as_utf_8(bridge: rsgi.Bridge) -> None:
+    """Raw characters are what their escapes would be; escapes of other bytes are refused."""
+    cache.set_many({"ü": 1, "u": 2})
+    for query in ("prefix=ü", "prefix=%C3%BC"):
+        scope, client = scope_of("GET", "/v1/values"), Client()
+        scope.query_string = query
+        asyncio.run(bridge.__rsgi__(scope, client))
+        assert client.status == 200
+        assert [item["key"] for item in json.loads(client.body)["items"]] == ["ü"]
+    for query in ("prefix=%FC", "日=%FF"):
+        scope, client = scope_of("GET", "/v1/values"), Client()
+        scope.query_string = query
+        asyncio.run(bridge.__rsgi__(scope, client))
+        assert client.status == 400
+        assert client.headers["Content-Type"] == "application/problem+json"
+
+
 @pytest.mark.parametrize(
     ("status", "pieces", "headers"),
     [
