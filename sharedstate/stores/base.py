@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Literal
 from weakref import WeakSet
 
-from ..errors import InvalidKey, NotSupported
+from ..errors import InvalidKey, NotSupported, StoreFull
 from ..settings import Settings
 from .operations import Operation, Record
 
@@ -126,7 +126,31 @@ class Store(ABC):
 
         Stores do so as they go, and servers by themselves; nobody needs to call this.
         """
+        removed = 0
+        while some := self.collect():
+            removed += some
+        return removed
+
+    def collect(self) -> int:
+        """Remove a bounded number of expired records in one step; returns how many those were."""
         return 0
+
+    def retry_with_room(self, full: StoreFull, attempt: Callable[[], Any]) -> Any:
+        """What ``attempt`` returns once enough expired records have been removed.
+
+        For a write that the store had no room for, and so has not applied.
+
+        :param full: what the write raised; it is raised again if nothing has expired, or after
+            ``timeout`` seconds.
+        """
+        deadline = time.monotonic() + self.timeout
+        while self.collect():
+            try:
+                return attempt()
+            except StoreFull:
+                if time.monotonic() > deadline:
+                    raise
+        raise full
 
     def snapshot(self) -> Iterator[tuple[bytes, Record]]:
         """All live records with their keys, the library's own too.

@@ -9,6 +9,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from weakref import finalize
@@ -27,6 +29,7 @@ _NEVER = _pack(NEVER)
 
 _COLLECT_EVERY = 32
 _REMOVE_AT_ONCE = 1000
+_EXPIRED_A_PAGE = 5000
 
 
 class LmdbStore(Store):
@@ -59,7 +62,7 @@ class LmdbStore(Store):
         self._max_bytes = max_bytes
         self._user = object()
         self._opened: Environment | None = None
-        self._writes = 0
+        self._written = _COLLECT_EVERY  # The first write of a process collects what others left.
 
     @classmethod
     def from_settings(cls, settings: Settings) -> LmdbStore:
@@ -70,19 +73,10 @@ class LmdbStore(Store):
         )
 
     def transact(self, keys: Sequence[bytes], operation: Operation) -> Any:
-        opened = self._ready()
         try:
-            with opened.gate:
-                try:
-                    return self._attempt(opened, keys, operation)
-                except opened.full_error:
-                    # Readers that died keep old pages from being used again.
-                    opened.env.reader_check()
-                    return self._attempt(opened, keys, operation)
-        except SharedStateError:
-            raise
-        except Exception as error:
-            raise self._explained(error) from error
+            return self._transact(keys, operation)
+        except StoreFull as error:
+            return self.retry_with_room(error, partial(self._transact, keys, operation))
 
     def read(self, keys: Sequence[bytes]) -> list[Record | None]:
         now = self.clock()
@@ -101,13 +95,20 @@ class LmdbStore(Store):
         after = cursor_key(cursor)
         now = self.clock()
         keys: list[bytes] = []
+        last, expired = b"", 0
         with self._transaction() as (_, txn), txn.cursor() as entries:
             for key, raw in _entries_from(entries, max(first, after)):
-                if key >= end or len(keys) == limit:
+                if key >= end:
                     break
-                if key > after and _live(raw, now):
-                    keys.append(key)
-        return keys, keys[-1].hex() if len(keys) == limit else None
+                if len(keys) == limit or expired == _EXPIRED_A_PAGE:
+                    return keys, last.hex()
+                last = key
+                if key > after:
+                    if _live(raw, now):
+                        keys.append(key)
+                    else:
+                        expired += 1
+        return keys, None
 
     def clear(self, prefix: bytes) -> None:
         first, end = key_range(prefix)
@@ -142,13 +143,9 @@ class LmdbStore(Store):
         )
         return {"entries": max(found[0]["entries"] - 1, 0), "bytes": pages * found[0]["psize"]}
 
-    def purge(self) -> int:
-        removed, batch = 0, 1
-        while batch:
-            with self._transaction(write=True) as (opened, txn):
-                batch = _collect(opened, txn, self.clock())
-            removed += batch
-        return removed
+    def collect(self) -> int:
+        with self._transaction(write=True) as (opened, txn):
+            return _collect(opened, txn, self.clock(), _REMOVE_AT_ONCE)
 
     def close(self) -> None:
         if self._opened is not None:
@@ -199,7 +196,22 @@ class LmdbStore(Store):
         except SharedStateError:
             raise
         except Exception as error:
-            raise self._explained(error) from error
+            raise self._failed(opened, error) from error
+
+    def _transact(self, keys: Sequence[bytes], operation: Operation) -> Any:
+        opened = self._ready()
+        try:
+            with opened.gate:
+                try:
+                    return self._attempt(opened, keys, operation)
+                except opened.full_error:
+                    # Readers that died keep old pages from being used again.
+                    opened.env.reader_check()
+                    return self._attempt(opened, keys, operation)
+        except SharedStateError:
+            raise
+        except Exception as error:
+            raise self._failed(opened, error) from error
 
     def _attempt(self, opened: Environment, keys: Sequence[bytes], operation: Operation) -> Any:
         # Nothing in here may run a caller's code, switch greenlets, or touch another thread: the
@@ -209,9 +221,10 @@ class LmdbStore(Store):
             answer = _increment(txn, keys[0], operation) if type(operation) is Increment else None
             if answer is None:
                 answer = self._change(opened, txn, keys, operation)
-            if self._writes % _COLLECT_EVERY == 0:
-                _collect(opened, txn, self.clock())
-            self._writes += 1
+            self._written += len(keys)
+            if self._written >= _COLLECT_EVERY:
+                _collect(opened, txn, self.clock(), 2 * self._written)
+                self._written = 0
             txn.commit()
             return answer
         except BaseException:
@@ -231,11 +244,17 @@ class LmdbStore(Store):
                 _write(opened, txn, key, raw, new)
         return answer
 
+    def _failed(self, opened: Environment, error: Exception) -> Exception:
+        """The error to raise; the environment is closed if only opening it anew can help."""
+        if opened.has_panicked_by(error):
+            discard(opened)
+        return self._explained(error)
+
     def _explained(self, error: Exception) -> Exception:
         """The library's error for one of LMDB's or the system's; any other as it is."""
         lmdb = import_driver("lmdb")
         # Where the disk is full LMDB says that the write was cut short, as of any other fault.
-        if isinstance(error, lmdb.MapFullError) or (
+        if isinstance(error, (lmdb.MapFullError, lmdb.DiskError)) or (
             isinstance(error, (lmdb.Error, OSError))
             and not isinstance(error, lmdb.InvalidError)
             and is_disk_full(self.directory)
@@ -316,10 +335,10 @@ def _increment(txn: Any, key: bytes, increment: Increment) -> int | None:
     return number
 
 
-def _collect(opened: Environment, txn: Any, now: float) -> int:
-    """Remove a bounded number of expired entries; answers how many."""
+def _collect(opened: Environment, txn: Any, now: float, limit: int) -> int:
+    """Remove up to ``limit`` expired entries; returns how many."""
     with txn.cursor(opened.expiries) as cursor:
-        due = [key for key, _ in zip(_due(cursor, now), range(2 * _COLLECT_EVERY), strict=False)]
+        due = list(islice(_due(cursor, now), limit))
     for expired in due:
         txn.delete(expired, db=opened.expiries)
         txn.delete(expired[8:])

@@ -38,6 +38,8 @@ class Environment:
         self.users: set[object] = set()
         lmdb = import_driver("lmdb")
         self.full_error = lmdb.MapFullError
+        self._panic_error = lmdb.PanicError
+        self._lmdb_error = lmdb.Error
         self.env = lmdb.open(
             str(directory),
             # Headroom: LMDB copies the pages that a deletion changes, so a full map could not
@@ -65,6 +67,17 @@ class Environment:
                 f"{self.directory} holds an LMDB environment of another program or version; "
                 "it was left as it is: choose another CACHE_DIR"
             )
+
+    def has_panicked_by(self, error: Exception) -> bool:
+        """Whether it refuses everything from now on, as after a failed write of a meta page."""
+        if not isinstance(error, self._lmdb_error):
+            return False
+        try:
+            with self.gate:
+                self.env.begin().abort()
+        except self._lmdb_error as second:
+            return isinstance(second, self._panic_error)
+        return False
 
     def close(self) -> None:
         """Wait for the operations in progress, and close it for good."""
