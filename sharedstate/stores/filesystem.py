@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from weakref import finalize
 
+from ..errors import StoreFull
 from ..settings import GIBIBYTE, Settings, byte_count, choice, seconds
 from .base import DEFAULT_TIMEOUT, Page, Store, cursor_key, key_range
 from .directory import data_directory, make_private, set_aside
@@ -25,6 +27,7 @@ from .sqlite_file import Execute, SQLiteFile
 FILE_NAME = "sharedstate.sqlite3"
 
 _COLLECT_EVERY = 32
+_ROOM_ROWS = 1000
 _KEYS_A_QUERY = 500
 _COUNTER_DIGITS = len(b"-9223372036854775808")
 
@@ -45,15 +48,15 @@ _UPSERT = (
 # The commonest operation of all in one statement. It answers no row, and does nothing, where the
 # record has expired, is no counter, or would leave its bounds.
 _INCREMENT = (
-    "INSERT INTO entries VALUES (?1, ?2, ?3) ON CONFLICT (key) DO UPDATE SET value = value + ?4 "
-    "WHERE typeof(value) = 'integer' AND value BETWEEN ?5 AND ?6 "
-    "AND (expires IS NULL OR expires > ?7) RETURNING value"
+    "INSERT INTO entries VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET value = value + ? "
+    "WHERE typeof(value) = 'integer' AND value BETWEEN ? AND ? "
+    "AND (expires IS NULL OR expires > ?) RETURNING value"
 )
 _DELETE = "DELETE FROM entries WHERE key = ?"
 _DELETE_RANGE = "DELETE FROM entries WHERE key >= ? AND key < ?"
 _COLLECT = (
     "DELETE FROM entries WHERE key IN (SELECT key FROM entries "
-    f"WHERE expires IS NOT NULL AND expires <= ? ORDER BY expires LIMIT {2 * _COLLECT_EVERY})"
+    "WHERE expires IS NOT NULL AND expires <= ? ORDER BY expires LIMIT ?)"
 )
 _PAGE = (
     "SELECT key FROM entries WHERE key > ? AND key >= ? AND key < ? "
@@ -94,7 +97,8 @@ class FilesystemStore(Store):
         self._max_bytes = max_bytes
         self._opened: SQLiteFile | None = None
         self._of_process: dict[int, SQLiteFile] = {}
-        self._writes = -1  # The first write of a process collects what others left.
+        # Rows since the last collection; the first write of a process collects what others left.
+        self._written = _COLLECT_EVERY
 
     @classmethod
     def from_settings(cls, settings: Settings) -> FilesystemStore:
@@ -106,12 +110,15 @@ class FilesystemStore(Store):
         )
 
     def transact(self, keys: Sequence[bytes], operation: Operation) -> Any:
-        self._writes += 1
-        if type(operation) is Increment and self._writes % _COLLECT_EVERY:
-            number = self._increment(keys[0], operation)
-            if number is not None:
-                return number
-        return self._transact(keys, operation)
+        self._written += len(keys)
+        try:
+            if type(operation) is Increment and self._written < _COLLECT_EVERY:
+                number = self._increment(keys[0], operation)
+                if number is not None:
+                    return number
+            return self._transact(keys, operation)
+        except StoreFull as error:
+            return self.retry_with_room(error, partial(self._transact, keys, operation))
 
     def _increment(self, key: bytes, increment: Increment) -> int | None:
         """The new number, or ``None`` if it takes a whole transaction to say what is wrong."""
@@ -134,8 +141,9 @@ class FilesystemStore(Store):
             for key, old, new in zip(keys, records, after, strict=True):
                 if new is not old:
                     _write(execute, key, new)
-            if self._writes % _COLLECT_EVERY == 0:
-                execute(_COLLECT, (now,))
+            if self._written >= _COLLECT_EVERY:
+                execute(_COLLECT, (now, 2 * self._written))
+                self._written = 0
             return answer
 
     def read(self, keys: Sequence[bytes]) -> list[Record | None]:
@@ -188,13 +196,9 @@ class FilesystemStore(Store):
         [[entries]] = file.query(("SELECT count(*) FROM entries", ()))
         return {"entries": entries, "bytes": file.size()}
 
-    def purge(self) -> int:
-        removed, batch = 0, 1
-        while batch:
-            with self._file() as execute:
-                batch = execute(_COLLECT, (self.clock(),)).rowcount
-            removed += batch
-        return removed
+    def collect(self) -> int:
+        with self._file() as execute:
+            return execute(_COLLECT, (self.clock(), _ROOM_ROWS)).rowcount
 
     def close(self) -> None:
         if self._opened is not None:
