@@ -12,14 +12,15 @@ from weakref import finalize
 
 from ..errors import ConfigurationError, StoreUnavailable
 from ..settings import Settings, choice, seconds
-from .base import DEFAULT_TIMEOUT, Page, Store, cursor_key, key_range
+from .base import DEFAULT_TIMEOUT, Page, Store, key_range
 from .database_deadline import until
 from .database_engine import Database
 from .database_errors import Conflict, NoTable, location
 from .database_operations import MISS, STATEMENTS, collect, read, sizes, transaction
-from .dialects import LIVE, dialect_of, parsed
+from .dialects import dialect_of, parsed
 from .gate import Gate
 from .operations import Operation, Record
+from .paging import ordered_page
 
 R = TypeVar("R")
 
@@ -29,10 +30,7 @@ _COLLECT_EVERY = 32
 _CLEAR_ROWS = 1000
 _LONGEST_PAUSE = 0.01
 
-_PAGE = (
-    "SELECT name FROM {table} WHERE name > ? AND name >= ? AND name < ? "
-    f"AND {LIVE} ORDER BY name LIMIT ?"
-)
+_ROWS = "SELECT name, expires FROM {table} WHERE name >= ? AND name < ? ORDER BY name LIMIT ?"
 _FIRST = "SELECT name FROM {table} WHERE name >= ? AND name < ? ORDER BY name LIMIT ?"
 _CLEAR = "DELETE FROM {table} WHERE name >= ? AND name < ?"
 _PING = "SELECT name FROM {table} WHERE 1 = 0"
@@ -122,10 +120,10 @@ class DatabaseStore(Store):
         return self._until_done(lambda database: sizes(database, keys, self.clock()))
 
     def page(self, prefix: bytes, cursor: str | None, limit: int) -> Page:
-        arguments = (cursor_key(cursor), *key_range(prefix), self.clock(), limit)
-        found = self._until_done(lambda database: database.read(_PAGE, arguments))
-        keys = [key for (key,) in found]
-        return keys, keys[-1].hex() if len(keys) == limit else None
+        def fetch(*bounds: Any) -> Any:
+            return self._until_done(lambda database: database.read(_ROWS, bounds))
+
+        return ordered_page(fetch, prefix, cursor, limit, self.clock())
 
     def clear(self, prefix: bytes) -> None:
         """See :meth:`Store.clear`; more than a thousand records go in several steps."""

@@ -11,7 +11,7 @@ from weakref import finalize
 
 from ..errors import StoreFull
 from ..settings import GIBIBYTE, Settings, byte_count, choice, seconds
-from .base import DEFAULT_TIMEOUT, Page, Store, cursor_key, key_range
+from .base import DEFAULT_TIMEOUT, Page, Store, key_range
 from .directory import data_directory, make_private, set_aside
 from .operations import (
     COUNTER_MAX,
@@ -22,6 +22,7 @@ from .operations import (
     Record,
     expiry,
 )
+from .paging import ordered_page
 from .sqlite_file import Execute, SQLiteFile
 
 FILE_NAME = "sharedstate.sqlite3"
@@ -58,10 +59,7 @@ _COLLECT = (
     "DELETE FROM entries WHERE key IN (SELECT key FROM entries "
     "WHERE expires IS NOT NULL AND expires <= ? ORDER BY expires LIMIT ?)"
 )
-_PAGE = (
-    "SELECT key FROM entries WHERE key > ? AND key >= ? AND key < ? "
-    "AND (expires IS NULL OR expires > ?) ORDER BY key LIMIT ?"
-)
+_ROWS = "SELECT key, expires FROM entries WHERE key >= ? AND key < ? ORDER BY key LIMIT ?"
 
 # What a parent had open. SQLite forbids a child to touch it, closing included, so it must not be
 # collected either, in the rare case that the parent could not close it before it forked.
@@ -162,10 +160,10 @@ class FilesystemStore(Store):
         return [found.get(key, 0) for key in keys]
 
     def page(self, prefix: bytes, cursor: str | None, limit: int) -> Page:
-        after = cursor_key(cursor)
-        arguments = (after, *key_range(prefix), self.clock(), limit)
-        keys = [row[0] for row in self._file().query((_PAGE, arguments))]
-        return keys, keys[-1].hex() if len(keys) == limit else None
+        file = self._file()
+        return ordered_page(
+            lambda *bounds: file.query((_ROWS, bounds)), prefix, cursor, limit, self.clock()
+        )
 
     def clear(self, prefix: bytes) -> None:
         with self._file() as execute:
