@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from unittest.mock import Mock
 
 import pytest
 
@@ -86,6 +87,40 @@ def test_one_call_a_second_tries(state, store, now):
             for done in [threads.submit(ask) for _ in range(8)]:
                 done.result()
         assert store.asked == round_
+
+
+def test_of_those_that_find_it_due_together_one_tries(state, store, now, monkeypatch):
+    """Callers that all have seen that the second is over are still one that is let through."""
+    store.down = True
+    fail(state)
+    now[0] += PROBE_SECONDS
+    gate, arrived = threading.Barrier(8), set()
+
+    def monotonic():
+        if threading.current_thread() not in arrived:
+            arrived.add(threading.current_thread())
+            gate.wait(30)
+        return now[0]
+
+    monkeypatch.setattr(breaker.time, "monotonic", monotonic)
+    with ThreadPoolExecutor(8) as threads:
+        for done in [threads.submit(fail, state) for _ in range(8)]:
+            done.result()
+    assert store.asked == 2
+
+
+def test_one_that_tries_and_learns_nothing(state, store, now):
+    """Where the one that tries ends otherwise, as when it is interrupted, another one tries."""
+    store.down = True
+    fail(state)
+    now[0] += PROBE_SECONDS
+    with pytest.raises(KeyboardInterrupt):
+        state.store._call((b"a",), Mock(side_effect=KeyboardInterrupt))
+    fail(state)
+    assert store.asked == 1
+    store.down = False
+    now[0] += PROBE_SECONDS + store.timeout
+    assert state.get("a") is None
 
 
 def test_it_recovers_by_itself(state, store, now):

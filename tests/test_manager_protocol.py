@@ -21,13 +21,18 @@ from managers import SECONDS
 from sharedstate import ValueTooLarge
 from sharedstate.stores import manager_loop
 from sharedstate.stores.manager import ManagerStore
-from sharedstate.stores.manager_client import Connection
+from sharedstate.stores.manager_client import Connection, Refused
 from sharedstate.stores.manager_endpoints import Local
 from sharedstate.stores.manager_operations import dump_operation, load_operation
 from sharedstate.stores.manager_protocol import (
+    GREETING,
+    INSTANCE_BYTES,
     MAX_REQUEST_BYTES,
+    NONCE_BYTES,
+    PROOF_BYTES,
     BadMessage,
     pack,
+    proof,
     unpack,
 )
 from sharedstate.stores.memory import MemoryStore
@@ -91,6 +96,19 @@ def is_dropped(client: socket.socket) -> bool:
     except ConnectionResetError:
         pass
     return True
+
+
+def _exactly(source: socket.socket, size: int) -> bytes:
+    received = b""
+    while len(received) < size:
+        received += source.recv(size - len(received)) or pytest.fail("it ended too early")
+    return received
+
+
+def _accept_one(listener: socket.socket, behave: Callable[[socket.socket], None]) -> None:
+    client, _ = listener.accept()
+    with client:
+        behave(client)
 
 
 class TestHostileClients:
@@ -159,6 +177,55 @@ class TestHostileClients:
             with closing(served.friend()) as friend, pytest.raises(OSError):
                 friend.ask(noise)
         served.assert_serves()
+
+    def test_a_proof_that_comes_again(self, served: Served) -> None:
+        """What a client proved itself with on one connection opens no other one."""
+        with served.stranger() as client:
+            greeting = _exactly(client, len(GREETING) + NONCE_BYTES)
+            mine = bytes(NONCE_BYTES)
+            introduction = mine + proof(b"key", b"client", greeting[len(GREETING) :] + mine)
+            client.sendall(introduction)
+            assert _exactly(client, INSTANCE_BYTES + PROOF_BYTES).startswith(served.server.instance)
+        with served.stranger() as client:
+            _exactly(client, len(GREETING) + NONCE_BYTES)
+            client.sendall(introduction)
+            assert client.recv(1) == b""
+        served.assert_serves()
+
+    def test_a_managers_proof_that_comes_again(self, served: Served, tmp_path: Path) -> None:
+        """Whoever has overheard a handshake cannot stand for the manager."""
+        false = tmp_path / "false"
+        heard: list[bytes] = []
+
+        def relay(client: socket.socket) -> None:
+            with served.stranger() as manager:
+                for source, sink, size in (
+                    (manager, client, len(GREETING) + NONCE_BYTES),
+                    (client, manager, NONCE_BYTES + PROOF_BYTES),
+                    (manager, client, INSTANCE_BYTES + PROOF_BYTES),
+                ):
+                    heard.append(_exactly(source, size))
+                    sink.sendall(heard[-1])
+
+        def replay(client: socket.socket) -> None:
+            client.sendall(heard[0])
+            _exactly(client, NONCE_BYTES + PROOF_BYTES)
+            client.sendall(heard[2])
+
+        with closing(socket.socket(socket.AF_UNIX)) as listener:
+            listener.bind(str(false))
+            listener.listen()
+            for behave in (relay, replay):
+                thread = threading.Thread(target=_accept_one, args=(listener, behave))
+                thread.start()
+                try:
+                    if behave is relay:
+                        Connection(false, lambda: b"key", SECONDS).close()
+                    else:
+                        with pytest.raises(Refused, match="authkey"):
+                            Connection(false, lambda: b"key", SECONDS)
+                finally:
+                    thread.join()
 
     def test_half_messages(self, served: Served) -> None:
         """Clients that are silent in the middle of a message are waited for by nobody."""

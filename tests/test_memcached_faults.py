@@ -25,7 +25,7 @@ from sharedstate.stores.memcached import MemcachedStore
 from sharedstate.stores.memcached_item import physical_key
 from sharedstate.stores.memcached_server import Connection
 from sharedstate.stores.memcached_servers import Servers
-from sharedstate.stores.operations import Batch, Increment
+from sharedstate.stores.operations import Batch, Increment, Swap
 
 
 @pytest.fixture
@@ -221,6 +221,7 @@ def test_an_answer_is_not_left_for_the_next(state: State, monkeypatch: pytest.Mo
     state.set("a", 1)
 
     def killed(connection: Connection) -> Any:
+        connection._poll.poll()  # Until it has counted.
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
@@ -315,3 +316,43 @@ def test_a_server_more() -> None:
     assert {home for _, home in moves} == {"host4:11211"}
     assert len({home for home, _ in moves}) == 4
     assert 300 < len(moves) < 500
+
+
+class Removed(Swap):
+    """The first time it is done, somebody else writes another value."""
+
+    __slots__ = ("server",)
+
+    def __call__(self, records: Any, now: float) -> Any:
+        if records[0][0] == b"1":
+            self.server.ask(b"set test:n 0 0 1\r\n2")
+        return super().__call__(records, now)
+
+
+def test_a_value_that_changes_before_it_is_removed(state: State, server: Telnet) -> None:
+    """What is removed is the value that was looked at, and no newer one."""
+    state.set("n", 1)
+    operation = Removed(b"1", None, 0, 0)
+    operation.server = server
+    assert state.store.transact([b"test:n"], operation) == (False, b"2")
+    assert state.get("n") == 2
+
+
+def test_after_a_time_out_the_connection_is_not_used_again() -> None:
+    """An answer that comes too late is nobody's."""
+    connections: list[list[bytes]] = []
+
+    def behave(connection: socket.socket) -> None:
+        connections.append([])
+        while request := connection.recv(65536):
+            connections[-1].append(request)
+            if len(connections) > 1:
+                connection.sendall(b"EN\r\n")
+            elif len(connections[0]) > 1:
+                connection.sendall(b"VA 1 c7\r\n1\r\n")
+
+    with stand_in(behave, timeout=0.1) as state:
+        with pytest.raises(StoreUnavailable, match="timed out"):
+            state.get("a")
+        assert state.get("b") is None
+    assert [len(requests) for requests in connections] == [1, 1]

@@ -442,3 +442,99 @@ def test_what_is_none_of_ours_is_not_listed(state: State, server: redis.Redis) -
     assert sorted(listed) == list(range(50))
     state.clear()
     assert server.dbsize() == 0
+
+
+def test_too_few_replicas_are_an_error(empty_redis: str) -> None:
+    """A write that not enough replicas have is an error which says that it may be applied."""
+    state = state_at(empty_redis, CACHE_REDIS_WAIT=1, CACHE_TIMEOUT=0.1)
+    with pytest.raises(StoreUnavailable, match="0 of 1 replicas") as caught:
+        state.inc("n")
+    assert caught.value.outcome_unknown
+    state.close()
+
+    def one_replica(connection: socket.socket) -> None:
+        while request := connection.recv(65536):
+            if b"CLIENT" in request:
+                connection.sendall(b"+OK\r\n" * request.count(b"CLIENT"))
+            else:
+                connection.sendall(b":1\r\n")
+
+    with (
+        stand_in(one_replica, CACHE_REDIS_WAIT=2) as state,
+        pytest.raises(StoreUnavailable, match="1 of 2") as caught,
+    ):
+        state.inc("n")
+    assert caught.value.outcome_unknown
+    with stand_in(one_replica, CACHE_REDIS_WAIT=1) as state:
+        assert state.inc("n") == 1
+
+
+def test_a_write_that_is_not_answered_in_time_may_be_applied() -> None:
+    """After a time-out the outcome of a write is unknown, and a read has none."""
+    tested = threading.Event()
+
+    def hang(connection: socket.socket) -> None:
+        while request := connection.recv(65536):
+            if b"CLIENT" not in request:
+                tested.wait()
+                return
+            connection.sendall(b"+OK\r\n" * request.count(b"CLIENT"))
+
+    for operation, unknown in ((lambda s: s.inc("a"), True), (lambda s: s.get("a"), False)):
+        with stand_in(hang, CACHE_TIMEOUT=0.1) as state:
+            try:
+                with pytest.raises(StoreUnavailable) as caught:
+                    operation(state)
+                assert caught.value.outcome_unknown is unknown
+            finally:
+                tested.set()
+        tested.clear()
+
+
+KEYS = [f"k{number}" for number in range(20)]
+READS: dict[str, Callable[[State], list[Any]]] = {
+    "get_many": lambda s: s.get_many(*KEYS),
+    "read": lambda s: [record[0] for record in s.store.read([s._key(k) for k in KEYS]) if record],
+    "batch": lambda s: [item.value for item in _items_in_a_batch(s)],
+}
+
+
+def _items_in_a_batch(state: State) -> list[Any]:
+    batch = state.batch()
+    for key in KEYS:
+        batch.item(key)
+    return batch.apply()
+
+
+@pytest.mark.parametrize("name", READS)
+def test_many_keys_are_read_at_one_moment(server: redis.Redis, name: str) -> None:
+    """Whatever is written while the request arrives piece by piece, all values are of one time."""
+    address = server.connection_pool.connection_kwargs
+    number = 0
+
+    def write() -> None:
+        nonlocal number
+        number += 1
+        server.mset({f"test:{key}": number for key in KEYS})
+
+    def relay(client: socket.socket) -> None:
+        with socket.create_connection((address["host"], address["port"])) as real:
+            back = threading.Thread(target=_pass_on, args=(real, client))
+            back.start()
+            while data := client.recv(65536):
+                for start in range(0, len(data), 40):
+                    real.sendall(data[start : start + 40])
+                    write()
+            real.shutdown(socket.SHUT_WR)
+            back.join()
+
+    write()
+    options = {"CACHE_REDIS_DB": address["db"], "CACHE_KEY_PREFIX": "test:"}
+    with stand_in(relay, **options) as state:
+        READS[name](state)  # Connects, and has the scripts loaded.
+        assert len(set(READS[name](state))) == 1
+
+
+def _pass_on(source: socket.socket, sink: socket.socket) -> None:
+    while data := source.recv(65536):
+        sink.sendall(data)

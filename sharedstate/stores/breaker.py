@@ -25,7 +25,7 @@ class Circuit:
 
     def check(self, timeout: float) -> None:
         """Raise :exc:`StoreUnavailable` while it is open, but let one caller a second through."""
-        now, due, ticket = time.monotonic(), self._probe_at, object()
+        due, now, ticket = self._probe_at, time.monotonic(), object()
         # setdefault is atomic: of those who come when it is due, one finds its own ticket.
         if now < due or self._tickets.setdefault(due, ticket) is not ticket:
             raise StoreUnavailable(f"{self._failure} (tried again within a second)")
