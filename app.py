@@ -10,9 +10,8 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 import routes
 from common import cache
-from service import access, logs, metrics
+from service import access, logs, metrics, settings
 from service.requests import TracedFlask
-from sharedstate import ConfigurationError
 
 # A value of CACHE_MAX_VALUE_BYTES may need a little more as the member of a JSON body.
 BODY_ROOM = 64 << 10
@@ -24,6 +23,7 @@ DEFAULTS = {
     "CACHE_CODEC": "json",
     "CACHE_MAX_VALUE_BYTES": 1 << 20,
     "DEMO": True,
+    "HEADER_TIMEOUT": 10,
     "INSECURE": False,
     "LOG_FORMAT": None,
     "MAX_BATCH_OPERATIONS": 1000,
@@ -34,25 +34,23 @@ DEFAULTS = {
     "SESSION_COOKIE_NAME": "sharedstate_session",
     "WORKERS": 1,
 }
-SWITCHES = ("ACCESS_LOG", "DEMO", "INSECURE")
 
 
 def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     """The application, with its settings from ``FLASK_…`` environment variables and ``config``.
 
     :param config: settings that go before those of the environment.
+    :raises ConfigurationError: if a setting is wrong; it says which, and what it can be.
     """
     app = TracedFlask(__name__)
     app.config.from_mapping(DEFAULTS)
-    app.config.from_prefixed_env()
+    settings.read_environment(app.config)
     app.config.from_mapping(config)
+    settings.check(app.config)
     if app.config["MAX_CONTENT_LENGTH"] is None:
         app.config["MAX_CONTENT_LENGTH"] = app.config["CACHE_MAX_VALUE_BYTES"] + BODY_ROOM
     if app.config["MAX_RESPONSE_BYTES"] is None:
         app.config["MAX_RESPONSE_BYTES"] = 4 * app.config["CACHE_MAX_VALUE_BYTES"]
-    for name in SWITCHES:
-        if app.config[name] not in (False, True):
-            raise ConfigurationError(f"{name} is {app.config[name]!r}; it can be true or false")
     if proxies := app.config["PROXIES"]:
         # No proxy's port: what a browser takes for the site has none where it is the usual one.
         app.wsgi_app = ProxyFix(app.wsgi_app, proxies, proxies, proxies)  # type: ignore[method-assign]

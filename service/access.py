@@ -14,13 +14,14 @@ from werkzeug.exceptions import Forbidden, Unauthorized
 
 from sharedstate import ConfigurationError
 
+from .settings import TOKENS
+
 # The proxy looks up its context at every access.
 _request: Callable[[], Request] = request._get_current_object  # type: ignore[attr-defined]
 
 _OWN_NAMES = ("localhost", "127.0.0.1")
 
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
-TOKENS = ("API_TOKEN", "API_READ_TOKEN")
 
 _PUBLIC = frozenset({"docs", "health", "pages"})
 """The blueprints that need no token; they show no state and change none."""
@@ -28,8 +29,7 @@ _PUBLIC = frozenset({"docs", "health", "pages"})
 
 def init_app(app: Flask) -> None:
     """Let in only those who may be."""
-    for name in TOKENS:
-        _check_token(app, name)
+    _check_tokens(app)
     if hosts := app.config["TRUSTED_HOSTS"]:
         # Besides the names that this machine has for itself.
         named = [hosts] if isinstance(hosts, str) else hosts
@@ -67,13 +67,33 @@ def is_public(endpoint: str) -> bool:
     return blueprint in _PUBLIC or endpoint == "static"
 
 
-def _check_token(app: Flask, name: str) -> None:
-    token = app.config[name]
-    if token and not (isinstance(token, str) and token.isascii() and token.isprintable()):
+def _check_tokens(app: Flask) -> None:
+    tokens = [app.config[name] for name in TOKENS]
+    for name, token in zip(TOKENS, tokens, strict=True):
+        if token is not None and not _is_possible_token(token):
+            raise ConfigurationError(
+                f"{name} must be text of printable ASCII characters, and not empty; one that is "
+                f"JSON, such as a number, has to be quoted: FLASK_{name}='\"12345\"'"
+            )
+    if tokens[0] is not None and tokens[0] == tokens[1]:
         raise ConfigurationError(
-            f"{name} must be text of printable ASCII characters; one that is JSON, such as a "
-            f"number, has to be quoted: FLASK_{name}='\"12345\"'"
+            f"{' and '.join(TOKENS)} are equal, so that whoever may read could change everything"
         )
+    if app.config["PROXIES"] and not (has_tokens(app) or app.config["INSECURE"]):
+        raise ConfigurationError(
+            "PROXIES needs an API_TOKEN: without one only this machine is served, and "
+            "X-Forwarded-For says whatever a client wants. INSECURE serves everybody"
+        )
+
+
+def _is_possible_token(token: Any) -> bool:
+    """Whether a client can send it: the space around a header's value does not come with it."""
+    return (
+        isinstance(token, str)
+        and token.isascii()
+        and token.isprintable()
+        and token == token.strip() != ""
+    )
 
 
 @lru_cache(maxsize=64)

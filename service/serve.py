@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from flask import Flask
+from flask import Config, Flask
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces, RuntimeModes
+from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
 from app import create_app
@@ -68,12 +69,11 @@ def main(arguments: list[str] | None = None) -> None:
     os.environ["FLASK_WORKERS"] = str(workers)
     os.environ["FLASK_THREADS"] = str(threads)
     state.close()
-    log_format = app.config["LOG_FORMAT"]
     with _worker_files() as started:
-        keep_running(lambda: _server(options, workers, threads, log_format), started.exists)
+        keep_running(lambda: _server(options, workers, threads, app.config), started.exists)
 
 
-def _server(options: argparse.Namespace, workers: int, threads: int, log_format: str) -> Server:
+def _server(options: argparse.Namespace, workers: int, threads: int, config: Config) -> Server:
     return Granian(
         "service.rsgi:create",
         factory=True,
@@ -83,6 +83,7 @@ def _server(options: argparse.Namespace, workers: int, threads: int, log_format:
         runtime_mode=RuntimeModes.mt,
         runtime_threads=threads,
         http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=_milliseconds(config["HEADER_TIMEOUT"])),
         websockets=False,
         workers=workers,
         backlog=max(BACKLOG, 128 * workers),
@@ -91,8 +92,12 @@ def _server(options: argparse.Namespace, workers: int, threads: int, log_format:
         workers_kill_timeout=KILL_SECONDS,
         log_enabled=True,
         log_level=LogLevels.warning,
-        log_dictconfig=logs.configuration(log_format),
+        log_dictconfig=logs.configuration(config["LOG_FORMAT"]),
     )
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, round(1000 * seconds))
 
 
 @contextmanager

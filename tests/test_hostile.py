@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -36,7 +37,9 @@ names = count()
 @pytest.fixture(scope="module")
 def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of a server with two workers of one thread, which cuts nobody off."""
-    yield from started(tmp_path_factory.mktemp("patient"), BODY_TIMEOUT="3600")
+    yield from started(
+        tmp_path_factory.mktemp("patient"), BODY_TIMEOUT="3600", HEADER_TIMEOUT="3600"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -345,6 +348,30 @@ def test_queries_that_are_not_ascii_are_read_or_refused(patient: int) -> None:
     raw = talk(patient, "GET /v1/values?prefix=ü".encode() + head)
     assert json.loads(raw.partition(b"\r\n\r\n")[2])["items"][0]["key"] == "über"
     assert ask(patient, "DELETE", "/v1/values/%C3%BCber")[0] == 204
+
+
+def test_silent_clients_are_disconnected_in_time(tmp_path: Path) -> None:
+    """As many as can connect keep others out for HEADER_TIMEOUT seconds, and not for longer.
+
+    A connection that idles after a request is closed as soon.
+    """
+    port, (soft, hard) = free_port(), resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < 2048:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 2048), hard))
+    with (
+        serving(port, "--workers", "2", CACHE_DIR=str(tmp_path), HEADER_TIMEOUT="0.5"),
+        ExitStack() as stack,
+    ):
+        assert ask(port, "GET", "/health/live")[0] == 200
+        idle = stack.enter_context(connect(port))
+        idle.sendall(b"GET /health/live HTTP/1.1\r\n" + HEAD + b"\r\n")
+        silent = [stack.enter_context(connect(port)) for _ in range(1100)]
+        silent[0].sendall(b"GET / HTTP/1.1\r\nX-Slow: ")
+        assert ask(port, "GET", "/health/live")[0] == 200
+        for client in silent:
+            assert b"".join(received(client))[:12] in (b"", b"HTTP/1.1 408")
+        assert b"".join(received(idle)).endswith(b'{"status":"live"}')
+        others_are_served(port)
 
 
 def test_clients_that_hang_do_not_keep_it_from_stopping(tmp_path: Path) -> None:

@@ -159,13 +159,21 @@ def test_a_port_in_use_is_one_line() -> None:
     assert re.fullmatch(rf"sharedstate: cannot listen on 127.0.0.1 port {port}: .*\n", done.stderr)
 
 
-def test_a_wrong_setting_is_one_line() -> None:
-    """A store that does not exist is reported with those that do, and nothing else."""
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("CACHE_TYPE", "nosuch", "CACHE_TYPE 'nosuch' .*filesystem.*"),
+        ("THREADS", "many", "THREADS is 'many'; it can be an integer of at least 1"),
+        ("API_TOKEN", "null", "API_TOKEN is None; it can be text.*"),
+    ],
+)
+def test_a_wrong_setting_is_one_line(name: str, value: str, said: str) -> None:
+    """It is reported with what it can be, and nothing else."""
     done = subprocess.run(
-        command(), cwd=ROOT, env=environment(CACHE_TYPE="nosuch"), capture_output=True, text=True
+        command(), cwd=ROOT, env=environment(**{name: value}), capture_output=True, text=True
     )
     assert done.returncode == 1
-    assert re.fullmatch(r"sharedstate: CACHE_TYPE 'nosuch' .*filesystem.*\n", done.stderr)
+    assert re.fullmatch(f"sharedstate: {said}\n", done.stderr)
 
 
 def test_several_workers_on_simple_are_warned_of_and_not_ready() -> None:
