@@ -120,6 +120,46 @@ def test_all_instances_are_the_same_and_need_a_token() -> None:
     assert "noeviction" in COMPOSE["services"]["redis"]["command"]
 
 
+def test_images_are_of_one_version() -> None:
+    """Each has all numbers of its version, so that what is built and started is what was tried."""
+    images = [COMPOSE["services"][name]["image"] for name in ("redis", "nginx")]
+    images += re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
+    assert len(images) == 3
+    for image in images:
+        assert re.fullmatch(r"\w+:\d+\.\d+\.\d+-[a-z-]+", image)
+
+
+@pytest.mark.parametrize("name", COMPOSE["services"])
+def test_containers_are_confined(name: str) -> None:
+    """No root, no privileges, nothing to write to but /tmp and a volume, and bounded memory."""
+    service = COMPOSE["services"][name]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["read_only"] is True
+    assert service["tmpfs"] == ["/tmp"]
+    assert re.fullmatch(r"\d+[mg]", service["mem_limit"])
+    assert service["pids_limit"] <= 256
+    assert service.get("user", "root") != "root" or "build" in service  # the image has its own
+    assert service["restart"] == "unless-stopped"
+
+
+def test_redis_refuses_before_it_is_killed() -> None:
+    """Twice its own bound, as it needs while it rewrites its file, is within its container's."""
+    redis = COMPOSE["services"]["redis"]
+    bound = re.search(r"--maxmemory (\d+)mb", redis["command"])
+    assert bound and redis["mem_limit"] == "1g"
+    assert 2 * int(bound[1]) < 1024
+
+
+def test_nginx_ends_idle_connections_before_the_service_does() -> None:
+    """So none that nginx takes for alive is closed under a request; slow clients wait in nginx."""
+    app = service.create_app({"CACHE_TYPE": "simple"})
+    upstream = re.search(r"upstream sharedstate \{.*?keepalive_timeout (\d+)s;", NGINX, re.DOTALL)
+    assert upstream and int(upstream[1]) < app.config["HEADER_TIMEOUT"]
+    for directive in ("client_header_timeout", "client_body_timeout", "send_timeout"):
+        assert re.search(rf"^    {directive} \d+s;", NGINX, re.MULTILINE)
+
+
 def test_nginx_lets_bodies_through_that_the_service_takes() -> None:
     """Both have the same limit."""
     app = service.create_app({"CACHE_TYPE": "simple"})
@@ -193,11 +233,9 @@ def nginx(directory: Path, cluster: Cluster) -> Iterator[None]:
     configuration = NGINX.replace("listen 8080", f"listen 127.0.0.1:{cluster.port}")
     for name, port in zip(APPS, cluster.apps, strict=True):
         configuration = configuration.replace(f"{name}:5000", f"127.0.0.1:{port}")
-    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    paths = "".join(f"{kind}_temp_path {directory}/{kind};\n" for kind in kinds)
     path = directory / "nginx.conf"
-    path.write_text(configuration.replace("http {\n", f"http {{\n{paths}", 1))
-    options = f"daemon off; pid {directory}/nginx.pid;"
+    path.write_text(configuration.replace("/tmp/", f"{directory}/"))
+    options = "daemon off;"
     if os.geteuid() == 0:
         options += " user root;"
     command = [program("nginx", "/usr/sbin/nginx"), "-p", str(directory), "-e", "stderr"]
@@ -223,6 +261,7 @@ def instances(directory: Path, *redis_urls: str) -> Iterator[Cluster]:
             settings = {
                 name.removeprefix("FLASK_"): interpolated(value, url).replace("/0", "/1")
                 for name, value in environment.items()
+                if value is not None
             }
             port = free_port()
             cluster.apps[port] = stack.enter_context(
@@ -351,6 +390,28 @@ def wait_for(condition: Any) -> None:
             return
         threading.Event().wait(0.005)
     raise AssertionError("it did not come to that")
+
+
+@pytest.mark.slow
+def test_nginx_limits_what_one_address_asks_at_one_time(
+    tmp_path: Path, empty_redis: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Above its limit a request is 429, and others' are answered when it has gone down."""
+    limited = NGINX.replace("limit_conn clients 200;", "limit_conn clients 2;")
+    assert limited != NGINX
+    monkeypatch.setitem(globals(), "NGINX", limited)
+    head = f"POST /v1/counters/a HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {TOKEN}\r\n"
+    with instances(
+        tmp_path, empty_redis.removesuffix("/1"), empty_redis.removesuffix("/1")
+    ) as cluster:
+        with ExitStack() as stack:
+            for _ in range(2):
+                waiting = socket.create_connection(("127.0.0.1", cluster.port), timeout=30)
+                stack.enter_context(waiting).sendall(f"{head}Content-Length: 2\r\n\r\n".encode())
+            wait_for(lambda: cluster.ask("POST", "/v1/counters/b").status == 429)
+            answer = cluster.ask("POST", "/v1/counters/b")
+            assert (answer.status, json.loads(answer.body)["status"]) == (429, 429)
+        wait_for(lambda: cluster.ask("GET", "/v1/store").status == 200)
 
 
 @pytest.mark.slow
