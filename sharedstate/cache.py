@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import inspect
 import logging
 import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar
+from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, cast
 
 import flask_caching
 from flask import Flask, request, request_started
@@ -16,15 +18,31 @@ from flask_caching import backends
 from flask_caching.jinja2ext import JINJA_CACHE_ATTR_NAME
 
 from .arguments import checked_key
+from .backend import Backend, ResultKey
 from .cli import state_group
 from .errors import InvalidKey, NotSupported
+from .settings import Settings
 from .state import State
 from .stores import DEFAULT_TYPE, type_name, unknown_type
 
 P = ParamSpec("P")
 R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., Any])
 
 logger = logging.getLogger(__name__)
+
+
+def _typed_like(original: F) -> Callable[[Callable[..., Any]], F]:
+    """Gives a method the types and the documentation of another one that it stands for."""
+
+    def decorate(method: Callable[..., Any]) -> F:
+        return cast(F, functools.wraps(original)(method))
+
+    return decorate
+
+
+_NONE: dict[Any, Any] = {}
+_OF_CACHED = inspect.signature(flask_caching.Cache.cached)
 
 
 class _Operation(Generic[P, R]):
@@ -39,6 +57,24 @@ class _Operation(Generic[P, R]):
         if cache is None:
             return self._method  # type: ignore[return-value]  # as documentation shows it
         operation: Callable[P, R] = getattr(cache.state, self._name)
+        return operation
+
+
+class _OfBackend:
+    """A method of the current application's backend, ours or another one.
+
+    Flask-Caching's own proxies do the same, and pass each argument on twice.
+    """
+
+    def __init__(self, method: Callable[..., Any]) -> None:
+        self.__doc__ = method.__doc__
+        self._method = method
+        self._name = method.__name__
+
+    def __get__(self, cache: Cache | None, owner: type[Cache]) -> Callable[..., Any]:
+        if cache is None:
+            return self._method  # as documentation shows it
+        operation: Callable[..., Any] = getattr(cache.cache, self._name)
         return operation
 
 
@@ -67,11 +103,14 @@ class Cache(flask_caching.Cache):
     def init_app(self, app: Flask, config: dict[str, Any] | None = None) -> None:
         """Give the application its store, not opened before it is used.
 
+        ``app.config`` stays as it is.
+
         :raises ConfigurationError: naming the setting that is wrong.
         """
-        self._warn_of_threshold({**app.config, **(self.config or {}), **(config or {})})
-        app.config.setdefault("CACHE_DEFAULT_TIMEOUT", 0)
-        app.config.setdefault("CACHE_TYPE", DEFAULT_TYPE)
+        if config is None or isinstance(config, dict):  # What it else is, Flask-Caching says.
+            given = {**app.config, **(self.config or {}), **(config or {})}
+            if type_name(given) is not None:
+                config = {**(config or {}), **_own_settings(given)}
         super().init_app(app, config)
         self._apps.add(app)
         if self.with_jinja2_ext:
@@ -85,8 +124,9 @@ class Cache(flask_caching.Cache):
         if not config["CACHE_DIR"]:
             config["CACHE_DIR"] = Path(app.instance_path) / "sharedstate"
         config["CACHE_SERIALIZER"] = self.serializer
-        state = State.from_settings(config)
-        app.extensions.setdefault("cache", {})[self] = state
+        backend = Backend.from_settings(config)
+        state = backend.state
+        app.extensions.setdefault("cache", {})[self] = backend
         # For the commands; of several caches of an application, that of the first.
         app.extensions.setdefault("sharedstate", Extension(state, config))
         app.cli.add_command(state_group)
@@ -105,7 +145,7 @@ class Cache(flask_caching.Cache):
 
     @property
     def cache(self) -> Any:
-        """The current application's backend: a :class:`State`, or one of Flask-Caching's."""
+        """The current application's backend: a :class:`Backend`, or one of Flask-Caching's."""
         # current_app would do the same with two proxies, at half the cost of a whole increment.
         context = _cv_app.get(None)
         app = self._only_app() if context is None else context.app
@@ -123,13 +163,25 @@ class Cache(flask_caching.Cache):
         :raises NotSupported: if its ``CACHE_TYPE`` is a backend of Flask-Caching's, whose
             operations are not exact.
         """
-        state = self.cache
-        if isinstance(state, State):
-            return state
+        # As `cache` finds it: one call more is a hundredth of an increment.
+        context = _cv_app.get(None)
+        app = self._only_app() if context is None else context.app
+        backend = app.extensions.get("cache", _NONE).get(self)
+        return backend.state if type(backend) is Backend else self._backend.state
+
+    @property
+    def _backend(self) -> Backend:
+        backend = self.cache
+        if isinstance(backend, Backend):
+            return backend
         raise NotSupported(
-            f"CACHE_TYPE selects {type(state).__name__}, which cannot do this exactly; "
+            f"CACHE_TYPE selects {type(backend).__name__}, which cannot do this exactly; "
             "choose one of sharedstate's stores"
         )
+
+    def delete_prefix(self, prefix: str) -> int:
+        """Remove all keys that start with ``prefix``, of cached results too; see :class:`State`."""
+        return self._backend.delete_prefix(prefix)
 
     def _only_app(self) -> Flask:
         apps = list(self._apps)
@@ -144,29 +196,33 @@ class Cache(flask_caching.Cache):
 
     # Decorators make keys out of paths and arguments, of any length and with any character.
 
+    @_typed_like(flask_caching.Cache.cached)
     def cached(self, *args: Any, **kwargs: Any) -> Any:
-        make = kwargs.get("make_cache_key")
-        if callable(make):
-            kwargs["make_cache_key"] = _fitting(make)
-        decorate = super().cached(*args, **kwargs)
+        bound = _OF_CACHED.bind(self, *args, **kwargs)
+        given = bound.arguments.get("make_cache_key")
+        as_flask_caching_does = super().cached
 
         def decorator(view: Callable[..., Any]) -> Any:
-            cached_view = decorate(view)
+            def make_cache_key(*args: Any, **kwargs: Any) -> ResultKey:
+                if callable(given):
+                    return fit_key(given(*args, **kwargs))
+                return fit_key(cached_view.make_cache_key(*args, use_request=True, **kwargs))
+
+            bound.arguments["make_cache_key"] = make_cache_key
+            cached_view = as_flask_caching_does(*bound.args[1:], **bound.kwargs)(view)
             cached_view.make_cache_key = _fitting(cached_view.make_cache_key)
             return cached_view
 
         return decorator
 
-    cached.__doc__ = flask_caching.Cache.cached.__doc__
+    def _memoize_make_cache_key(self, *args: Any, **kwargs: Any) -> Callable[..., str]:
+        return _fitting(super()._memoize_make_cache_key(*args, **kwargs))
 
     def _memvname(self, funcname: str) -> str:
         return fit_key(super()._memvname(funcname))
 
-    @staticmethod
-    def _warn_of_threshold(config: dict[str, Any]) -> None:
-        if config.get("CACHE_THRESHOLD"):
-            logger.warning("CACHE_THRESHOLD is not used: this cache never evicts what it holds")
-
+    get = _OfBackend(Backend.get)
+    set = _OfBackend(Backend.set)
     put = _Operation(State.put)
     exchange = _Operation(State.exchange)
     touch = _Operation(State.touch)
@@ -235,18 +291,38 @@ PROCESSES_DO_NOT_SHARE = (
 )
 
 
-def fit_key(key: str) -> str:
-    """The key itself where it is allowed, or a hash of it."""
+def _own_settings(given: Settings) -> dict[str, Any]:
+    """What our stores make of the settings before Flask-Caching puts its defaults there."""
+    options = dict(given.get("CACHE_OPTIONS") or {})
+    of_cachelib = {name: options.pop(name) for name in _CACHELIB_OPTIONS if name in options}
+    prefix = of_cachelib.get("key_prefix") or "flask_cache_"
+    return {
+        "CACHE_TYPE": given.get("CACHE_TYPE") or DEFAULT_TYPE,
+        "CACHE_DEFAULT_TIMEOUT": of_cachelib.get(
+            "default_timeout", given.get("CACHE_DEFAULT_TIMEOUT")
+        ),
+        "CACHE_KEY_PREFIX": given.get("CACHE_KEY_PREFIX", prefix),
+        "CACHE_THRESHOLD": of_cachelib.get("threshold", given.get("CACHE_THRESHOLD")),
+        "CACHE_OPTIONS": options,
+    }
+
+
+_CACHELIB_OPTIONS = ("default_timeout", "ignore_delete_many_errors", "key_prefix", "threshold")
+"""Those of ``CACHE_OPTIONS`` that are not for a driver."""
+
+
+def fit_key(key: str) -> ResultKey:
+    """The key of a cached result: the key itself where it is allowed, or a hash of it."""
     try:
         checked_key(key)
-        return key
+        return ResultKey(key)
     except InvalidKey:
         digest = hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()
-        return f"sha256-{digest}"
+        return ResultKey(f"sha256-{digest}")
 
 
-def _fitting(make: Callable[..., Any]) -> Callable[..., str]:
-    def make_cache_key(*args: Any, **kwargs: Any) -> str:
+def _fitting(make: Callable[..., Any]) -> Callable[..., ResultKey]:
+    def make_cache_key(*args: Any, **kwargs: Any) -> ResultKey:
         return fit_key(make(*args, **kwargs))
 
     return make_cache_key

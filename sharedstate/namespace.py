@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import accumulate
@@ -23,8 +23,10 @@ from .errors import (
     InvalidKey,
     NotSerializable,
     NotSupported,
+    StoreFull,
     ValueTooLarge,
 )
+from .eviction import is_result, write_with_room
 from .settings import Settings, byte_count, key_prefix
 from .stores import open_store
 from .stores.base import Store
@@ -88,7 +90,7 @@ class Namespace:
             open_store(settings),
             codec=codec_from(settings),
             prefix=key_prefix(settings),
-            default_timeout=_default_timeout(settings),
+            default_timeout=default_timeout(settings, 0),
             max_value_bytes=byte_count(settings, "CACHE_MAX_VALUE_BYTES", MAX_VALUE_BYTES),
         )
 
@@ -108,7 +110,16 @@ class Namespace:
         return _version(self._encode(value))
 
     def _apply(self, key: str, operation: Operation) -> Any:
-        return self.store.transact((self._key(key),), operation)
+        keys = (self._key(key),)
+        try:
+            return self.store.transact(keys, operation)
+        except StoreFull as error:
+            return self._apply_with_room(keys, operation, error)
+
+    def _apply_with_room(self, keys: Sequence[bytes], operation: Operation, full: StoreFull) -> Any:
+        """What the operation returns once cached results have made room for it."""
+        transact = self.store.transact
+        return write_with_room(self.store, self.key_prefix, lambda: transact(keys, operation), full)
 
     def _apply_all(
         self, steps: Iterable[tuple[str, Operation]], max_bytes: int | None = None
@@ -120,7 +131,12 @@ class Namespace:
             return [self.store.transact((key,), operation) for key, operation in operations]
         positions = {key: i for i, key in enumerate(dict.fromkeys(key for key, _ in operations))}
         batch = Batch([(positions[key], operation) for key, operation in operations], max_bytes)
-        answers: list[Any] = self.store.transact(tuple(positions), batch)
+        keys = tuple(positions)
+        answers: list[Any]
+        try:
+            answers = self.store.transact(keys, batch)
+        except StoreFull as error:
+            answers = self._apply_with_room(keys, batch, error)
         return answers
 
     def _swap(
@@ -174,7 +190,7 @@ class Namespace:
             raise ValueError(f"a page has room for at least one item, not {limit}")
         start = checked_key(prefix) if prefix else b""
         keys, following = self.store.page(self.physical_prefix + start, cursor, limit)
-        return list(dict.fromkeys(keys)), following
+        return list(dict.fromkeys(filter(self._is_own, keys))), following
 
     def _fitting(self, keys: list[bytes], max_bytes: int | None) -> int:
         """How many of the first keys hold at most ``max_bytes`` together, but at least one."""
@@ -182,6 +198,10 @@ class Namespace:
             return len(keys)
         sums = accumulate(self.store.sizes(keys))
         return max(sum(size <= max_bytes for size in sums), 1)
+
+    def _is_own(self, physical: bytes) -> bool:
+        """Whether a key with the prefix is of this namespace, and not that of a cached result."""
+        return not is_result(physical)
 
     def _require(self, ability: str, what: str) -> None:
         if ability not in self.store.can:
@@ -221,8 +241,11 @@ def _version(raw: bytes) -> str:
     return blake2b(raw, digest_size=16).hexdigest()
 
 
-def _default_timeout(settings: Settings) -> float:
-    timeout = settings.get("CACHE_DEFAULT_TIMEOUT") or 0
+def default_timeout(settings: Settings, otherwise: float) -> float:
+    """``CACHE_DEFAULT_TIMEOUT`` in seconds, or ``otherwise`` where it is not set."""
+    timeout = settings.get("CACHE_DEFAULT_TIMEOUT")
+    if timeout is None:
+        timeout = otherwise
     try:
         return checked_seconds(float(timeout) if isinstance(timeout, str) else timeout)
     except (TypeError, ValueError) as error:

@@ -11,6 +11,7 @@ from typing import Any
 
 from .arguments import ABSENT, Absent, Timeout, checked_integer
 from .batch import Batch
+from .errors import StoreFull
 from .lock import Lock
 from .namespace import Item, Namespace
 from .stores.operations import Add, Exchange, Increment, Once, Put, Remove, Touch
@@ -24,7 +25,7 @@ class State(Namespace):
     Every operation on a key is atomic among all that share the store, and all of them together
     are linearizable: there is one order of them that agrees with real time. Timeouts and leases
     are in seconds, fractions allowed; ``timeout=None`` means ``default_timeout`` and 0 means for
-    ever. Nothing is ever evicted.
+    ever. Nothing is ever evicted; where a store is full, cached results make room.
 
     Every operation raises :exc:`InvalidKey` for a key that is not text of 1 to 250 UTF-8 bytes
     without control characters, and :exc:`StoreUnavailable` within ``CACHE_TIMEOUT`` seconds if
@@ -109,7 +110,12 @@ class State(Namespace):
         """
         increment = self._increment(delta, initial, timeout, minimum, maximum)
         if once is None:
-            number: int = self.store.transact((self._key(key),), increment)
+            number: int
+            keys = (self._key(key),)
+            try:
+                number = self.store.transact(keys, increment)
+            except StoreFull as error:
+                number = self._apply_with_room(keys, increment, error)
             return number
         return self._apply_once(key, increment, once)[0]
 
@@ -156,7 +162,12 @@ class State(Namespace):
         arguments = [key, *(getattr(increment, name) for name in increment.__slots__)]
         fingerprint = hashlib.sha256(repr(arguments).encode()).hexdigest()[:32].encode()
         keys = (tokens._key(token), self._key(key))
-        answer: tuple[int, bool] = self.store.transact(keys, Once(increment, fingerprint))
+        answer: tuple[int, bool]
+        once = Once(increment, fingerprint)
+        try:
+            answer = self.store.transact(keys, once)
+        except StoreFull as error:
+            answer = self._apply_with_room(keys, once, error)
         return answer
 
     # Read-modify-write.
@@ -255,13 +266,13 @@ class State(Namespace):
 
     # Many keys.
 
-    def get_many(self, *keys: str) -> list[Any]:
-        """The values of ``keys``, ``None`` for each that is not there.
+    def get_many(self, *keys: str, default: Any = None) -> list[Any]:
+        """The values of ``keys``, ``default`` for each that is not there.
 
         As they stood together at one moment, on stores that have transactions.
         """
         found = self.store.values([self._key(key) for key in keys]) if keys else []
-        return [None if raw is None else self.codec.decode(raw) for raw in found]
+        return [default if raw is None else self.codec.decode(raw) for raw in found]
 
     def get_dict(self, *keys: str) -> dict[str, Any]:
         """Like :meth:`get_many`, as a dictionary."""
@@ -362,6 +373,20 @@ class State(Namespace):
         """Remove all keys of this namespace and nothing else; answers ``True``."""
         self.store.clear(self.physical_prefix)
         return True
+
+    def delete_prefix(self, prefix: str) -> int:
+        """Remove the keys that start with ``prefix``; returns how many those were.
+
+        Key by key: one that comes meanwhile may stay.
+
+        :raises NotSupported: if the store cannot list its keys.
+        """
+        removed, cursor = 0, None
+        while True:
+            page, cursor = self._page(prefix, cursor, _PAGE_KEYS)
+            removed += len(self.delete_many(*map(self._key_text, page)))
+            if cursor is None:
+                return removed
 
     def lock(self, name: str, lease: float = 30, wait: float = 10) -> Lock:
         """A lock that one client at a time holds, for ``lease`` seconds unless renewed.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -206,13 +205,6 @@ def test_an_unknown_type_says_which_there_are(app: Flask, name: str) -> None:
     """The error for an unknown ``CACHE_TYPE`` lists the known ones."""
     with pytest.raises(ConfigurationError, match=r"filesystem.*lmdb.*redis.*simple"):
         Cache(app, config={"CACHE_TYPE": name})
-
-
-def test_a_threshold_is_said_to_be_unused(app: Flask, caplog: pytest.LogCaptureFixture) -> None:
-    """Whoever sets ``CACHE_THRESHOLD`` learns that nothing is evicted."""
-    with caplog.at_level(logging.WARNING):
-        Cache(app, config={"CACHE_TYPE": "simple", "CACHE_THRESHOLD": 10})
-    assert "never evicts" in caplog.text
 
 
 @pytest.mark.parametrize(("several", "warnings"), [(True, 1), (False, 0)])

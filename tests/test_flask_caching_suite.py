@@ -18,14 +18,7 @@ LOOK_INSIDE_THE_BACKEND = [
     "test_basic_app.py::test_dict_config_initapp",
     "test_basic_app.py::test_dict_config_both",
     "test_basic_app.py::test_app_redis_cache_backend_url_default_db",
-    "test_basic_app.py::test_app_redis_cache_backend_url_custom_db",
-    "test_basic_app.py::test_app_redis_cache_backend_url_explicit_db_arg",
-    "test_cachelib.py::test_backend_uses_cachelib_serializer",
     "test_hash_method.py::test_file_hash_method_is_independent",
-    "test_serializer.py::test_default_keeps_the_cachelib_serializer",
-    "test_serializer.py::test_instance_is_used_as_is",
-    "test_serializer.py::test_class_is_instantiated",
-    "test_serializer.py::test_serializer_read_from_extension_config",
     "test_serializer.py::test_values_are_stored_in_the_configured_format",
 ]
 MOST_OF_THEM = 250

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import subprocess
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +51,23 @@ def test_the_python_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     limited.get("/")(lambda: str(session.setdefault("hits", 1)))
     codes = [limited.test_client().get("/").status_code for _ in range(101)]
     assert codes == [200] * 100 + [429]
+    assert sorted(clicks_at_once(limited, 20)) == list(range(2, 22))
+
+
+def clicks_at_once(app: Flask, number: int) -> list[int]:
+    """What a client is told whose requests are all there at the same time, after its first one."""
+    client, gate = app.test_client(), threading.Barrier(number)
+    client.post("/clicks")
+    cookie = client.get_cookie("session")
+
+    def click() -> int:
+        own = app.test_client()
+        own.set_cookie(cookie.key, cookie.value)
+        gate.wait()
+        return own.post("/clicks").get_json()["you have clicked"]
+
+    with ThreadPoolExecutor(number) as threads:
+        return [done.result() for done in [threads.submit(click) for _ in range(number)]]
 
 
 @pytest.mark.slow
@@ -99,7 +118,7 @@ def test_every_route_is_in_the_table() -> None:
 def test_every_setting_is_in_the_table() -> None:
     """Each setting that the library or the service reads stands in the README."""
     code = "".join(path.read_text() for path in (ROOT / "sharedstate").rglob("*.py"))
-    read = set(re.findall(r'"(CACHE_[A-Z_]+[A-Z])"', code)) - {"CACHE_THRESHOLD"}
+    read = set(re.findall(r'"(CACHE_[A-Z_]+[A-Z])"', code))
     read |= {f"CACHE_REDIS_{name}" for name in ("DB", "PASSWORD", "USERNAME")}
     # What a server that is no service sets, and what Flask has besides.
     read |= {*service.DEFAULTS} - {"WORKERS", "SESSION_COOKIE_NAME"}

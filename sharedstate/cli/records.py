@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from ..eviction import is_result
 from ..state import State
 from ..stores.operations import Record
 
@@ -40,11 +41,11 @@ def entries(state: State) -> Iterator[Entry]:
 
 
 def placed(state: State, records: Iterable[tuple[bytes, Record | None]]) -> Iterator[Entry]:
-    """Those of a store's records that belong to the state; the others are somebody else's."""
+    """Those of a store's records that belong to the state, without cached results."""
     prefix = state.physical_prefix
     for physical, record in records:
         namespace, rest = _divided(physical)
-        if record is not None and rest.startswith(prefix):
+        if record is not None and rest.startswith(prefix) and not is_result(physical):
             yield Entry(namespace, rest[len(prefix) :], record)
 
 

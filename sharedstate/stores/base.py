@@ -53,6 +53,9 @@ class Store(ABC):
     has_server: bool = False
     """Whether the records are in other processes, which may be down while this one goes on."""
 
+    has_client: bool = False
+    """Whether people also reach the records with a client of the server's, as :attr:`client`."""
+
     def __init__(self, *, timeout: float = DEFAULT_TIMEOUT, clock: Clock | None = None) -> None:
         self.timeout = timeout
         self.clock = clock or now
@@ -62,6 +65,11 @@ class Store(ABC):
     @abstractmethod
     def from_settings(cls, settings: Settings) -> Store:
         """The store that a Flask configuration's ``CACHE_*`` keys describe, not yet opened."""
+
+    @property
+    def client(self) -> Any:
+        """The client of the server's own package, where ``has_client`` is true."""
+        raise NotSupported(f"the store {self.name!r} has no client of its server's")
 
     @abstractmethod
     def transact(self, keys: Sequence[bytes], operation: Operation) -> Any:

@@ -39,6 +39,7 @@ class RedisStore(Store):
     name = "redis"
     scope = "network"
     has_server = True
+    has_client = True
 
     def __init__(self, connection: Connection, *, replicas: int = 0, **options: Any) -> None:
         super().__init__(timeout=connection.timeout, **options)
@@ -53,6 +54,11 @@ class RedisStore(Store):
     @classmethod
     def from_settings(cls, settings: Settings) -> RedisStore:
         return cls(single(settings), replicas=count(settings, "CACHE_REDIS_WAIT"))
+
+    @property
+    def client(self) -> Any:
+        """The client of redis-py's that this store uses."""
+        return self._client or self._open()
 
     def transact(self, keys: Sequence[bytes], operation: Operation) -> Any:
         client = self._client or self._open()

@@ -55,6 +55,14 @@ class Wrapper(Store):
         return self._store.has_server
 
     @property
+    def has_client(self) -> bool:  # type: ignore[override]
+        return self._store.has_client
+
+    @property
+    def client(self) -> Any:
+        return self._store.client
+
+    @property
     def timeout(self) -> float:  # type: ignore[override]
         return self._store.timeout
 

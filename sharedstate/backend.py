@@ -1,0 +1,269 @@
+"""What Flask-Caching takes for its backend: the state of an application and its cached results."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from functools import cached_property
+from typing import Any
+
+from cachelib.serializers import BaseSerializer, SimpleSerializer
+
+from .arguments import Timeout
+from .codec import Codec, SerializerCodec
+from .errors import StoreFull, ValueTooLarge
+from .eviction import NAMESPACE, place, shrink
+from .namespace import default_timeout
+from .settings import Settings, count
+from .state import State
+
+logger = logging.getLogger(__name__)
+
+RESULT_SECONDS = 300
+"""When a cached result expires, unless something else is set: as with Flask-Caching."""
+
+
+class ResultKey(str):
+    """The key under which a decorator or the template tag stores a result."""
+
+    __slots__ = ()
+
+
+class Results(State):
+    """Cached results: they expire, and the oldest make room where it is needed.
+
+    :param threshold: how many there may be, about; 0 for any number.
+    """
+
+    def __init__(self, state: State, *, default_timeout: float, threshold: int) -> None:
+        super().__init__(
+            state.store,
+            codec=state.codec,
+            prefix=state.key_prefix,
+            default_timeout=default_timeout,
+            max_value_bytes=state.max_value_bytes,
+            namespace=NAMESPACE,
+        )
+        self.physical_prefix, self._mark = place(state.store, state.key_prefix)
+        # A store whose listing looks at every key of everybody's is bounded by its own settings.
+        listing_is_cheap = "keys" in self.store.can and not state.store.has_client
+        self._threshold = threshold if listing_is_cheap else 0
+        self._between_looks = max(threshold // 8, 1)
+        self._writes = 0
+        self._warned = False
+
+    def set(self, key: str, value: Any, timeout: Timeout = None) -> bool:
+        """Keep the result, or say once in the log why such results are not kept."""
+        try:
+            super().set(key, value, timeout)
+        except (StoreFull, ValueTooLarge) as error:
+            self._give_up((key,), error)
+            return False
+        self._keep_to_threshold(1)
+        return True
+
+    def set_many(self, mapping: Mapping[str, Any], timeout: Timeout = None) -> list[str]:
+        """Like :meth:`set`, for all or none of them."""
+        try:
+            kept = super().set_many(mapping, timeout)
+        except (StoreFull, ValueTooLarge) as error:
+            self._give_up(tuple(mapping), error)
+            return []
+        self._keep_to_threshold(len(mapping))
+        return kept
+
+    def clear(self) -> bool:
+        """Remove all results and nothing else; returns ``True``."""
+        if self._mark:
+            self.delete_prefix("")
+            return True
+        return super().clear()
+
+    def _keep_to_threshold(self, written: int) -> None:
+        if not self._threshold:
+            return
+        # Of two threads that come at once both may look, or neither until the next write.
+        due = self._writes % self._between_looks + written >= self._between_looks
+        self._writes += written
+        if due:
+            shrink(self.store, self.key_prefix, self._threshold)
+
+    def _give_up(self, keys: Sequence[str], error: Exception) -> None:
+        if not self._warned:
+            self._warned = True
+            logger.warning("the result %r is not cached, nor are others like it: %s", keys, error)
+        self.delete_many(*keys)  # What they hold is older than what is not kept.
+
+    def _make_key(self, key: str) -> bytes:
+        return super()._make_key(key) + self._mark
+
+    def _key_text(self, physical: bytes) -> str:
+        return super()._key_text(physical.removesuffix(self._mark))
+
+    def _is_own(self, physical: bytes) -> bool:
+        return physical.endswith(self._mark)
+
+
+class Backend:
+    """A :class:`State` with the interface of cachelib, where cached results are found too.
+
+    A key is looked for in the state, and among the results of decorators and of the template tag
+    where the state has none; deleting removes it from both. What decorators store goes to the
+    results. Everything else is done on the state alone.
+    """
+
+    def __init__(self, state: State, *, result_timeout: float, threshold: int) -> None:
+        self.state = state
+        self._result_timeout = result_timeout
+        self._threshold = threshold
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Backend:
+        """What a Flask configuration's ``CACHE_*`` keys describe, not yet opened."""
+        return cls(
+            State.from_settings(settings),
+            result_timeout=default_timeout(settings, RESULT_SECONDS),
+            threshold=count(settings, "CACHE_THRESHOLD"),
+        )
+
+    @cached_property
+    def results(self) -> Results:
+        """What decorators and the template tag have stored."""
+        # Made when it is first used: the state's store may be wrapped until then.
+        return Results(self.state, default_timeout=self._result_timeout, threshold=self._threshold)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(self.state, name)
+
+    # Reading.
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value, or ``default`` if there is none; a stored ``None`` is a value."""
+        state = self.state
+        if type(key) is ResultKey:
+            raw = self._find_results((key,))[0]
+            return default if raw is None else state.codec.decode(raw)
+        (raw,) = state.store.values((state._key(key),))
+        return self.results.get(key, default) if raw is None else state.codec.decode(raw)
+
+    def has(self, key: str) -> bool:
+        """Whether the key is there."""
+        return self.state.has(key) or self.results.has(key)
+
+    def get_many(self, *keys: str, default: Any = None) -> list[Any]:
+        """The values of ``keys``, ``default`` for each that is not there."""
+        found = self._find_results(keys) if keys else []
+        decode = self.state.codec.decode
+        return [default if raw is None else decode(raw) for raw in found]
+
+    def get_dict(self, *keys: str) -> dict[str, Any]:
+        """Like :meth:`get_many`, as a dictionary."""
+        return dict(zip(keys, self.get_many(*keys), strict=True))
+
+    def _find_results(self, keys: Sequence[str]) -> list[bytes | None]:
+        """What each key holds in the state, or else among the results, read in one step."""
+        places = [*map(self.state._key, keys), *map(self.results._key, keys)]
+        found = self.state.store.values(places)
+        pairs = zip(found[: len(keys)], found[len(keys) :], strict=True)
+        return [result if raw is None else raw for raw, result in pairs]
+
+    # Writing. A negative timeout is cachelib's "expires at once".
+
+    def set(self, key: str, value: Any, timeout: Timeout = None) -> bool:
+        """Store the value, whatever was there, to expire after ``timeout``; returns ``True``."""
+        if type(key) is ResultKey:
+            return self._set_result(key, value, timeout)
+        if timeout is not None and _is_over(timeout):
+            self.delete(key)
+            return True
+        return self.state.set(key, value, timeout)
+
+    def add(self, key: str, value: Any, timeout: Timeout = None) -> bool:
+        """Store the value if there is none; returns whether it did. One of many callers wins."""
+        if timeout is not None and _is_over(timeout):
+            return not self.state.has(key)
+        return self.state.add(key, value, timeout)
+
+    def set_many(self, mapping: Mapping[str, Any], timeout: Timeout = None) -> list[str]:
+        """Store all values in one step, where the store can; returns the keys."""
+        if timeout is not None and _is_over(timeout):
+            return self.delete_many(*mapping)
+        if mapping and all(type(key) is ResultKey for key in mapping):
+            return self.results.set_many(mapping, timeout)
+        return self.state.set_many(mapping, timeout)
+
+    def _set_result(self, key: ResultKey, value: Any, timeout: Timeout) -> bool:
+        if timeout is not None and _is_over(timeout):
+            self.delete(key)
+            return True
+        kept = self.results.set(key, value, timeout)
+        # The application has set a value of its own there, which would hide this newer one.
+        if self.state.has(key):
+            self.state.delete(key)
+        return kept
+
+    # Removing.
+
+    def delete(self, key: str) -> bool:
+        """Remove the key; returns whether it was there."""
+        was_there = self.state.delete(key)
+        return self.results.delete(key) or was_there
+
+    def delete_many(self, *keys: str) -> list[str]:
+        """Remove the keys.
+
+        :returns: all of them: one that is not there counts as deleted, as in cachelib.
+        """
+        self.state.delete_many(*keys)
+        self.results.delete_many(*keys)
+        return list(keys)
+
+    def delete_prefix(self, prefix: str) -> int:
+        """Remove the keys that start with ``prefix``; returns how many those were."""
+        return self.state.delete_prefix(prefix) + self.results.delete_prefix(prefix)
+
+    def clear(self) -> bool:
+        """Remove all keys of this application and nothing else; returns ``True``."""
+        self.state.clear()
+        return self.results.clear()
+
+    # What applications that were written for cachelib look for.
+
+    @property
+    def serializer(self) -> BaseSerializer:
+        """What turns values into bytes; another one may be put in its place."""
+        codec = self.state.codec
+        return codec.serializer if isinstance(codec, SerializerCodec) else _CodecSerializer(codec)
+
+    @serializer.setter
+    def serializer(self, serializer: BaseSerializer) -> None:
+        self.state.codec = self.results.codec = SerializerCodec(serializer)
+
+    @property
+    def _write_client(self) -> Any:
+        """The client of redis-py's, where there is one, as cachelib's Redis backends have it.
+
+        A key is ``key_prefix`` and the caller's key there. Of cached results it ends with a zero
+        byte besides.
+        """
+        if not self.state.store.has_client:
+            raise AttributeError("this store has no client; cache.delete_prefix() has every store")
+        return self.state.store.client
+
+    _read_client = _write_client
+
+
+class _CodecSerializer(SimpleSerializer):
+    """A codec of ours, for those who expect a serializer."""
+
+    def __init__(self, codec: Codec) -> None:
+        self.dumps = codec.encode  # type: ignore[assignment]
+        self.loads = codec.decode  # type: ignore[assignment]
+
+
+def _is_over(timeout: float | timedelta) -> bool:
+    seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+    return seconds < 0
