@@ -801,6 +801,36 @@ def test_full_of_expired(cache_settings: Settings) -> None:
 
 
 @of("filesystem")
+@pytest.mark.parametrize("kind", ["set", "inc"])
+def test_a_reader_that_stays(kind: str, cache_settings: Settings, tmp_path: Path) -> None:
+    """The file and its log keep their bound while somebody reads, and writes go on after that."""
+    limit = 2 << 20
+    with opened(cache_settings, CACHE_MAX_BYTES=limit) as state:
+        state.set("n", 0)
+        reader = sqlite3.connect(state.store.describe()["location"], isolation_level=None)
+        reader.execute("BEGIN")
+        assert reader.execute("SELECT count(*) FROM entries").fetchall() == [(1,)]
+
+        def write(i: int) -> None:
+            state.inc("n") if kind == "inc" else state.set("n", f"{i}".ljust(5000, "x"))
+
+        with pytest.raises(StoreFull, match="reads it"):
+            for i in range(10_000):
+                write(i)
+        sizes = {file.name: file.stat().st_size for file in tmp_path.glob("*.sqlite3*")}
+        assert limit < sum(sizes.values()) < limit + 200_000, sizes
+        assert sizes["sharedstate.sqlite3"] < 20_000
+        with pytest.raises(StoreFull):
+            state.set("m", 1)
+        before = state.get("n")
+        reader.close()
+        for i in range(3000):
+            write(i)
+        assert before != state.get("n")
+        assert sum(file.stat().st_size for file in tmp_path.glob("*.sqlite3*")) < limit
+
+
+@of("filesystem")
 def test_collected_in_proportion(cache_settings: Settings) -> None:
     """Batches collect as many records as they write, so that expired ones do not pile up."""
     with opened(cache_settings) as state:

@@ -74,7 +74,7 @@ class FilesystemStore(Store):
     means that the disk has it.
 
     :param directory: where the file lies; made when missing, private to this user.
-    :param max_bytes: bound of the file's size; a write past it is refused.
+    :param max_bytes: bound of the file and its log together; a write past it is refused.
     """
 
     name = "filesystem"

@@ -15,6 +15,7 @@ from typing import Any
 from ..errors import ConfigurationError, SharedStateError, StoreFull, StoreUnavailable
 from .directory import Identity
 from .gate import Gate
+from .sqlite_log import PAGE_BYTES, Bounds, Log
 from .turn import Turn
 
 Execute = Callable[..., sqlite3.Cursor]
@@ -23,11 +24,8 @@ Statement = tuple[str, Sequence[Any]]
 _APPLICATION_ID = 0x53685374
 _FORMAT = 1
 
-# A commit writes whole pages, so small ones make small records cheap: with SQLite's usual 4 KiB
-# a counter takes a fifth more time.
-_PAGE_BYTES = 1024
-_CHECKPOINT_PAGES = 4000
 _IDLE_READERS = 8
+_CHECK_ROOM_EVERY = 32
 
 _SYNCHRONOUS = {"normal": "NORMAL", "full": "FULL"}
 
@@ -41,6 +39,7 @@ class SQLiteFile:
             execute("UPDATE …")
 
     :param schema: the statements that make the tables of a new file.
+    :param max_bytes: bound of the file and its log together.
     :param timeout: how long a writer waits for its turn, in seconds.
     """
 
@@ -50,11 +49,13 @@ class SQLiteFile:
         self.path = path
         self._schema = schema
         self._durability = durability
-        self._max_bytes = max_bytes
+        self._bounds = Bounds(max_bytes)
         self._timeout = timeout
         self._turn = Turn(path.with_suffix(".lock"))
         self._writer: sqlite3.Connection | None = None
         self._execute: Execute
+        self._log: Log
+        self._unchecked = 0
         self._readers: deque[sqlite3.Connection] = deque()
         self.identity: Identity | None = None
         self._gate = Gate()
@@ -63,6 +64,7 @@ class SQLiteFile:
     def __enter__(self) -> Execute:
         execute = self._begin_turn()
         try:
+            self._check_room()
             execute("BEGIN IMMEDIATE")
         except BaseException as error:
             self._end_turn()
@@ -94,6 +96,9 @@ class SQLiteFile:
         """The rows of one statement that is a write transaction by itself."""
         execute = self._begin_turn()
         try:
+            self._unchecked += 1
+            if self._unchecked >= _CHECK_ROOM_EVERY:
+                self._check_room()
             return execute(statement, arguments).fetchall()
         except sqlite3.Error as error:
             raise self.explained(error) from error
@@ -169,6 +174,16 @@ class SQLiteFile:
                 raise self.explained(error) from error
             raise
 
+    def _check_room(self) -> None:
+        assert self._writer is not None
+        self._unchecked = 0
+        if not self._log.has_room(self._writer):
+            raise StoreFull(
+                f"{self.path} and its log have reached CACHE_MAX_BYTES "
+                f"({self._bounds.max_bytes:,} bytes), and somebody who reads it, such as a backup, "
+                "keeps the log from being emptied; the write was not applied, and nothing is lost"
+            )
+
     def _end_turn(self) -> None:
         if self._retired:
             self._close_writer()
@@ -211,6 +226,7 @@ class SQLiteFile:
         writer = self._connect()
         try:
             self._prepare(writer)
+            self._log = Log(self.path, self._bounds)
         except BaseException:
             writer.close()
             raise
@@ -224,9 +240,10 @@ class SQLiteFile:
             self.path, timeout=self._timeout, isolation_level=None, check_same_thread=False
         )
         connection.executescript(
-            f"PRAGMA page_size = {_PAGE_BYTES};"
+            f"PRAGMA page_size = {PAGE_BYTES};"
             f"PRAGMA synchronous = {_SYNCHRONOUS[self._durability]};"
-            f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES};"
+            f"PRAGMA wal_autocheckpoint = {self._bounds.log_pages};"
+            f"PRAGMA journal_size_limit = {self._bounds.log_bytes};"
             "PRAGMA cell_size_check = ON;"
         )
         return connection
@@ -246,7 +263,7 @@ class SQLiteFile:
                 f"{self.path} is an SQLite file of another program or version; "
                 "it was left as it is: choose another CACHE_DIR"
             )
-        _pragma(writer, f"max_page_count = {self._max_bytes // _PAGE_BYTES}")
+        _pragma(writer, f"max_page_count = {self._bounds.file_pages}")
 
     def _roll_back(self) -> None:
         writer = self._writer
@@ -271,6 +288,7 @@ class SQLiteFile:
     def _close_writer(self) -> None:
         writer, self._writer = self._writer, None
         if writer is not None:
+            self._log.close()
             writer.close()
 
     def _too_late(self) -> StoreUnavailable:
@@ -284,7 +302,7 @@ class SQLiteFile:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code == sqlite3.SQLITE_FULL or getattr(error, "errno", 0) == errno.ENOSPC:
             return StoreFull(
-                f"{self.path} has reached CACHE_MAX_BYTES ({self._max_bytes:,} bytes), "
+                f"{self.path} has reached CACHE_MAX_BYTES ({self._bounds.max_bytes:,} bytes), "
                 "or its disk is full; the write was not applied, and nothing is lost"
             )
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
