@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 _RETRY_AFTER = {"Retry-After": "1"}
 _OUTCOME_UNKNOWN = "The store did not answer: the change may or may not have been made."
 _NOTHING_CHANGED = "The store cannot be used now; nothing was changed."
+_NO_ROOM = "The store has no room for the write; nothing was changed, and nothing is lost."
 
 # What the library raises → status, title, and what follows "urn:sharedstate:" in the type.
 PROBLEMS: dict[type[errors.SharedStateError], tuple[int, str, str]] = {
@@ -74,11 +75,18 @@ def problem_of(error: errors.SharedStateError) -> Problem:
     # A store may raise a class of its own below one of these.
     status, title, kind = next(PROBLEMS[cls] for cls in type(error).__mro__ if cls in PROBLEMS)
     detail = _sentence(error)
-    if status == 503:
-        unknown = getattr(error, "outcome_unknown", False)
-        detail = _OUTCOME_UNKNOWN if unknown else _NOTHING_CHANGED
+    if status in (503, 507):
+        # What is wrong with the store names hosts and paths, which are for the log alone.
+        logger.error("%s", error)
+        detail = _shown_of_the_store(error)
     step = UNSET if error.step is None else error.step
     return Problem(f"urn:sharedstate:{kind}", title, status, detail, step)
+
+
+def _shown_of_the_store(error: errors.SharedStateError) -> str:
+    if isinstance(error, errors.StoreFull):
+        return _NO_ROOM
+    return _OUTCOME_UNKNOWN if getattr(error, "outcome_unknown", False) else _NOTHING_CHANGED
 
 
 def _answer(problem: Problem, headers: dict[str, str] | None = None) -> Response:
@@ -101,9 +109,6 @@ def _http_problem(error: HTTPException) -> Response:
 
 def _state_problem(error: errors.SharedStateError) -> Response:
     problem = problem_of(error)
-    if problem.status == 503:
-        # What is wrong with the store names hosts and paths, which are for the log alone.
-        logger.error("%s", error)
     return _answer(problem, _RETRY_AFTER if problem.status == 503 else None)
 
 

@@ -26,7 +26,9 @@ FORMATTERS: dict[str, dict[str, Any]] = {
 HIDDEN = "***"
 _SECRETS = re.compile(
     r"""
-      (?<=://) [^\s/@:'"]{0,256} : [^\s'"]{0,256} (?=@)  # user and password in a URL
+      # User and password in a URL, up to the last @. The quantifiers are possessive, so that a text
+      # of many :// and no @ costs a few hundred steps for each and not the square of that.
+      (?<=://) [^\s/@:'"]{0,256}+ : [^\s'"@]{0,256}+ (?: @ [^\s'"@]{0,256}+ (?=@) )*+ (?=@)
     | (?<=\bBearer\ ) [^\s'",\\]+
     | (?<=\bBasic\ ) [A-Za-z0-9+/=]+
     """,

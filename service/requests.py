@@ -70,13 +70,18 @@ def _known(method: str) -> str:
 def _log(request: Request, status: int, seconds: float) -> None:
     # Without the query, which may hold a lock's token.
     about = {
-        "client": request.remote_addr,
-        "method": request.method,
-        "path": request.path,
+        "client": _cut(request.remote_addr or "-", 64),
+        "method": _cut(request.method, 16),
+        "path": _cut(request.path, 1000),
         "status": status,
         "seconds": round(seconds, 6),
     }
     access_log.info("%(client)s %(method)s %(path)s %(status)s %(seconds)s s", about, extra=about)
+
+
+def _cut(text: str, length: int) -> str:
+    """What a client has sent, but for what makes a line too long and its work too dear."""
+    return text if len(text) <= length else f"{text[:length]}..."
 
 
 class _Ids:

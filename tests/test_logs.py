@@ -7,6 +7,7 @@ import logging
 import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ import app as service
 from common import cache
 from service.logs import configuration, without_secrets
 from service.requests import new_id
-from sharedstate import ConfigurationError, StoreUnavailable
+from sharedstate import ConfigurationError, StoreFull, StoreUnavailable
 from sharedstate.stores.memory import MemoryStore
 
 TOKEN = "s3cr3t-t0k3n-of-16-characters-or-more"
@@ -130,6 +131,54 @@ def test_errors_of_a_store_show_no_password(
     assert "ss:w/rd" not in logged + answer.text
 
 
+@pytest.mark.parametrize("kind", [StoreFull, StoreUnavailable, ConfigurationError])
+def test_answers_show_no_place_of_the_server(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+) -> None:
+    """Paths and hosts are in the log, once for each error, with the id of the answer."""
+
+    def fail(*arguments: Any) -> Any:
+        raise kind("/srv/secret/state.db on db.internal is full")
+
+    client = make(LOG_FORMAT="json").test_client()
+    monkeypatch.setattr(MemoryStore, "transact", fail)
+    one = client.post("/v1/counters/a")
+    several = [{"op": "inc", "key": "a"}]
+    each = client.post("/v1/batch", json={"operations": several, "atomic": False})
+    logged = lines(capsys)
+    assert one.status_code == each.get_json()["results"][0]["status"] >= 500
+    for answer in (one, each):
+        assert "secret" not in answer.text and "internal" not in answer.text
+        (line,) = (line for line in logged if line["request_id"] == answer.headers["X-Request-ID"])
+        assert line["message"] == "/srv/secret/state.db on db.internal is full"
+
+
+def test_a_full_store_shows_no_path(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """The answer says that the write was not made; the log, where the file is."""
+    app = service.create_app({"CACHE_DIR": str(tmp_path), "CACHE_MAX_BYTES": 1 << 17})
+    with app.app_context():
+        client = app.test_client()
+        answers = [
+            client.put(f"/v1/values/{number}", json={"value": "x" * 10_000}) for number in range(20)
+        ]
+        cache.state.close()
+    assert answers[-1].status_code == 507
+    assert str(tmp_path) not in answers[-1].text
+    assert "nothing was changed" in answers[-1].text
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+def test_what_a_client_sends_makes_no_long_line(
+    capsys: pytest.CaptureFixture[str], style: str
+) -> None:
+    """A path or method of 60,000 characters is cut, so that it is neither written nor searched."""
+    client = make(LOG_FORMAT=style, ACCESS_LOG=True).test_client()
+    client.open(f"/v1/values/{'://:' * 15_000}", method="B" * 60_000)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "BBBB..." in line and "://:" in line
+    assert len(line) < 3000
+
+
 @pytest.mark.parametrize("style", ["text", "json"])
 def test_a_bugs_trace_is_in_the_log_alone(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, style: str
@@ -158,6 +207,8 @@ def test_a_bugs_trace_is_in_the_log_alone(
         (URL, "redis://***@host:6379/0"),
         ("manager://:authkey@10.0.0.1:7000 is down", "manager://***@10.0.0.1:7000 is down"),
         ("postgresql+psycopg://u:p@h/db", "postgresql+psycopg://***@h/db"),
+        ("redis://:s3cr#t@host", "redis://***@host"),
+        ("a://u:p@h, b://u:q@w@h and c://h/x", "a://***@h, b://***@h and c://h/x"),
         ("Authorization: Bearer abc.d-e_f", "Authorization: Bearer ***"),
         ("Authorization: basic dTpw", "Authorization: basic ***"),
         ("http://host:5000/v1/values/a", "http://host:5000/v1/values/a"),
