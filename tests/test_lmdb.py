@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import lmdb.verify
 import pytest
 
 from sharedstate import State, StoreFull, StoreUnavailable
 from sharedstate.stores import lmdb as lmdb_store
+from sharedstate.stores import lmdb_check
+
+ROOT = Path(__file__).parent.parent
 
 
 @contextmanager
@@ -125,3 +132,161 @@ class TestExpired:
         assert len(pages) == 10 and [] in pages
         assert sum(pages, []) == ["k000", "k095", "z"] == state.keys()
         assert [item.key for item in state.items(limit=1)[0]] == ["k000"]
+
+
+# In a process of its own for each damaged file: uses it in every way, and says how that ended.
+USE = """
+import json, os, sys, traceback
+from sharedstate import SharedStateError, State
+
+def use(directory):
+    state = State.from_settings({"CACHE_TYPE": "lmdb", "CACHE_DIR": directory})
+    state.get_many(*(f"k{i}" for i in range(0, 300, 7)))
+    state.keys()
+    for i in range(0, 300, 3):
+        state.set(f"k{i}", "y" * (i * 13 % 900), timeout=1000)
+    state.delete_many(*(f"k{i}" for i in range(0, 300, 5)))
+    state.set_many({f"n{i}": "z" * (i * 7 % 500) for i in range(200)})
+    state.store.purge()
+    state.clear()
+    state.close()
+
+for directory in sys.argv[1:]:
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if not pid:
+        try:
+            use(directory)
+            ended = "fine"
+        except SharedStateError as error:
+            ended = f"{type(error).__name__}: {error}"
+        except BaseException:
+            ended = traceback.format_exc()
+        os.write(writing, ended.encode())
+        os._exit(0)
+    os.close(writing)
+    ended = os.read(reading, 10000).decode()
+    os.close(reading)
+    print(json.dumps([directory, os.waitpid(pid, 0)[1], ended]))
+"""
+
+
+class TestDamage:
+    """What is in the file may be anything: the process survives, and says what is to be done."""
+
+    @pytest.fixture
+    def whole(self, tmp_path: Path) -> bytes:
+        """A file of some 60 pages of every kind: branches, leaves, large values, free ones."""
+        with opened(tmp_path) as state:
+            for i in range(300):
+                state.set(f"k{i}", "x" * (i * 37 % 700), timeout=i % 3 * 500)
+            state.set("large", "x" * 20_000)
+            state.delete_many(*(f"k{i}" for i in range(0, 300, 4)))
+        return (tmp_path / "data.mdb").read_bytes()
+
+    def test_no_bit_that_is_flipped_aborts_the_process(self, whole: bytes, tmp_path: Path) -> None:
+        """In the header of a page or where its first entries lie: an error with the remedy."""
+        for page in range(len(whole) // 4096):
+            byte, bit = [(10, page % 6), (17, 4), (17, 5), (21, 4)][page % 4]
+            directory = tmp_path / f"{page}-{byte}-{bit}"
+            directory.mkdir(mode=0o700)
+            damaged = bytearray(whole)
+            damaged[4096 * page + byte] ^= 1 << bit
+            (directory / "data.mdb").write_bytes(damaged)
+        directories = [str(path) for path in tmp_path.iterdir() if path.is_dir()]
+        process = subprocess.run(
+            [sys.executable, "-c", USE, *directories], cwd=ROOT, capture_output=True, text=True
+        )
+        ends = [json.loads(line) for line in process.stdout.splitlines()]
+        assert len(ends) == len(directories), process.stderr
+        refused = [end for end in ends if end[2] != "fine"]
+        assert len(refused) > len(ends) / 3
+        for directory, status, ended in refused:
+            assert status == 0, f"{directory}: signal {status}"
+            assert ended.startswith("StoreUnavailable: ") and directory in ended, ended
+            assert "flask state restore" in ended
+
+    def test_one_found_while_in_use(self, whole: bytes, tmp_path: Path) -> None:
+        """It is refused from then on, also by those who open it, until it is brought back."""
+        with opened(tmp_path) as state:
+            assert state.get("k1") == "x" * 37
+            (tmp_path / "data.mdb").write_bytes(whole[:8192] + bytes(len(whole) - 8192))
+            for _ in range(2):
+                with pytest.raises(StoreUnavailable, match=r"data\.mdb|damaged.*restore"):
+                    state.get("k1")
+            with opened(tmp_path) as other, pytest.raises(StoreUnavailable, match="restore"):
+                other.inc("n")
+            (tmp_path / "data.mdb").write_bytes(whole)
+            assert state.get("k1") == "x" * 37
+
+
+class TestChecks:
+    """A file is checked before it is opened where damage is possible, and only there."""
+
+    @pytest.fixture
+    def checks(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """The files that were checked, in this process."""
+        checked = []
+        verify = lmdb.verify.verify
+
+        def recorded(path: str, **options: Any) -> list[str]:
+            checked.append(path)
+            return verify(path, **options)
+
+        monkeypatch.setattr(lmdb.verify, "verify", recorded)
+        return checked
+
+    def test_after_an_orderly_end_there_is_none(self, tmp_path: Path, checks: list[str]) -> None:
+        """Neither after a close nor after the end of an interpreter that has not closed it."""
+        with opened(tmp_path) as state:
+            assert state.inc("n") == 1
+        run(tmp_path, "state.inc('n')")
+        with opened(tmp_path) as state, opened(tmp_path) as other:
+            assert state.inc("n") == 3
+            assert other.inc("n") == 4
+        assert checks == []
+
+    def test_after_any_other_end_there_is_one(self, tmp_path: Path, checks: list[str]) -> None:
+        """One for all who open it from then on, as long as somebody has it open."""
+        run(tmp_path, "state.inc('n'); os.kill(os.getpid(), 9)", status=-9)
+        with opened(tmp_path) as state:
+            assert state.inc("n") == 2
+            assert checks == [str(tmp_path / "data.mdb")]
+            # In other processes a check would fail.
+            run(tmp_path, "lmdb.verify.verify = None; state.inc('n'); os.kill(os.getpid(), 9)", -9)
+            state.close()
+            assert state.inc("n") == 4
+        assert len(checks) == 1
+
+    def test_after_a_start_of_the_machine_there_is_one(
+        self, tmp_path: Path, checks: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A power cut may have taken what was written before an orderly end."""
+        with opened(tmp_path) as state:
+            state.inc("n")
+            state.close()
+            (tmp_path / "boot").write_text("another")
+            monkeypatch.setattr(lmdb_check, "_BOOT_ID", tmp_path / "boot")
+            assert state.inc("n") == 2
+        assert len(checks) == 1
+
+    def test_one_that_lasts_is_an_error_for_others(self, tmp_path: Path) -> None:
+        """They wait for it for their time-out, and are served when it is over."""
+        with opened(tmp_path, CACHE_TIMEOUT="0.05") as state:
+            state.inc("n")
+            state.close()
+            with (tmp_path / "checked").open() as checking:
+                fcntl.flock(checking, fcntl.LOCK_EX)
+                with pytest.raises(StoreUnavailable, match="being checked"):
+                    state.inc("n")
+            assert state.inc("n") == 2
+
+
+def run(directory: Path, code: str, status: int = 0) -> None:
+    """Run the code in an interpreter of its own, with `state` on this directory."""
+    prelude = (
+        "import os, sys, lmdb.verify; from sharedstate import State;"
+        "state = State.from_settings({'CACHE_TYPE': 'lmdb', 'CACHE_DIR': sys.argv[1]});"
+    )
+    command = [sys.executable, "-c", prelude + code, str(directory)]
+    assert subprocess.run(command, cwd=ROOT).returncode == status

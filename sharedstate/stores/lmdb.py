@@ -16,11 +16,13 @@ from typing import Any
 from weakref import finalize
 
 from ..errors import SharedStateError, StoreFull, StoreUnavailable
-from ..settings import GIBIBYTE, Settings, byte_count, choice
-from .base import Page, Store, cursor_key, key_range
+from ..settings import GIBIBYTE, Settings, byte_count, choice, seconds
+from .base import DEFAULT_TIMEOUT, Page, Store, cursor_key, key_range
 from .directory import data_directory, is_disk_full, make_private, set_aside
 from .drivers import import_driver
+from .lmdb_check import is_damage
 from .lmdb_environment import Environment, abandon, acquire, discard, release
+from .lmdb_header import REMEDY
 from .operations import NEVER, Increment, Operation, Record, parse_counter
 
 _pack = struct.Struct(">d").pack
@@ -70,6 +72,7 @@ class LmdbStore(Store):
             data_directory(settings),
             durability=choice(settings, "CACHE_DURABILITY", ("normal", "full")),
             max_bytes=byte_count(settings, "CACHE_MAX_BYTES", GIBIBYTE),
+            timeout=seconds(settings, "CACHE_TIMEOUT", DEFAULT_TIMEOUT),
         )
 
     def transact(self, keys: Sequence[bytes], operation: Operation) -> Any:
@@ -175,6 +178,7 @@ class LmdbStore(Store):
                 self._user,
                 durability=self.durability,
                 max_bytes=self._max_bytes,
+                timeout=self.timeout,
             )
         except SharedStateError:
             raise
@@ -246,7 +250,10 @@ class LmdbStore(Store):
 
     def _failed(self, opened: Environment, error: Exception) -> Exception:
         """The error to raise; the environment is closed if only opening it anew can help."""
-        if opened.has_panicked_by(error):
+        if is_damage(error):
+            opened.is_sound = False  # It is checked when it is opened next.
+            discard(opened)
+        elif opened.has_panicked_by(error):
             discard(opened)
         return self._explained(error)
 
@@ -263,10 +270,9 @@ class LmdbStore(Store):
                 f"{self.directory} or its disk is full ({error}); the write was not applied, "
                 "and nothing is lost"
             )
-        if isinstance(error, (lmdb.InvalidError, lmdb.CorruptedError, lmdb.VersionMismatchError)):
+        if is_damage(error):
             return StoreUnavailable(
-                f"the LMDB environment in {self.directory} is damaged or not one ({error}); it was "
-                "left as it is: restore it from a copy, or move it away to begin anew"
+                f"the environment in {self.directory} is damaged or not LMDB ({error}); {REMEDY}"
             )
         if isinstance(error, (lmdb.Error, OSError)):
             return StoreUnavailable(f"{self.directory} cannot be used: {error}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 from pathlib import Path
@@ -11,9 +12,11 @@ from ..errors import ConfigurationError
 from .directory import Identity
 from .drivers import import_driver
 from .gate import Gate
+from .lmdb_check import CheckedFile
 from .lmdb_header import refuse_damaged
 
 _CLOSE_SECONDS = 4.0
+_EXIT_SECONDS = 0.1
 _MAX_READERS = 1024
 _READER_BYTES = 64
 _HEADROOM = 16 << 20
@@ -27,14 +30,24 @@ _EXPIRIES = b"\xffsharedstate-1-expiries"
 class Environment:
     """An open environment, one a directory and process: LMDB forbids to open it twice."""
 
-    def __init__(self, directory: Path, *, durability: str, max_bytes: int) -> None:
+    def __init__(self, directory: Path, *, durability: str, max_bytes: int, timeout: float) -> None:
         path = directory / "data.mdb"
         refuse_damaged(path)
+        self.file = CheckedFile(path, timeout)
+        try:
+            self._open(path, durability, max_bytes)
+        except BaseException:
+            self.file.forget()
+            raise
+
+    def _open(self, path: Path, durability: str, max_bytes: int) -> None:
+        directory = path.parent
         _allocate_lock_file(directory / _LOCK_FILE)
         self.directory = directory
         self.max_bytes = max_bytes
         self.gate = Gate()
         self.is_open = True
+        self.is_sound = True
         self.users: set[object] = set()
         lmdb = import_driver("lmdb")
         self.full_error = lmdb.MapFullError
@@ -79,12 +92,13 @@ class Environment:
             return isinstance(second, self._panic_error)
         return False
 
-    def close(self) -> None:
+    def close(self, timeout: float = _CLOSE_SECONDS) -> None:
         """Wait for the operations in progress, and close it for good."""
         # LMDB crashes or hangs where it is closed under an operation.
-        if self.gate.shut(_CLOSE_SECONDS) and self.is_open:
+        if self.gate.shut(timeout) and self.is_open:
             self.is_open = False
             self.env.close()
+            self.file.leave(is_sound=self.is_sound)
         self.gate.open()
 
 
@@ -146,6 +160,13 @@ def _close_unused() -> None:
             environment.close()
 
 
+@atexit.register
+def _at_exit() -> None:
+    """Close all in order, so that the next one to open them need not check them."""
+    for environment in _environments.values():
+        environment.close(_EXIT_SECONDS)
+
+
 def _before_fork() -> None:
     _opening.acquire()
     for environment in _environments.values():
@@ -165,6 +186,7 @@ def _after_fork_in_child() -> None:
     # LMDB sees that it is not the process which opened it, and leaves the parent's alone.
     for environment in _environments.values():
         environment.is_open = False
+        environment.file.forget()
         if environment.gate.is_empty():
             environment.env.close()
     _environments.clear()

@@ -8,6 +8,11 @@ from pathlib import Path
 
 from ..errors import StoreUnavailable
 
+REMEDY = (
+    "it was left as it is: bring a backup back with 'flask state restore --anew FILE', or move it "
+    "away to begin anew"
+)
+
 _LOOKS = 5
 _MAGIC = 0xBEEFC0DE
 # MDB_meta, behind a page header of 16 bytes: magic, version, …, page size, …, last page, txn id.
@@ -22,10 +27,7 @@ def refuse_damaged(path: Path) -> None:
             return
     except FileNotFoundError:
         return
-    raise StoreUnavailable(
-        f"{path} is damaged or not an LMDB file; it was left as it is: "
-        "restore it from a copy, or move it away to begin anew"
-    )
+    raise StoreUnavailable(f"{path} is damaged or not an LMDB file; {REMEDY}")
 
 
 def _is_whole(path: Path) -> bool:
