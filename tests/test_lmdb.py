@@ -53,10 +53,10 @@ class TestFailedMetaPage:
         os.close(target)
         return request.param
 
-    def test_the_next_operation_works(self, state: State, failing: str, tmp_path: Path) -> None:
+    def test_the_next_operation_works(self, state: State, failing: str) -> None:
         """The write is an error and not applied; all others are there, and it goes on at once."""
         expected = StoreFull if failing == "/dev/full" else StoreUnavailable
-        with pytest.raises(expected, match=str(tmp_path)):
+        with pytest.raises(expected, match="full|cannot be used"):
             state.inc("n")
         assert state.get("n") == 1
         assert state.inc("n") == 2
