@@ -23,6 +23,9 @@ logger = logging.getLogger(__name__)
 RESULT_SECONDS = 300
 """When a cached result expires, unless something else is set: as with Flask-Caching."""
 
+_CLIENTS = ("_write_client", "_read_client", "_client", "_cache")
+"""Where cachelib's backends keep what applications delete keys with."""
+
 
 class ResultKey(str):
     """The key under which a decorator or the template tag stores a result."""
@@ -117,6 +120,7 @@ class Backend:
         self.state = state
         self._result_timeout = result_timeout
         self._threshold = threshold
+        self._pointed = False
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Backend:
@@ -134,9 +138,22 @@ class Backend:
         return Results(self.state, default_timeout=self._result_timeout, threshold=self._threshold)
 
     def __getattr__(self, name: str) -> Any:
+        if name in _CLIENTS:
+            self._point_to_delete_prefix(name)
         if name.startswith("_"):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return getattr(self.state, name)
+
+    def _point_to_delete_prefix(self, name: str) -> None:
+        # Most ask by hasattr(), and without a word their cached values would stay.
+        if not self._pointed:
+            self._pointed = True
+            logger.warning(
+                "the store %r has no %s; to remove keys by prefix, on every store that can list "
+                "them, call cache.delete_prefix(prefix)",
+                self.state.store.name,
+                name,
+            )
 
     # Reading.
 
@@ -250,7 +267,7 @@ class Backend:
         byte besides.
         """
         if not self.state.store.has_client:
-            raise AttributeError("this store has no client; cache.delete_prefix() has every store")
+            raise AttributeError("_write_client")  # __getattr__ says more.
         return self.state.store.client
 
     _read_client = _write_client
