@@ -7,13 +7,15 @@ import math
 import select
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 
 WORKER_HEADER = "Race-Worker"
 LEAST_ROUNDS = 2
+
+Cookies = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Answer:
     error: str | None = None
     worker: str | None = None
     """Who answered, as the header `WORKER_HEADER` says."""
-    cookies: tuple[tuple[str, str], ...] = ()
+    cookies: Cookies = ()
     """What the client is told to send from now on."""
 
 
@@ -52,6 +54,8 @@ def rush(
     timeout: float = 30,
     keep_alive: bool = True,
     cookies: bool = False,
+    jars: Sequence[Cookies] = (),
+    secure: bool = False,
     seconds: float | None = None,
 ) -> list[Answer]:
     """The answers to `clients` × `rounds` requests, by client and round.
@@ -71,18 +75,22 @@ def rush(
         it in the very moment of a request leaves that request without an answer; False rules this
         out with a new connection for every request.
     :param cookies: every client sends the cookies that it was given, as a browser does.
+    :param jars: the cookies that each client has from the beginning, if any has.
+    :param secure: speak HTTPS.
     :param seconds: begin no round after that time, but for the first `LEAST_ROUNDS`.
     """
     request = _Request(method, path, body, dict(headers or {}), keep_alive, cookies)
     if not keep_alive:
         request.headers["Connection"] = "close"
     gate = _Gate(clients, seconds)
+    speak = http.client.HTTPSConnection if secure else http.client.HTTPConnection
 
     def play(number: int) -> list[Answer]:
-        connection = http.client.HTTPConnection(host, port, timeout=timeout)
+        connection = speak(host, port, timeout=timeout)
         connection.auto_open = 0  # never connects, and so never sends, behind our back
         with closing(connection), _aborting(gate):
-            client = _Client(number, connection, request, gate)
+            jar = dict(jars[number]) if jars else {}
+            client = _Client(number, connection, request, gate, jar)
             return list(client.play_rounds(rounds))
 
     with ThreadPoolExecutor(clients) as pool, _aborting(gate):
@@ -146,7 +154,8 @@ class _Client:
             return Answer(self.number, round, None, b"", started, ended, reason)
         ended = time.monotonic()
         given = _cookies(response)
-        self.jar.update(given)
+        if self.request.cookies:
+            self.jar.update(given)
         worker = response.headers[WORKER_HEADER]
         return Answer(
             self.number, round, response.status, body, started, ended, None, worker, given
@@ -155,7 +164,7 @@ class _Client:
     def _exchange(self) -> tuple[http.client.HTTPResponse, bytes]:
         request = self.request
         headers = request.headers
-        if request.cookies and self.jar:
+        if self.jar:
             headers = headers | {"Cookie": cookie_header(self.jar.items())}
         self.connection.request(request.method, request.path, request.body, headers)
         response = self.connection.getresponse()
@@ -170,7 +179,7 @@ def cookie_header(cookies: Iterable[tuple[str, str]]) -> str:
     return "; ".join(f"{name}={value}" for name, value in cookies)
 
 
-def _cookies(response: http.client.HTTPResponse) -> tuple[tuple[str, str], ...]:
+def _cookies(response: http.client.HTTPResponse) -> Cookies:
     """Names and values of the cookies that an answer sets; what limits their use is ignored."""
     pairs = (line.partition(";")[0] for line in response.headers.get_all("Set-Cookie", ()))
     return tuple(

@@ -38,7 +38,8 @@ class Findings:
         asked for, or larger than the number of requests until then.
     :param counters: how many there are to judge: one, or one for each client.
     :param wrong: how many of them were not exact.
-    :param commonest: the number that was given most often; summed up over all counters.
+    :param commonest: the number that was given most often, as it was given; summed up over all
+        counters.
     :param workers: how many processes answered.
     :param separate: how many of them counted from 1 by themselves, if all did and there are
         several; else 0, as where each client has a counter.
@@ -77,7 +78,7 @@ def find(history: History) -> Findings:
         disordered=sum(one.disordered for one in found),
         counters=len(sequences),
         wrong=sum(not one.exact for one in found),
-        commonest=_commonest(sequences),
+        commonest=_commonest(sequences, history.before),
         workers=len(workers),
         separate=0 if history.judged is Judged.EACH else _separate(workers, unanswered),
         rate=len(latencies) / history.seconds if latencies else 0.0,
@@ -117,10 +118,12 @@ def _judge(sequence: list[Increment]) -> _Judgement:
     )
 
 
-def _commonest(sequences: Iterable[Sequence[Increment]]) -> Repeated:
+def _commonest(sequences: Iterable[Sequence[Increment]], before: int) -> Repeated:
     tops = [Counter(_numbers(sequence)).most_common(1) for sequence in sequences]
     found = [top[0] for top in tops if top]
-    return Repeated(found[0][0], sum(times for _, times in found)) if found else Repeated(0, 0)
+    if not found:
+        return Repeated(0, 0)
+    return Repeated(found[0][0] + before, sum(times for _, times in found))
 
 
 def _separate(workers: Sequence[Sequence[int]], unanswered: int) -> int:

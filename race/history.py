@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -11,6 +9,7 @@ from operator import attrgetter
 
 from .checkers import Increment
 from .clients import Answer
+from .numbers import Reader, number_in
 from .strategy import Judged
 
 
@@ -20,11 +19,13 @@ class History:
 
     :param judged: whose numbers have to be 1, 2, 3, …
     :param before: the number that the counter stood at before; the judged ones follow it.
+    :param read: what reads the number of an answer.
     """
 
     answers: Sequence[Answer]
     judged: Judged = Judged.ALL
     before: int = 0
+    read: Reader = number_in
 
     @property
     def sequences(self) -> list[list[Increment]]:
@@ -43,7 +44,7 @@ class History:
     @property
     def latencies(self) -> list[float]:
         """How many seconds the answered requests took, the shortest first."""
-        done = (answer for answer in self.answers if number_in(answer) is not None)
+        done = (answer for answer in self.answers if self.read(answer) is not None)
         return sorted(answer.ended - answer.started for answer in done)
 
     @property
@@ -58,28 +59,8 @@ class History:
             Increment(
                 None if number is None else number - self.before, answer.started, answer.ended
             )
-            for answer, number in ((answer, number_in(answer)) for answer in answers)
+            for answer, number in ((answer, self.read(answer)) for answer in answers)
         ]
-
-
-def number_in(answer: Answer) -> int | None:
-    """The number that a client was given; None if it got no answer, an error, or no number.
-
-    It is the answer itself, the only integer in a JSON object, or the first one in the text.
-    """
-    if answer.status is None or not 200 <= answer.status < 300:
-        return None
-    try:
-        return _integer_of(json.loads(answer.body))
-    except ValueError:
-        found = re.search(rb"-?\d+", re.sub(rb"<[^>]*>", b" ", answer.body))
-        return int(found[0]) if found else None
-
-
-def _integer_of(body: object) -> int | None:
-    members = list(body.values()) if isinstance(body, dict) else [body]
-    integers = [member for member in members if type(member) is int]
-    return integers[0] if len(integers) == 1 else None
 
 
 def _grouped(answers: Iterable[Answer], attribute: str) -> list[list[Answer]]:

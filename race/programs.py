@@ -90,9 +90,9 @@ def program(name: str, directory: Path) -> Iterator[str]:
         yield recipe.address.format(**fields)
 
 
-def python_path() -> str:
-    """``PYTHONPATH`` with the project at its end, to be found from wherever the race is run."""
-    return os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(ROOT)]))
+def python_path(directory: Path = ROOT) -> str:
+    """``PYTHONPATH`` with a directory at its end, to be found from wherever the race is run."""
+    return os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(directory)]))
 
 
 def _listens(address: Any) -> bool:

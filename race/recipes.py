@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import subprocess
 import sys
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,12 +24,10 @@ run_simple(host, int(port), pkgutil.resolve_name(target)(), processes=10, thread
 
 _FLASK = "{python} -m flask --app {target}() run --host {host} --port {port}"
 
-# No configuration file from the working directory, and no control socket, which all gunicorns of
-# a user would share. A connection that idles between two rounds stays open.
-_GUNICORN = (
-    f"{{python}} -m gunicorn --config {os.devnull} --no-control-socket --bind {{host}}:{{port}}"
-    " --backlog 1024 --keep-alive 75 --graceful-timeout 2 {target}()"
-)
+# The race's configuration instead of one in the working directory.
+_OWN_GUNICORN = "{python} -m gunicorn --config {config} --bind {host}:{port} {target}()"
+# A connection that idles between two rounds stays open.
+_GUNICORN = f"{_OWN_GUNICORN} --backlog 1024 --keep-alive 75 --graceful-timeout 2"
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,10 @@ class Recipe:
 
     :param needs: the packages that have to be installed.
     :param command: the command line, as a shell would read it, with the fields ``{python}``,
-        ``{program}``, ``{host}``, ``{port}`` and ``{target}`` ("module:factory").
+        ``{program}``, ``{host}``, ``{port}``, ``{target}`` ("module:factory"), ``{prefix}``,
+        the directory of the environment that Python is in, and ``{config}``, gunicorn's file.
     :param scope: how far state has to reach to be the same for all requests.
-    :param workers: how many processes answer.
+    :param workers: how many processes answer; 0 if it is not known.
     :param threads: how many requests a process works on at a time; None: as many as there are.
     :param title: what people call it.
     :param program: the program it is, if it is not started by Python.
@@ -130,7 +131,7 @@ SERVERS = {
         " --http-socket {host}:{port} --listen 100 --processes 4 --enable-threads"
         # It closes each connection and does not say so.
         " --add-header 'Connection: close'"
-        f" --virtualenv {shlex.quote(sys.prefix)} --pythonpath . --module {{target}}()",
+        " --virtualenv {prefix} --pythonpath . --module {target}()",
         scope=Scope.FORK,
         workers=4,
         title="uWSGI ×4",
@@ -139,27 +140,71 @@ SERVERS = {
 }
 
 
-def missing(name: str) -> str | None:
+OWN_GUNICORN = "gunicorn-config"
+RUNNING = "running"
+
+# What the reader brings along; what is not known of it is taken to be what state has to reach.
+_OTHERS = {
+    OWN_GUNICORN: Recipe(
+        ("gunicorn",), _OWN_GUNICORN, workers=0, threads=None, title="gunicorn, own configuration"
+    ),
+    RUNNING: Recipe((), "", workers=0, threads=None, title="the server that runs"),
+}
+
+
+def recipe_of(name: str) -> Recipe:
+    """The recipe of a server, also of one that the reader brings along.
+
+    :raises KeyError: there is no such server.
+    """
+    return SERVERS[name] if name in SERVERS else _OTHERS[name]
+
+
+def missing(name: str, python: str = sys.executable) -> str | None:
     """The first thing that the server needs and that is not installed; None when it can start.
 
+    :param python: the Python that starts it.
     :raises KeyError: there is no such server.
     """
-    recipe = SERVERS[name]
-    if recipe.program and find_program(recipe.program) is None:
+    recipe = recipe_of(name)
+    if recipe.program and find_program(recipe.program, python) is None:
         return recipe.program
-    return next((package for package in recipe.needs if find_spec(package) is None), None)
+    return next((package for package in recipe.needs if not has(package, python)), None)
 
 
-def command(name: str, target: str, host: str, port: int) -> list[str]:
-    """The command line that starts a server, with the Python that runs this.
+def has(package: str, python: str = sys.executable) -> bool:
+    """Whether a package or module is installed, beside this Python or another one."""
+    if python != sys.executable:
+        return _other_has(package, python)
+    try:
+        return find_spec(package) is not None
+    except ModuleNotFoundError:  # it is a part of what is not installed
+        return False
+
+
+@cache
+def _other_has(package: str, python: str) -> bool:
+    done = subprocess.run(
+        [python, "-c", f"import {package}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    return done.returncode == 0
+
+
+def command(
+    name: str, target: str, host: str, port: int, python: str = sys.executable
+) -> list[str]:
+    """The command line that starts a server.
 
     :param target: "module:factory"; a "()" at its end changes nothing.
+    :param python: the Python that starts it, with the packages beside it.
     :raises KeyError: there is no such server.
     """
-    recipe = SERVERS[name]
+    recipe = recipe_of(name)
     fields = {
-        "python": sys.executable,
-        "program": find_program(recipe.program) or recipe.program,
+        "python": python,
+        "config": str(Path(__file__).with_name("gunicorn_config.py")),
+        "prefix": str(Path(python).parents[1]),
+        "program": find_program(recipe.program, python) or recipe.program,
         "host": host,
         "port": str(port),
         "target": target.removesuffix("()"),
@@ -167,7 +212,7 @@ def command(name: str, target: str, host: str, port: int) -> list[str]:
     return [word.format(**fields) for word in shlex.split(recipe.command)]
 
 
-def find_program(name: str) -> str | None:
-    """The path of a program, beside this Python or on the ``PATH``."""
-    beside = str(Path(sys.executable).parent)
+def find_program(name: str, python: str = sys.executable) -> str | None:
+    """The path of a program, beside Python or on the ``PATH``."""
+    beside = str(Path(python).parent)
     return shutil.which(name, path=f"{beside}{os.pathsep}{os.environ.get('PATH', '')}")

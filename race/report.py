@@ -13,7 +13,7 @@ from typing import Any
 
 from .findings import times_given
 from .history import History
-from .recipes import SERVERS
+from .recipes import recipe_of
 from .runner import Load
 from .strategy import Judged
 from .verdict import MEANINGS, Result, conclusion
@@ -32,7 +32,7 @@ def as_data(results: Sequence[Result], load: Load) -> dict[str, Any]:
         "about": surroundings(),
         "load": asdict(load),
         "outcomes": {one.name.lower(): [one.value, text] for one, text in MEANINGS.items()},
-        "servers": {name: SERVERS[name].title for name in servers},
+        "servers": {name: recipe_of(name).title for name in servers},
         "strategies": {
             name: {
                 "title": one.title,
@@ -55,6 +55,7 @@ def race_as_data(result: Result) -> dict[str, Any]:
         "outcome": verdict.outcome.name.lower(),
         "label": verdict.label,
         "why": verdict.why,
+        "details": list(verdict.details),
         "breaks_promise": verdict.breaks_promise,
         "figures": asdict(result.findings) if result.findings else None,
     }

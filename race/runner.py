@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
-from .clients import Answer, cookie_header, rush
-from .history import History, number_in
+from .clients import Answer, Cookies, rush
+from .history import History
+from .numbers import Reader, shown
 from .processes import reserved_port
 from .programs import ROOT, missing_program, program, python_path
-from .recipes import SERVERS, missing
+from .recipes import RUNNING, has, missing, recipe_of
 from .servers import Server, ServerFailed, serve
-from .strategy import Judged, Origin, Strategy
+from .strategy import Ask, Judged, Origin, Strategy
 from .target import FACTORY, TARGET_VARIABLE
 
 ANSWER_SECONDS = 15.0
 WORKERS_SECONDS = 3.0
+UNKNOWN_WORKERS, UNKNOWN_WORKERS_SECONDS = 64, 0.5
 SERIAL_ROUNDS = 2
 PATIENCE = 0.1  # some servers take seconds to end, and nothing is kept
 OPENING_CLIENT = -1
+LOG_LINES = 12
 
 
 @dataclass(frozen=True)
@@ -39,44 +44,98 @@ class Load:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where the server of a race runs.
+
+    :param directory: its working directory.
+    :param python: what starts it; its packages are the ones beside that.
+    :param config: gunicorn's configuration, for `race.recipes.OWN_GUNICORN`.
+    :param url: of a server that runs already, for `race.recipes.RUNNING`.
+    """
+
+    directory: Path = ROOT
+    python: str = sys.executable
+    config: str = ""
+    url: str = ""
+
+
+@dataclass(frozen=True)
 class Race:
-    """What came of a race: a history, or the reason why there is none."""
+    """What came of a race: a history, or the reason why there is none.
+
+    :param log: the last lines that the server has printed.
+    """
 
     strategy: Strategy
     server: str
     history: History | None = None
     skipped: str = ""
     failed: str = ""
+    log: str = ""
 
 
-def run(strategy: Strategy, server: str, load: Load, *, directory: Path | None = None) -> Race:
-    """Start all that the race needs, run it, and stop it all.
+class Site(NamedTuple):
+    """What requests are sent to."""
 
-    :param directory: the working directory of the server; the project's by default.
-    """
-    if lacking := what_is_missing(strategy, server):
-        return Race(strategy, server, skipped=f"{lacking} is not installed")
+    host: str
+    port: int
+    secure: bool = False
+
+
+HERE = Place()
+
+
+def run(strategy: Strategy, server: str, load: Load, *, place: Place = HERE) -> Race:
+    """Start all that the race needs, run it, and stop it all."""
+    if lacking := what_is_missing(strategy, server, place.python):
+        return Race(strategy, server, skipped=lacking)
     try:
+        if server == RUNNING:
+            return Race(strategy, server, _play(strategy, server, site_of(place.url), load))
         with ExitStack() as stack:
-            env = _environment(strategy, stack)
+            env = _environment(strategy, place, stack)
             running = stack.enter_context(
-                serve(server, FACTORY, env=env, cwd=directory or ROOT, patience=PATIENCE)
+                serve(
+                    server,
+                    FACTORY,
+                    env=env,
+                    cwd=place.directory,
+                    patience=PATIENCE,
+                    python=place.python,
+                )
             )
             _wait_for_workers(running)
-            return Race(strategy, server, history=_play(strategy, running, load))
+            history = _play(strategy, server, Site(running.host, running.port), load)
+            return Race(strategy, server, history, log=running.log(LOG_LINES))
     except (ServerFailed, RuntimeError) as error:
         return Race(strategy, server, failed=str(error))
 
 
-def what_is_missing(strategy: Strategy, server: str) -> str | None:
-    """The first package or program that is not installed; None when all is there."""
-    packages = [package for package in strategy.needs if find_spec(package) is None]
-    if packages:
-        return packages[0]
-    return missing(server) or (missing_program(strategy.program) if strategy.program else None)
+def what_is_missing(strategy: Strategy, server: str, python: str = sys.executable) -> str | None:
+    """What prevents the race, in words: what is not installed; None when all is there."""
+    if not server.startswith(strategy.servers):
+        return f"it is a part of {strategy.servers}"
+    lacking = (
+        next((package for package in strategy.needs if not has(package)), None)
+        or missing(server, python)
+        or (missing_program(strategy.program) if strategy.program else None)
+    )
+    return f"{lacking} is not installed" if lacking else None
 
 
-def _environment(strategy: Strategy, stack: ExitStack) -> Mapping[str, str]:
+def site_of(url: str) -> Site:
+    """The server that a URL names.
+
+    :raises ValueError: it is no URL of HTTP or HTTPS.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"{url!r} is no URL such as http://127.0.0.1:5000/next")
+    secure = parts.scheme == "https"
+    return Site(parts.hostname, parts.port or (443 if secure else 80), secure)
+
+
+def _environment(strategy: Strategy, place: Place, stack: ExitStack) -> Mapping[str, str]:
     """The strategy's settings, with a directory, a port and a program of its own."""
     home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="race-")))
     state, beside = home / "state", home / "program"
@@ -89,12 +148,27 @@ def _environment(strategy: Strategy, stack: ExitStack) -> Mapping[str, str]:
     if strategy.program:
         fields["address"] = stack.enter_context(program(strategy.program, beside))
     settings = {name: _filled(value, fields) for name, value in strategy.env.items()}
+    is_own = strategy.origin is Origin.YOURS
     ours = {
         TARGET_VARIABLE: strategy.target,
-        "PYTHONPATH": python_path(),
+        "PYTHONPATH": python_path(_race_alone(home) if is_own else ROOT),
         "TMPDIR": str(home),  # a server that is killed leaves files there
     }
+    if place.config:
+        ours["RACE_GUNICORN_CONFIG"] = place.config
     return ours | settings
+
+
+def _race_alone(home: Path) -> Path:
+    """A directory from which nothing but the race can be imported.
+
+    The project's own has modules such as ``app`` too, and ``sharedstate`` in another version than
+    the environment of the application may have.
+    """
+    directory = home / "import"
+    directory.mkdir()
+    (directory / "race").symlink_to(ROOT / "race")
+    return directory
 
 
 def _filled(value: str, fields: Mapping[str, str]) -> str:
@@ -106,37 +180,69 @@ def _filled(value: str, fields: Mapping[str, str]) -> str:
 
 def _wait_for_workers(server: Server) -> None:
     """Until each worker has answered: a race against one that is still alone would prove little."""
-    recipe = SERVERS[server.name]
+    recipe = recipe_of(server.name)
     if recipe.workers == 1:
         return
+    wanted = recipe.workers or UNKNOWN_WORKERS
+    seconds = WORKERS_SECONDS if recipe.workers else UNKNOWN_WORKERS_SECONDS
     seen: set[str | None] = set()
-    deadline = time.monotonic() + WORKERS_SECONDS
-    while len(seen) < recipe.workers and time.monotonic() < deadline:
+    deadline = time.monotonic() + seconds
+    while len(seen) < wanted and time.monotonic() < deadline:
         answers = rush(
             server.host, server.port, "GET", "/.answers", clients=8, rounds=1, keep_alive=False
         )
         seen |= {answer.worker for answer in answers}
 
 
-def _play(strategy: Strategy, server: Server, load: Load) -> History:
-    rounds = min(load.rounds, SERIAL_ROUNDS) if SERVERS[server.name].is_serial else load.rounds
-    opening = [_opening(strategy, server)] if _has_opening(strategy) else []
-    cookies = cookie_header(cookie for answer in opening for cookie in answer.cookies)
-    answers = rush(
-        server.host,
-        server.port,
-        strategy.method,
-        strategy.path,
+def _play(strategy: Strategy, server: str, site: Site, load: Load) -> History:
+    rounds = min(load.rounds, SERIAL_ROUNDS) if recipe_of(server).is_serial else load.rounds
+    is_each = strategy.judged is Judged.EACH
+    jars = _logged_in(strategy, site, load.clients if is_each else 1)
+    opening = [_opening(strategy, site, jars)] if _has_opening(strategy) else []
+    if not is_each:
+        given = dict(jars[0]) | dict(cookie for answer in opening for cookie in answer.cookies)
+        jars = [tuple(given.items())] * load.clients
+    answers = _rush(
+        strategy.ask,
+        site,
         clients=load.clients,
         rounds=rounds,
         seconds=load.seconds,
-        timeout=ANSWER_SECONDS,
-        headers={"Cookie": cookies} if cookies else {},
         # A client that kept its connection would stay with one worker.
-        keep_alive=strategy.judged is not Judged.EACH,
-        cookies=strategy.judged is Judged.EACH,
+        keep_alive=not is_each,
+        cookies=is_each,
+        jars=jars,
     )
-    return History([*opening, *answers], strategy.judged, before=_before(opening))
+    before = _before(opening, strategy.read)
+    return History([*opening, *answers], strategy.judged, before=before, read=strategy.read)
+
+
+def _rush(ask: Ask, site: Site, **options: Any) -> list[Answer]:
+    return rush(
+        site.host,
+        site.port,
+        ask.method,
+        ask.path,
+        body=ask.body,
+        headers=ask.headers,
+        secure=site.secure,
+        timeout=ANSWER_SECONDS,
+        **options,
+    )
+
+
+def _logged_in(strategy: Strategy, site: Site, clients: int) -> list[Cookies]:
+    """The cookies of so many clients, each with a login of its own, if there is one.
+
+    :raises RuntimeError: an answer was an error, or set no cookie.
+    """
+    if strategy.login is None:
+        return [()] * clients
+    answers = _rush(strategy.login, site, clients=clients, rounds=1)
+    for answer in answers:
+        if answer.status is None or answer.status >= 400 or not answer.cookies:
+            raise RuntimeError(f"the login set no cookie: {shown(answer)}")
+    return [answer.cookies for answer in answers]
 
 
 def _has_opening(strategy: Strategy) -> bool:
@@ -145,16 +251,13 @@ def _has_opening(strategy: Strategy) -> bool:
     return is_somewhere or strategy.judged is Judged.ONE
 
 
-def _opening(strategy: Strategy, server: Server) -> Answer:
+def _opening(strategy: Strategy, site: Site, jars: list[Cookies]) -> Answer:
     """The answer to a first request, before there are others."""
-    [answer] = rush(
-        server.host, server.port, strategy.method, strategy.path, clients=1, rounds=1,
-        timeout=ANSWER_SECONDS,
-    )  # fmt: skip
+    [answer] = _rush(strategy.ask, site, clients=1, rounds=1, jars=jars)
     return replace(answer, client=OPENING_CLIENT)
 
 
-def _before(opening: list[Answer]) -> int:
+def _before(opening: list[Answer], read: Reader) -> int:
     """What the counter stood at before it was asked for the first time."""
-    numbers = [number for answer in opening if (number := number_in(answer)) is not None]
+    numbers = [number for answer in opening if (number := read(answer)) is not None]
     return numbers[0] - 1 if numbers else 0

@@ -11,6 +11,7 @@ from __future__ import annotations
 import http.client
 import os
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -56,6 +57,7 @@ def serve(
     cwd: str | os.PathLike[str] | None = None,
     timeout: float = 30,
     patience: float | None = None,
+    python: str = sys.executable,
 ) -> Iterator[Server]:
     """A server that answers requests, stopped with all its processes at the end of the block.
 
@@ -67,16 +69,17 @@ def serve(
         environment holds are not passed on.
     :param timeout: seconds the server may take until it answers.
     :param patience: seconds it has to end by itself, see `race.processes.running`.
+    :param python: the Python that starts it.
     :raises ModuleNotFoundError: a package is not installed, see `missing`.
     :raises ServerFailed: it ended at once or did not answer in time.
     """
-    if package := missing(name):
+    if package := missing(name, python):
         raise ModuleNotFoundError(f"{name} needs: pip install {package}", name=package)
     with (
         reserved_port() as port,
         tempfile.NamedTemporaryFile(prefix=f"{name}-") as log,
         running(
-            command(name, target, HOST, port),
+            command(name, target, HOST, port, python),
             log,
             cwd=cwd,
             env=_environment(env or {}),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from .numbers import Reader, number_in
 from .scope import Scope
 
 
@@ -26,6 +27,16 @@ class Origin(Enum):
 
 
 @dataclass(frozen=True)
+class Ask:
+    """A request, as clients send it."""
+
+    method: str = "GET"
+    path: str = "/"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+
+
+@dataclass(frozen=True)
 class Strategy:
     """A way of sharing state.
 
@@ -38,6 +49,10 @@ class Strategy:
     :param judged: whose numbers count.
     :param needs: the packages that have to be installed.
     :param program: the one of `race.programs` that it keeps its state in.
+    :param servers: what the names of the servers that it needs begin with; empty for any server.
+    :param ask: the request for the next number.
+    :param login: a request that goes before, for the cookies that its answer sets.
+    :param read: what reads the number of an answer.
     :param env: its environment, with the fields ``{directory}`` (empty, its own), ``{address}``
         (of the program) and ``{port}`` (nobody else's).
     """
@@ -52,5 +67,7 @@ class Strategy:
     program: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
     origin: Origin = Origin.THEIRS
-    method: str = "GET"
-    path: str = "/"
+    servers: str = ""
+    ask: Ask = Ask()
+    login: Ask | None = None
+    read: Reader = number_in

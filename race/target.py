@@ -6,6 +6,7 @@ says. Without the number nobody could tell a worker that counts for itself from 
 
 from __future__ import annotations
 
+import ast
 import os
 import pkgutil
 from inspect import signature
@@ -33,15 +34,34 @@ def create_app() -> Flask:
 
 
 def load(target: str) -> WSGIApplication:
-    """What a target stands for: "module:app", "module:factory" or "module:factory()".
+    """What a target stands for: "module:app", "module:factory" or "module:factory('argument')".
 
+    :raises ValueError: an argument of the factory is no literal.
     :raises TypeError: it is not an application.
     """
-    found = pkgutil.resolve_name(target.removesuffix("()"))
-    app: Any = found() if _is_factory(found) else found
+    name, positional, named = _call(target)
+    found: Any = pkgutil.resolve_name(name)
+    is_called = positional or named or _is_factory(found)
+    app: Any = found(*positional, **named) if is_called else found
     if not callable(app):
         raise TypeError(f"{target} is no WSGI application and no factory of one")
     return app
+
+
+def _call(target: str) -> tuple[str, list[Any], dict[str, Any]]:
+    """The name in a target such as ``app:create_app("production", debug=False)``, and arguments.
+
+    As gunicorn has it, they are literals: nothing else is evaluated.
+    """
+    if not target.endswith(")"):
+        return target, [], {}
+    module, _, expression = target.partition(":")
+    call = ast.parse(expression, mode="eval").body
+    if not isinstance(call, ast.Call):
+        raise ValueError(f"{target} is no call of a factory")
+    named = {word.arg: ast.literal_eval(word.value) for word in call.keywords if word.arg}
+    positional = [ast.literal_eval(argument) for argument in call.args]
+    return f"{module}:{ast.unparse(call.func)}", positional, named
 
 
 def numbered(app: WSGIApplication) -> WSGIApplication:

@@ -12,13 +12,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from .recipes import SERVERS, missing
+from . import own
+from .recipes import missing, recipe_of
 from .strategy import Origin, Strategy
 from .verdict import MEANINGS, Outcome, Result, conclusion, limits
 
 STYLES = {
     Outcome.EXACT: "green",
     Outcome.NOT_CAUGHT: "yellow",
+    Outcome.NOTHING_WRONG: "cyan",
     Outcome.SERIAL: "dim",
     Outcome.WRONG: "bold red",
     Outcome.FAILED: "magenta",
@@ -83,7 +85,7 @@ def matrix(results: Sequence[Result], servers: Sequence[str], *, short: bool = F
     table = Table(show_lines=not short, expand=False)
     table.add_column("", min_width=NAME_WIDTH, max_width=NAME_WIDTH + 10)
     for server in servers:
-        title = server if short else SERVERS[server].title
+        title = server if short else recipe_of(server).title
         table.add_column(title, no_wrap=short, overflow="ellipsis" if short else "fold")
     found = {(one.race.strategy.name, one.race.server): one for one in results}
     for strategy in {one.race.strategy.name: one.race.strategy for one in results}.values():
@@ -118,6 +120,10 @@ def _listed(names: Mapping[str, Sequence[str]]) -> str:
 def _explained(result: Result) -> tuple[str, list[str]]:
     """A heading and the reasons below it; the ones that a strategy has under every server."""
     verdict = result.verdict
+    if result.race.strategy.origin is Origin.YOURS and verdict.outcome is not Outcome.SKIPPED:
+        is_broken = verdict.outcome is Outcome.FAILED
+        heading = "What did not work" if is_broken else "What was seen"
+        return heading, [f"{verdict.why}{own.indented(verdict.details)}"]
     if verdict.breaks_promise:
         return "What should have been exact", [verdict.why]
     if verdict.outcome in (Outcome.WRONG, Outcome.NOT_CAUGHT):
@@ -141,8 +147,10 @@ def _about(result: Result) -> tuple[str, str]:
     race, verdict = result.race, result.verdict
     if verdict.outcome is Outcome.SKIPPED:
         return (race.server if missing(race.server) else race.strategy.name), ""
-    is_of_both = verdict.outcome is Outcome.FAILED or verdict.breaks_promise
-    return race.strategy.name, race.server if is_of_both else ""
+    is_own = race.strategy.origin is Origin.YOURS
+    is_of_both = verdict.outcome is Outcome.FAILED or verdict.breaks_promise or is_own
+    name = race.strategy.title if is_own else race.strategy.name
+    return name, race.server if is_of_both else ""
 
 
 def _cell(result: Result | None, short: bool) -> Text:

@@ -7,9 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
+from . import own
 from .findings import Findings, find
-from .recipes import SERVERS, Recipe
-from .runner import Race
+from .numbers import printable
+from .recipes import Recipe, recipe_of
+from .runner import LOG_LINES, Race
 from .scope import Scope
 from .strategy import Judged, Origin, Strategy
 
@@ -19,6 +21,7 @@ class Outcome(Enum):
 
     EXACT = "✓"
     NOT_CAUGHT = "?"
+    NOTHING_WRONG = "○"
     SERIAL = "="
     WRONG = "✗"
     FAILED = "!"
@@ -27,11 +30,12 @@ class Outcome(Enum):
 
 MEANINGS = {
     Outcome.EXACT: "every number once, none skipped, in the order of real time",
-    Outcome.NOT_CAUGHT: "no wrong number this time, though nothing rules it out: luck, not safety",
+    Outcome.NOT_CAUGHT: "no wrong number this time, though it is known that there can be some",
+    Outcome.NOTHING_WRONG: "no wrong number this time",
     Outcome.SERIAL: "one worker with one thread cannot race: right numbers here prove nothing",
     Outcome.WRONG: "wrong numbers",
     Outcome.FAILED: "it did not start, or gave no numbers",
-    Outcome.SKIPPED: "not run: something is not installed",
+    Outcome.SKIPPED: "not run",
 }
 
 
@@ -41,6 +45,7 @@ class Verdict:
 
     :param label: a few words.
     :param why: a sentence.
+    :param details: the last lines of a server's log, where they may say more.
     :param promised: whether it has to be exact: this project's strategies as far as their store
         reaches, and the reader's own application.
     """
@@ -49,10 +54,16 @@ class Verdict:
     label: str
     why: str
     promised: bool = False
+    details: tuple[str, ...] = ()
 
     @property
     def breaks_promise(self) -> bool:
         return self.promised and self.outcome in (Outcome.WRONG, Outcome.FAILED)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing wrong was seen, which is no proof."""
+        return self.outcome in (Outcome.NOT_CAUGHT, Outcome.NOTHING_WRONG)
 
 
 @dataclass(frozen=True)
@@ -72,6 +83,9 @@ def judge(race: Race) -> Result:
 
 def conclusion(results: Iterable[Result]) -> str:
     """What the exit code says, in words."""
+    results = list(results)
+    if any(one.race.strategy.origin is Origin.YOURS for one in results):
+        return own.conclusion(results)
     promised = [one.verdict for one in results if one.verdict.promised]
     kept = sum(not verdict.breaks_promise for verdict in promised)
     if not promised:
@@ -91,15 +105,17 @@ def limits(strategy: Strategy) -> list[str]:
 
 
 def _verdict(race: Race, findings: Findings | None) -> Verdict:
-    strategy, recipe = race.strategy, SERVERS[race.server]
+    strategy, recipe = race.strategy, recipe_of(race.server)
     if race.skipped:
         return Verdict(Outcome.SKIPPED, "skipped", race.skipped)
     reasons = weakness(strategy, recipe)
     promised = strategy.origin is not Origin.THEIRS and not reasons
     if findings is None or 2 * findings.unanswered > findings.requests:
-        return Verdict(Outcome.FAILED, *_failure(race), promised)
+        return Verdict(Outcome.FAILED, *_failure(race), promised, _last_lines(race))
+    if strategy.origin is Origin.YOURS and not (recipe.is_serial and findings.exact):
+        return _own_verdict(race, recipe, findings)
     if not findings.exact:
-        why = reasons or _guess(strategy, recipe, findings)
+        why = reasons or f"this should have been exact under {recipe.title}"
         return Verdict(Outcome.WRONG, label(strategy, recipe, findings), why, promised)
     if recipe.is_serial:
         why = f"{recipe.title} answers one request after the other: nothing can race here"
@@ -107,13 +123,27 @@ def _verdict(race: Race, findings: Findings | None) -> Verdict:
     return _right(strategy, findings, reasons, promised)
 
 
+def _own_verdict(race: Race, recipe: Recipe, findings: Findings) -> Verdict:
+    """What the numbers of the reader's own application mean, with an answer to compare."""
+    assert race.history is not None
+    example = own.examples(race.history)
+    details = _last_lines(race) if findings.unanswered else ()
+    if not findings.exact:
+        why = f"{own.why_wrong(findings)}; {example}"
+        words = label(race.strategy, recipe, findings)
+        return Verdict(Outcome.WRONG, words, why, True, details)
+    why = f"nothing wrong in {_requests(findings)}; {example}"
+    return Verdict(Outcome.NOTHING_WRONG, "nothing wrong", why, True, details)
+
+
+def _requests(findings: Findings) -> str:
+    lost = f" ({findings.unanswered} had no answer)" if findings.unanswered else ""
+    return f"{findings.requests:,} requests{lost}"
+
+
 def _right(strategy: Strategy, findings: Findings, reasons: str, promised: bool) -> Verdict:
     """What right numbers mean, where there could have been wrong ones."""
-    lost = f" ({findings.unanswered} had no answer)" if findings.unanswered else ""
-    requests = f"{findings.requests:,} requests{lost}"
-    if strategy.origin is Origin.YOURS:
-        why = f"no wrong number in {requests}; a race can show a flaw, never that there is none"
-        return Verdict(Outcome.NOT_CAUGHT, "not caught", why, promised)
+    requests = _requests(findings)
     if reasons:
         why = f"not caught in {requests}, and still not safe: {reasons}"
         return Verdict(Outcome.NOT_CAUGHT, "not caught", why)
@@ -125,9 +155,10 @@ def _right(strategy: Strategy, findings: Findings, reasons: str, promised: bool)
 def label(strategy: Strategy, recipe: Recipe, findings: Findings) -> str:
     """What is wrong, in a few words."""
     number, times = findings.commonest
-    if strategy.scope is Scope.REQUEST:
+    is_own = strategy.origin is Origin.YOURS
+    if strategy.scope is Scope.REQUEST or (is_own and own.is_constant(findings)):
         return f"always {number}"
-    if strategy.scope < recipe.scope or (strategy.origin is Origin.YOURS and findings.separate):
+    if strategy.scope < recipe.scope or (is_own and findings.separate):
         return "never left the worker"
     if strategy.judged is Judged.EACH:
         return f"{findings.wrong} of {findings.counters} clients wrong"
@@ -136,15 +167,6 @@ def label(strategy: Strategy, recipe: Recipe, findings: Findings) -> str:
     counts = {"twice": findings.twice, "skipped": findings.skipped}
     found = [f"{count:,} {what}" for what, count in counts.items() if count]
     return ", ".join(found) or f"{findings.disordered:,} out of order"
-
-
-def _guess(strategy: Strategy, recipe: Recipe, findings: Findings) -> str:
-    """Why numbers are wrong that nothing known explains."""
-    if strategy.origin is not Origin.YOURS:
-        return f"this should have been exact under {recipe.title}"
-    if findings.separate:
-        return f"{findings.separate} workers each counted from 1: the state is in their own memory"
-    return "requests worked on the same number at the same time"
 
 
 def _reach(scope: Scope, recipe: Recipe) -> str:
@@ -171,8 +193,16 @@ _LIMITS = {
 def _failure(race: Race) -> tuple[str, str]:
     if race.history is None:
         return "did not start", last_error(race.failed)
-    errors = [answer.error or f"status {answer.status}" for answer in race.history.answers]
-    return "no numbers", max(set(errors), key=errors.count)
+    failure = own.commonest_failure(race.history)
+    is_error = race.log and race.strategy.origin is not Origin.YOURS
+    return "no numbers", f"{failure}; {last_error(race.log)}" if is_error else failure
+
+
+def _last_lines(race: Race) -> tuple[str, ...]:
+    """What the server of the reader's own application has printed last."""
+    if race.strategy.origin is not Origin.YOURS:
+        return ()
+    return tuple(map(printable, (race.log or race.failed).splitlines()[-LOG_LINES:]))
 
 
 def last_error(log: str) -> str:

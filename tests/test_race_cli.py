@@ -14,18 +14,18 @@ from pathlib import Path
 import pytest
 from race_histories import at_once
 
-from race import cli, recipes, terminal
+from race import cli, options, recipes, terminal
 from race.recipes import SERVERS
 from race.runner import Race
 from race.strategies import STRATEGIES
-from race.strategy import Judged, Origin
+from race.strategy import Origin
 
 ROOT = Path(__file__).parent.parent
 MARK = "RACE_TEST_MARK"
 
 
 def chosen(*arguments: str) -> tuple[list[str], list[str]]:
-    strategies, servers = cli.chosen(cli.parse(list(arguments)))
+    strategies, servers = cli.chosen(options.parse(list(arguments)))
     return [strategy.name for strategy in strategies], servers
 
 
@@ -39,8 +39,8 @@ class TestOptions:
         strategies, servers = chosen("--quick")
         assert {STRATEGIES[name].origin for name in strategies} == {Origin.OURS, Origin.THEIRS}
         assert {SERVERS[name].workers > 1 for name in servers} == {True, False}
-        assert cli.parse(["--quick"]).rounds < cli.parse([]).rounds
-        assert cli.parse(["--quick", "--rounds", "99"]).rounds == 99
+        assert options.parse(["--quick"]).rounds < options.parse([]).rounds
+        assert options.parse(["--quick", "--rounds", "99"]).rounds == 99
 
     def test_names(self):
         """Some can be named, with wildcards, each once."""
@@ -56,14 +56,6 @@ class TestOptions:
         with pytest.raises(SystemExit, match=r"no 'apache'; there are: (global|flask-single), "):
             chosen(option, "apache")
 
-    def test_own_application(self):
-        """The reader's application takes the place of the strategies."""
-        arguments = ["--app", "mine:app", "--path", "/next", "--method", "POST", "--per-client"]
-        [strategy], servers = cli.chosen(cli.parse(arguments))
-        assert (strategy.target, strategy.path, strategy.method) == ("mine:app", "/next", "POST")
-        assert (strategy.origin, strategy.judged) == (Origin.YOURS, Judged.EACH)
-        assert servers == [*SERVERS]
-
     @pytest.mark.parametrize(
         "arguments",
         [["--clients", "0"], ["--rounds", "x"], ["--html", "no/such/directory.html"], ["--what"]],
@@ -71,7 +63,7 @@ class TestOptions:
     def test_nonsense(self, arguments):
         """Options that make no sense are refused."""
         with pytest.raises(SystemExit) as ended:
-            cli.parse(arguments)
+            options.parse(arguments)
         assert ended.value.code == 2
 
 
@@ -87,7 +79,7 @@ class TestMain:
         """Races that are over at once: all give these numbers."""
 
         def give(numbers):
-            def run(strategy, server, load, directory):
+            def run(strategy, server, load, place):
                 return Race(strategy, server, at_once(numbers))
 
             monkeypatch.setattr(cli, "run", run)
@@ -127,7 +119,7 @@ class TestMain:
     def test_ctrl_c(self, monkeypatch, capsys):
         """After Ctrl-C there is a report of what was done until then."""
 
-        def run(strategy, server, load, directory):
+        def run(strategy, server, load, place):
             if server == "granian":
                 raise KeyboardInterrupt
             return Race(strategy, server, at_once([1, 2, 3]))
@@ -214,6 +206,32 @@ def test_quick_matrix(tmp_path):
     for strategy in ("global", "global-lock", "value", "cookie-parallel", "get-set-files"):
         assert found[strategy, "gunicorn-sync"] == "wrong"
     assert page.stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_a_missing_server_is_named_and_skipped():
+    """Without Redis what needs it is skipped by name, all else is raced, and the exit code is 0."""
+    names = ("ours-redis", "get-set-memcached", "ours-filesystem")
+    arguments = ["--strategy", *names, "--server", "flask-threaded", "--rounds", "2", "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "race", *arguments],
+        cwd=ROOT,
+        env=os.environ | {"PATH": "/nowhere"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = {race["strategy"]: race for race in json.loads(done.stdout)["races"]}
+    assert [found[name]["outcome"] for name in names] == ["skipped", "skipped", "exact"]
+    assert found["ours-redis"]["why"] == "redis-server is not installed"
+    assert found["get-set-memcached"]["why"].startswith("memcache")
+
+
+def test_make_race_installs_no_server():
+    """`make race` does not ask for the servers that the tests need."""
+    done = subprocess.run(["make", "-n", "race"], cwd=ROOT, capture_output=True, text=True)
+    assert "-m race" in done.stdout
+    assert "install_servers" not in done.stdout
 
 
 OWN = """

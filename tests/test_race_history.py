@@ -7,7 +7,8 @@ from race_histories import answer, at_once, by_clients, by_workers, in_turn
 
 from race.clients import Answer
 from race.findings import find, percentile, times_given
-from race.history import History, number_in
+from race.history import History
+from race.numbers import number_in
 from race.report import numbers_of, runs
 from race.strategy import Judged
 
@@ -31,7 +32,7 @@ class TestNumbers:
         ],
     )
     def test_in_a_body(self, body, number):
-        """The answer, the only integer in an object, or the first one in a text; never a guess."""
+        """The answer, the only integer in an object, or the only one in a text; never a guess."""
         assert number_in(Answer(0, 0, 200, body, 0, 1)) == number
 
     @pytest.mark.parametrize("status", [None, 302, 404, 500])

@@ -7,7 +7,7 @@ application answers ``/`` with the next number; what it has to know stands in it
 from __future__ import annotations
 
 from ..scope import Scope
-from ..strategy import Judged, Origin, Strategy
+from ..strategy import Ask, Judged, Origin, Strategy
 
 GET_THEN_SET = "two requests read the same number before either has written its own"
 INC_IS_GET_THEN_SET = f"`inc` is a get and a set on this backend: {GET_THEN_SET}"
@@ -248,6 +248,15 @@ _LISTED = (
         needs=("diskcache",),
         env=DIRECTORY,
     ),
+    Strategy(
+        "stash",
+        "gunicorn.dirty.stash get, put",
+        "race.strategies.stash:get_then_put",
+        flaw=f"it has no increment: {GET_THEN_SET}",
+        needs=("gunicorn.dirty.stash",),
+        servers="gunicorn",
+        env={"RACE_GUNICORN_DIRTY_APP": "race.strategies.stash:Nothing"},
+    ),
     _ours("simple", "simple:", scope=Scope.PROCESS),
     _ours("filesystem", "filesystem://{directory}"),
     _ours("lmdb", "lmdb://{directory}", needs=("lmdb",)),
@@ -261,8 +270,7 @@ _LISTED = (
         "app:create_app",
         env={"FLASK_CACHE_DIR": "{directory}"},
         origin=Origin.OURS,
-        method="POST",
-        path="/v1/counters/hits",
+        ask=Ask("POST", "/v1/counters/hits"),
     ),
     Strategy(
         "ours-session",
