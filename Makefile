@@ -40,7 +40,7 @@ check: $(TEST)  ## lint, formatting and types
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-race: $(TEST) servers  ## race every way of sharing state under every server; ARGS="--help"
+race: $(TEST)  ## race every way of sharing state under every server; ARGS="--help"
 	@exec $(BIN)/python -m race $(ARGS)
 
 bench: $(TEST) servers  ## measure the stores, then the service
