@@ -17,6 +17,7 @@ from playwright.sync_api import Browser
 import app as service
 from race.servers import Server, serve
 from sharedstate import State
+from sharedstate.settings import FLASK_CACHINGS
 from sharedstate.stores import ALIASES, SCHEMES, STORES
 
 ROOT = Path(__file__).parent.parent
@@ -119,6 +120,7 @@ def test_every_setting_is_in_the_table() -> None:
     """Each setting that the library or the service reads stands in the README."""
     code = "".join(path.read_text() for path in (ROOT / "sharedstate").rglob("*.py"))
     read = set(re.findall(r'"(CACHE_[A-Z_]+[A-Z])"', code))
+    read -= {*FLASK_CACHINGS}
     read |= {f"CACHE_REDIS_{name}" for name in ("DB", "PASSWORD", "USERNAME")}
     # What a server that is no service sets, and what Flask has besides.
     read |= {*service.DEFAULTS} - {"WORKERS", "SESSION_COOKIE_NAME"}
