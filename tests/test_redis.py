@@ -446,7 +446,7 @@ def test_what_is_none_of_ours_is_not_listed(state: State, server: redis.Redis) -
 
 def test_too_few_replicas_are_an_error(empty_redis: str) -> None:
     """A write that not enough replicas have is an error which says that it may be applied."""
-    state = state_at(empty_redis, CACHE_REDIS_WAIT=1, CACHE_TIMEOUT=0.1)
+    state = state_at(empty_redis, CACHE_REDIS_WAIT=1, CACHE_TIMEOUT=1)
     with pytest.raises(StoreUnavailable, match="0 of 1 replicas") as caught:
         state.inc("n")
     assert caught.value.outcome_unknown
