@@ -21,7 +21,7 @@ from sharedstate.stores import open_store
 from sharedstate.stores.memcached import MemcachedStore
 from sharedstate.stores.memcached_item import from_text, lifetime, physical_key, to_text
 from sharedstate.stores.memcached_server import Server
-from sharedstate.stores.memcached_servers import addresses
+from sharedstate.stores.memcached_servers import addresses_of
 from sharedstate.stores.operations import NEVER, Put
 
 MAX, MIN = 2**63 - 1, -(2**63)
@@ -345,7 +345,7 @@ def test_clear_while_the_server_is_busy() -> None:
 )
 def test_addresses(servers: Any, found: list[tuple[str, int]]) -> None:
     """Servers are a URL, the same without its scheme, or a list."""
-    assert addresses(servers) == found
+    assert addresses_of(servers) == found
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from ..errors import ConfigurationError
 from ..settings import Settings, refuse_misspelt
+from .addresses import scheme_of
 from .base import Store
 from .breaker import Breaker
 
@@ -120,16 +121,15 @@ def unknown_type(asked: Any) -> ConfigurationError:
 
 
 def _type_of(url: str) -> str:
-    try:
-        scheme = urlsplit(url).scheme
-    except (ValueError, AttributeError):
-        # Without the URL and what is wrong with it, which may show a password.
-        raise ConfigurationError("CACHE_URL is no URL: it begins with scheme://") from None
-    if scheme not in SCHEMES:
-        raise ConfigurationError(
-            f"CACHE_URL begins with {scheme!r}; it can begin with {', '.join(SCHEMES)}"
-        )
-    return SCHEMES[scheme]
+    scheme = scheme_of(url)
+    if scheme in SCHEMES:
+        return SCHEMES[scheme]
+    # Without the URL, which may show a password.
+    begins = f"begins with {scheme!r}" if scheme and "://" in url else "is no URL"
+    raise ConfigurationError(
+        f"CACHE_URL {begins}, as redis://localhost:6379 is one; it can begin with "
+        f"{', '.join(SCHEMES)}"
+    )
 
 
 def _with_url(settings: Settings, name: str) -> Settings:
@@ -139,10 +139,10 @@ def _with_url(settings: Settings, name: str) -> Settings:
         return settings
     if name in URL_SETTINGS:
         return {**settings, URL_SETTINGS[name]: url}
-    parts = urlsplit(url)
-    if parts.netloc:
+    scheme, _, place = url.partition(":")
+    if place.startswith("//") and not place.startswith("///") and place != "//":
         raise ConfigurationError(
-            f"CACHE_URL names a host, {parts.hostname!r}; a path has three slashes: "
-            f"{parts.scheme}:///var/lib/app"
+            f"CACHE_URL names a host; a path has three slashes: {scheme}:///var/lib/app"
         )
-    return {**settings, "CACHE_DIR": Path(unquote(parts.path))} if parts.path else settings
+    path = urlsplit(place.removeprefix("//")).path
+    return {**settings, "CACHE_DIR": Path(unquote(path))} if path else settings

@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 from weakref import finalize
 
 from ..errors import ConfigurationError, StoreUnavailable, ValueTooLarge
 from ..settings import GIBIBYTE, Settings, byte_count, seconds
+from .addresses import URL, addresses, malformed, parsed
 from .base import DEFAULT_TIMEOUT, Page, Store
 from .directory import data_directory
 from .manager_client import Connection, NotRunning, Pool
@@ -27,6 +28,7 @@ from .manager_server import run_foreground
 from .operations import Increment, Operation, Record
 
 FILE_NAME = "sharedstate.manager"
+_EXAMPLE = "manager:///path/to/socket or manager://:authkey@host:port"
 
 
 class ManagerStore(Store):
@@ -160,28 +162,24 @@ def run_manager(settings: Settings) -> None:
 
 def _endpoint(settings: Settings) -> Endpoint:
     """What ``CACHE_URL``, or ``CACHE_DIR``, leads to."""
-    parts = urlsplit(settings.get("CACHE_URL") or "")
-    if parts.netloc:
-        return _remote(settings)
+    url = settings.get("CACHE_URL")
+    parts = parsed(url, "CACHE_URL", _EXAMPLE) if url and url != "manager:" else None
+    if parts and (parts.hosts or parts.user or parts.password):
+        return _remote(parts, settings)
     if not hasattr(socket, "AF_UNIX"):
         raise ConfigurationError(
             "this system has no sockets with a path: set CACHE_URL to manager://:authkey@host:port"
         )
-    path = Path(unquote(parts.path)) if parts.path else data_directory(settings) / FILE_NAME
+    named = parts and unquote(parts.path)
+    path = Path(named) if named else data_directory(settings) / FILE_NAME
     return Local(path, byte_count(settings, "CACHE_MAX_BYTES", GIBIBYTE))
 
 
-def _remote(settings: Settings) -> Remote:
-    try:
-        parts = urlsplit(settings["CACHE_URL"])
-        host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise ConfigurationError(f"CACHE_URL: {error}") from error
-    if not host or not port or parts.username or parts.path not in ("", "/"):
-        raise ConfigurationError(
-            "a CACHE_URL of a manager is manager:///path/to/socket or manager://:authkey@host:port"
-        )
-    authkey = unquote(parts.password or "") or settings.get("CACHE_MANAGER_AUTHKEY")
+def _remote(parts: URL, settings: Settings) -> Remote:
+    host, port = addresses(parts.hosts, 0, "CACHE_URL")[0] if parts.hosts else ("", 0)
+    if not port or parts.user or "," in parts.hosts or parts.path.strip("/"):
+        raise malformed("CACHE_URL", _EXAMPLE)
+    authkey = parts.password or settings.get("CACHE_MANAGER_AUTHKEY")
     if not authkey:
         raise ConfigurationError(
             "a manager on the network needs its authkey: put it into the URL, "

@@ -21,7 +21,7 @@ from .memcached_entry import Entry, attempts, live
 from .memcached_item import MAX_PREFIX_BYTES, escaped, physical_key
 from .memcached_names import names
 from .memcached_server import Connection, Item, Server
-from .memcached_servers import Servers, addresses
+from .memcached_servers import Servers, addresses_of
 from .operations import Operation, Record
 
 A = TypeVar("A")
@@ -54,7 +54,7 @@ class MemcachedStore(Store):
     @classmethod
     def from_settings(cls, settings: Settings) -> MemcachedStore:
         return cls(
-            addresses(settings.get("CACHE_MEMCACHED_SERVERS") or [_LOCAL]),
+            addresses_of(settings.get("CACHE_MEMCACHED_SERVERS") or [_LOCAL]),
             timeout=seconds(settings, "CACHE_TIMEOUT", DEFAULT_TIMEOUT),
         )
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from typing import Any
-from urllib.parse import urlsplit
 
 from ..errors import ConfigurationError
+from .addresses import Address, addresses
 from .memcached_server import Server
 
 _PORT = 11211
+_SETTING = "CACHE_MEMCACHED_SERVERS"
 
 
 class Servers:
@@ -49,28 +50,30 @@ class Servers:
             server.close()
 
 
-def addresses(servers: Any) -> list[tuple[str, int]]:
-    """The hosts and ports of ``memcached://host:port,host``, with or without scheme, or a list."""
+def addresses_of(servers: Any) -> list[Address]:
+    """The hosts and ports of ``memcached://host:port,host``, of a list, or of a client object.
+
+    :param servers: a URL, with or without its scheme; hosts and pairs of host and port; or a
+        client of python-memcached, pymemcache or pylibmc, of which only the servers' names count.
+    """
     if isinstance(servers, str):
-        servers = servers.removeprefix("memcached://").rstrip("/").split(",")
-    return [_address(server) for server in servers]
+        servers = servers.removeprefix("memcached://").rstrip("/")
+    elif not isinstance(servers, (list, tuple)):
+        servers = _of_client(servers)
+    return addresses(servers, _PORT, _SETTING)
 
 
-def _address(server: Any) -> tuple[str, int]:
-    try:
-        if not isinstance(server, str):
-            host, port = server
-            return str(host).lower(), int(port)
-        parts = urlsplit(f"//{server}")
-        if parts.hostname and parts.netloc == server and "@" not in server:
-            return parts.hostname, parts.port or _PORT
-    except (TypeError, ValueError):
-        pass
+def _of_client(client: Any) -> list[Any]:
+    """What a client of another package says of its servers, by its public attributes."""
+    if hasattr(client, "clients"):  # pymemcache.HashClient
+        return [each.server for each in client.clients.values()]
+    if hasattr(client, "server"):  # pymemcache.Client, PooledClient
+        return [client.server]
+    if hasattr(client, "servers"):  # memcache.Client
+        return [server.address for server in client.servers]
+    if hasattr(client, "addresses"):  # pylibmc.Client
+        return list(client.addresses)
     raise ConfigurationError(
-        f"CACHE_MEMCACHED_SERVERS has an entry that is not host:port: {_shown(server)}"
+        f"{_SETTING} is a {type(client).__name__}, which does not tell its servers: give them as "
+        "a list of host:port"
     )
-
-
-def _shown(server: Any) -> str:
-    """The entry without what may be a password."""
-    return repr(server.rpartition("@")[2] if isinstance(server, str) else server)

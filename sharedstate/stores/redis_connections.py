@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
+from urllib.parse import unquote
 
 from ..errors import ConfigurationError
 from ..settings import Settings, seconds
+from .addresses import URL, addresses, malformed, parsed, shown
 from .base import DEFAULT_TIMEOUT
 from .drivers import import_driver
 
-Address = tuple[str, int]
+_EXAMPLE = "redis://user:password@host:6379/0, rediss://… or unix:///path"
+_SENTINEL_EXAMPLE = "redis+sentinel://host:26379,host/master"
+_CLUSTER_EXAMPLE = "redis+cluster://host:7000,host:7000"
+_CLUSTER = "CACHE_REDIS_CLUSTER"
 
 _NO_LIMIT = 2**31
 _OF_SENTINELS = ("socket_timeout", "socket_connect_timeout", "retry", "max_connections")
+_ADDED = ("maint_notifications_", "orig_", "retry", "max_connections")
 _REDIS_PORT = 6379
 _SENTINEL_PORT = 26379
 
@@ -43,10 +48,12 @@ def single(settings: Settings) -> Connection:
     redis = import_driver("redis")
     url = settings.get("CACHE_REDIS_URL")
     if url:
-        parts = urlsplit(url)
-        location = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+        location = _checked(url, _setting(settings))
         return _connection(lambda: redis.Redis.from_url(url, **options), location, options)
-    options["host"] = settings.get("CACHE_REDIS_HOST") or "localhost"
+    host = settings.get("CACHE_REDIS_HOST") or "localhost"
+    if not isinstance(host, str):
+        return _like(host, options)
+    options["host"] = host
     options["port"] = settings.get("CACHE_REDIS_PORT") or _REDIS_PORT
     location = f"redis://{options['host']}:{options['port']}"
     return _connection(lambda: redis.Redis(**options), location, options)
@@ -59,16 +66,18 @@ def sentinel(settings: Settings) -> Connection:
     master = settings.get("CACHE_REDIS_SENTINEL_MASTER") or "mymaster"
     url = settings.get("CACHE_REDIS_URL")
     if url:
-        parts = urlsplit(url)
-        sentinels = _addresses(parts, _SENTINEL_PORT)
+        setting = _setting(settings)
+        parts = parsed(url, setting, _SENTINEL_EXAMPLE)
+        sentinels = parts.hosts
         options.update(_credentials(parts))
-        master, _, database = parts.path.strip("/").partition("/")
-        if not master:
-            raise ConfigurationError(
-                f"{_shown(parts)} lacks the name of the master: redis+sentinel://host:26379/name"
-            )
+        master, _, database = unquote(parts.path).strip("/").partition("/")
+        if not (master and sentinels) or not (database or "0").isdigit():
+            raise malformed(setting, _SENTINEL_EXAMPLE)
         if database:
             options["db"] = int(database)
+        hosts = addresses(sentinels, _SENTINEL_PORT, setting)
+    else:
+        hosts = addresses(sentinels, _SENTINEL_PORT, "CACHE_REDIS_SENTINELS")
     own = {name: options[name] for name in _OF_SENTINELS}
     password = settings.get("CACHE_REDIS_SENTINEL_PASSWORD")
     if password:
@@ -76,37 +85,85 @@ def sentinel(settings: Settings) -> Connection:
 
     def connect() -> Any:
         module = import_driver("redis.sentinel")
-        return module.Sentinel(sentinels, sentinel_kwargs=own, **options).master_for(master)
+        return module.Sentinel(hosts, sentinel_kwargs=own, **options).master_for(master)
 
     def pools(client: Any) -> list[Any]:
         watchers = client.connection_pool.sentinel_manager.sentinels
         return [client.connection_pool, *(watcher.connection_pool for watcher in watchers)]
 
-    names = ",".join(f"{host}:{port}" for host, port in sentinels)
-    location = f"redis+sentinel://{names}/{master}"
+    location = f"redis+sentinel://{shown(hosts)}/{master}"
     return Connection(connect, location, options["socket_timeout"], pools)
 
 
 def cluster(settings: Settings) -> Connection:
     """``redis+cluster://[user:password@]host:port,…``, or ``CACHE_REDIS_CLUSTER``."""
     options = _options(settings)
-    url = settings.get("CACHE_REDIS_URL")
-    parts = urlsplit(url or f"redis+cluster://{settings.get('CACHE_REDIS_CLUSTER') or ''}")
-    addresses = _addresses(parts, _REDIS_PORT)
+    url, setting = settings.get("CACHE_REDIS_URL"), _setting(settings)
+    if not url:
+        url, setting = f"redis+cluster://{settings.get('CACHE_REDIS_CLUSTER') or ''}", _CLUSTER
+    parts = parsed(url, setting, _CLUSTER_EXAMPLE)
+    if not parts.hosts:
+        raise malformed(setting, _CLUSTER_EXAMPLE)
+    hosts = addresses(parts.hosts, _REDIS_PORT, setting)
     options.update(_credentials(parts))
     # Moving to another node is not a second try: the first one has refused.
     retry = options.pop("retry")
 
     def connect() -> Any:
         module = import_driver("redis.cluster")
-        nodes = [module.ClusterNode(host, port) for host, port in addresses]
+        nodes = [module.ClusterNode(host, port) for host, port in hosts]
         return module.RedisCluster(startup_nodes=nodes, retry=retry, **options)
 
     def pools(client: Any) -> list[Any]:
         clients = [node.redis_connection for node in client.get_nodes()]
         return [client.connection_pool for client in clients if client is not None]
 
-    return Connection(connect, _shown(parts), options["socket_timeout"], pools)
+    location = f"redis+cluster://{shown(hosts)}"
+    return Connection(connect, location, options["socket_timeout"], pools)
+
+
+def _setting(settings: Settings) -> str:
+    """Where the URL was set, for error messages."""
+    return "CACHE_URL" if settings.get("CACHE_URL") else "CACHE_REDIS_URL"
+
+
+def _checked(url: Any, setting: str) -> str:
+    """The location that a URL leads to, if redis-py can use it."""
+    parts = parsed(url, setting, _EXAMPLE)
+    try:
+        import_driver("redis.connection").parse_url(url)
+    except (ValueError, TypeError):
+        # Without what is wrong with it, which may show a password.
+        raise malformed(setting, _EXAMPLE) from None
+    return f"{parts.scheme}://{parts.hosts}{parts.path}"
+
+
+def _like(client: Any, options: dict[str, Any]) -> Connection:
+    """Where a client of redis-py's, such as one of fakeredis', leads.
+
+    It is not used itself: it may send a write twice, and its answers may be text.
+    """
+    redis = import_driver("redis")
+    sentinels = import_driver("redis.sentinel").SentinelConnectionPool
+    if not isinstance(client, redis.Redis) or isinstance(client.connection_pool, sentinels):
+        raise ConfigurationError(
+            f"CACHE_REDIS_HOST is a {type(client).__name__}; it can be the name of a host, or a "
+            "redis.Redis that is connected to one server. Set CACHE_REDIS_URL instead: "
+            "redis://host:6379, redis+sentinel://host:26379/master or redis+cluster://host:7000"
+        )
+    known = client.get_connection_kwargs()
+    # What redis-py adds by itself is of its own pool.
+    given = {name: known[name] for name in known if not name.startswith(_ADDED)}
+    given["connection_class"] = client.connection_pool.connection_class
+    ours = {name: options[name] for name in _OF_SENTINELS} | {"decode_responses": False}
+
+    def connect() -> Any:
+        again = redis.ConnectionPool(**(given | ours))
+        return redis.Redis(connection_pool=again)
+
+    place = known.get("path") or f"{known.get('host')}:{known.get('port')}"
+    scheme = "unix" if known.get("path") else "redis"
+    return _connection(connect, f"{scheme}://{place}", options)
 
 
 def _connection(connect: Callable[[], Any], location: str, options: dict[str, Any]) -> Connection:
@@ -137,24 +194,6 @@ def _options(settings: Settings) -> dict[str, Any]:
     return options
 
 
-def _addresses(parts: SplitResult, default_port: int) -> list[Address]:
-    hosts = [host for host in parts.netloc.rpartition("@")[2].split(",") if host]
-    if not hosts:
-        raise ConfigurationError(f"{_shown(parts)} names no host: {parts.scheme}://host:port,…")
-    try:
-        return [
-            (name or port, int(port) if name else default_port)
-            for name, _, port in (host.rpartition(":") for host in hosts)
-        ]
-    except ValueError:
-        raise ConfigurationError(f"{_shown(parts)} has a port that is no number") from None
-
-
-def _credentials(parts: SplitResult) -> dict[str, str]:
-    user, _, password = parts.netloc.rpartition("@")[0].partition(":")
-    found = {"username": unquote(user), "password": unquote(password)}
+def _credentials(parts: URL) -> dict[str, str]:
+    found = {"username": parts.user, "password": parts.password}
     return {name: value for name, value in found.items() if value}
-
-
-def _shown(parts: SplitResult) -> str:
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"

@@ -24,6 +24,7 @@ from select import POLLIN, poll
 from typing import Any, ClassVar, Literal
 
 from ...errors import ConfigurationError
+from ..addresses import malformed
 from ..drivers import import_driver
 
 _TABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]{0,40})(\.[A-Za-z_][A-Za-z0-9_]{0,40})?")
@@ -160,6 +161,7 @@ class Dialect(ABC):
         return bool(look.poll(0))
 
 
+_EXAMPLE = "postgresql+psycopg://user:password@host/database"
 _DIALECTS = {
     "postgresql": ("psycopg", "postgresql:PostgreSQL"),
     "mysql": ("pymysql", "mysql:MySQL"),
@@ -174,8 +176,9 @@ def parsed(url: str) -> Any:
     sqlalchemy = import_driver("sqlalchemy", "database")
     try:
         parts = sqlalchemy.make_url(url)
-    except (sqlalchemy.exc.ArgumentError, ValueError) as error:
-        raise ConfigurationError("CACHE_DATABASE_URL is no URL of a database") from error
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        # Without what is wrong with it, which may show a password.
+        raise malformed("CACHE_DATABASE_URL", _EXAMPLE) from None
     name, _, asked = parts.drivername.partition("+")
     driver, _ = _DIALECTS.get(name, ("", ""))
     if not driver or asked not in ("", driver):
@@ -183,6 +186,8 @@ def parsed(url: str) -> Any:
         raise ConfigurationError(
             f"CACHE_DATABASE_URL begins with {parts.drivername!r}; it can begin with {known}"
         )
+    if name != "sqlite" and "@" in f"{parts.host}{parts.database}":
+        raise malformed("CACHE_DATABASE_URL", _EXAMPLE)
     if name == "sqlite" and parts.database in (None, "", ":memory:"):
         raise ConfigurationError(
             "CACHE_DATABASE_URL names no file, and a database in memory is not shared: "
