@@ -45,3 +45,5 @@ __all__ = [
     "TokenReused",
     "ValueTooLarge",
 ]
+
+__version__ = "0.1.0"

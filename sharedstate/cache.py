@@ -60,21 +60,21 @@ class _Operation(Generic[P, R]):
         return operation
 
 
-class _OfBackend:
+class _OfBackend(Generic[P, R]):
     """A method of the current application's backend, ours or another one.
 
-    Flask-Caching's own proxies do the same, and pass each argument on twice.
+    Flask-Caching's own proxies do the same without types, and pass each argument on twice.
     """
 
-    def __init__(self, method: Callable[..., Any]) -> None:
+    def __init__(self, method: Callable[Concatenate[Backend, P], R]) -> None:
         self.__doc__ = method.__doc__
         self._method = method
         self._name = method.__name__
 
-    def __get__(self, cache: Cache | None, owner: type[Cache]) -> Callable[..., Any]:
+    def __get__(self, cache: Cache | None, owner: type[Cache]) -> Callable[P, R]:
         if cache is None:
-            return self._method  # as documentation shows it
-        operation: Callable[..., Any] = getattr(cache.cache, self._name)
+            return self._method  # type: ignore[return-value]  # as documentation shows it
+        operation: Callable[P, R] = getattr(cache.cache, self._name)
         return operation
 
 
@@ -222,7 +222,16 @@ class Cache(flask_caching.Cache):
         return fit_key(super()._memvname(funcname))
 
     get = _OfBackend(Backend.get)
+    has = _OfBackend(Backend.has)
+    get_many = _OfBackend(Backend.get_many)
+    get_dict = _OfBackend(Backend.get_dict)
     set = _OfBackend(Backend.set)
+    add = _OfBackend(Backend.add)
+    set_many = _OfBackend(Backend.set_many)
+    delete = _OfBackend(Backend.delete)
+    delete_many = _OfBackend(Backend.delete_many)
+    clear = _OfBackend(Backend.clear)
+
     put = _Operation(State.put)
     exchange = _Operation(State.exchange)
     touch = _Operation(State.touch)

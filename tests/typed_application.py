@@ -1,0 +1,65 @@
+"""An application whose types are checked and which never runs: what is wrong here is marked so.
+
+With decorators or operations that lose the types, mypy finds the marks unused.
+"""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from flask import Flask
+
+from sharedstate import Cache, __version__
+
+app = Flask(__name__)
+cache = Cache(app)
+
+
+@app.get("/")
+@cache.cached(timeout=60, query_string=True)
+def view() -> str:
+    return "seen"
+
+
+@cache.cached(key_prefix="numbers")
+def numbers(first: int, text: str = "") -> list[int]:
+    return [first]
+
+
+@cache.memoize(timedelta(minutes=1))
+def double(number: int) -> int:
+    return 2 * number
+
+
+class Adder:
+    @cache.memoize()
+    def add(self, number: int) -> int:
+        return number
+
+    @cache.cached()
+    def shown(self, number: int) -> str:
+        return str(number)
+
+
+listed: list[int] = numbers(1, text="a")
+doubled: int = double(2) + Adder().add(1)
+shown: str = Adder().shown(1)
+undecorated: Callable[[int], int] = double.uncached
+key: str = view.make_cache_key()
+double.delete_memoized()
+cache.delete_memoized(Adder().add, 1)
+cache.delete_cached(view, path="/")
+number: int = cache.inc("visits", maximum=100)
+is_new: bool = cache.put("a", 1)
+removed: int = cache.delete_prefix("view/")
+cache.set("a", 1, timeout=60)
+cache.get("a")
+with cache.lock("nightly") as lock:
+    fence: int = lock.fence
+version: str = __version__
+
+numbers("no number")  # type: ignore[arg-type]
+double("no number")  # type: ignore[arg-type]
+Adder().add("no number")  # type: ignore[arg-type]
+cache.get(1)  # type: ignore[arg-type]
+cache.set("a")  # type: ignore[call-arg]
+cache.inc("visits", "1")  # type: ignore[arg-type]
