@@ -274,6 +274,7 @@ class _Broken:
     """A store on which everything fails."""
 
     scope = "network"
+    can: frozenset[str] = frozenset()
 
     def __init__(self, error: SharedStateError) -> None:
         self.error = error
