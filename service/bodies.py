@@ -91,13 +91,20 @@ def _has_defaults(kind: Any) -> bool:
 
 
 def read_query(kind: type[T]) -> T:
-    """The query of the present request as an instance of ``kind``."""
+    """The query of the present request as an instance of ``kind``.
+
+    :raises BadRequest: also if a member is unknown, comes more than once, or is not UTF-8.
+    """
+    members = request.args
+    for name, values in members.lists():
+        if len(values) > 1:
+            raise BadRequest(f"The query is wrong: {name!r} comes {len(values)} times.")
     try:
+        # Werkzeug would leave the escapes in what is not UTF-8.
         unquote_to_bytes(request.query_string).decode()
+        return msgspec.convert(members.to_dict(), kind, strict=False)
     except UnicodeDecodeError as error:
-        raise BadRequest("The query is not valid UTF-8.") from error
-    try:
-        return msgspec.convert(request.args.to_dict(), kind, strict=False)
+        raise BadRequest("The query is wrong: it is not valid UTF-8.") from error
     except msgspec.ValidationError as error:
         raise BadRequest(f"The query is wrong: {_explained(error)}.") from error
 

@@ -7,11 +7,17 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
+from flask import Request, request
+
 from sharedstate import errors
 
 from .bodies import JSON, Body, read_query
+from .schemas import NoQuery
 
 View = Callable[..., Any]
+
+# The proxy looks up its context at every access.
+_request: Callable[[], Request] = request._get_current_object  # type: ignore[attr-defined]
 
 OF_A_KEY = (errors.InvalidKey, errors.StoreUnavailable)
 OF_A_WRITE = (*OF_A_KEY, errors.NotSerializable, errors.ValueTooLarge, errors.StoreFull)
@@ -90,6 +96,8 @@ def _checking(view: View, reader: Body[Any] | None, query: type | None) -> View:
 
         @wraps(view)
         def with_body(**arguments: Any) -> Any:
+            if _request().environ.get("QUERY_STRING"):
+                read_query(NoQuery)
             return view(**arguments, body=read())
 
         return with_body
@@ -103,6 +111,8 @@ def _checking(view: View, reader: Body[Any] | None, query: type | None) -> View:
 
     @wraps(view)
     def plain(**arguments: Any) -> Any:
+        if _request().environ.get("QUERY_STRING"):
+            read_query(NoQuery)
         return view(**arguments)
 
     return plain

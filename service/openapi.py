@@ -153,10 +153,9 @@ def _response(status: int, content: dict[str, Any]) -> dict[str, Any]:
 def _refusals(app: Flask, rule: Rule, method: str, contract: Contract) -> set[int]:
     """The statuses that a route may refuse a request with."""
     found = {each if isinstance(each, int) else PROBLEMS[each][0] for each in contract.refuses}
+    found |= {400}  # A query with what is unknown.
     if contract.body:
-        found |= {400, 408, 411, 413, 415}
-    if contract.query:
-        found |= {400}
+        found |= {408, 411, 413, 415}
     if not is_public(rule.endpoint):
         # A store that is down; another machine, another site, or a token for reading only.
         found |= {503, 403}

@@ -99,6 +99,10 @@ class AnyValue(Request):
     value: Value
 
 
+class NoQuery(Request):
+    """That there is nothing to say in the query of a request."""
+
+
 class ListQuery(Request):
     """Which page of a listing."""
 

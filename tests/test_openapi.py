@@ -142,6 +142,29 @@ def test_what_the_document_does_not_know_is_refused(
     assert cache.items(limit=1000) == before
 
 
+@pytest.mark.parametrize(("path", "method", "operation"), OPERATIONS)
+@pytest.mark.parametrize("query", ["unknown=5", "delta=5", "%FF=1", "unknown"])
+def test_an_unknown_query_member_is_refused(
+    client: FlaskClient, path: str, method: str, operation: dict[str, Any], query: str
+) -> None:
+    """Whatever the route, with a body that is right, it is 400 and nothing changes."""
+    sent = body_of(client, path, method, operation)
+    before = cache.items(limit=1000), client.get("/v1/session").data
+    answer = client.open(re.sub(r"{\w+}", KEY, path), method=method, query_string=query, **sent)
+    assert (answer.status_code, answer.mimetype) == (400, "application/problem+json")
+    assert "query" in answer.get_json(force=True)["detail"]
+    assert "400" in operation["responses"]
+    assert (cache.items(limit=1000), client.get("/v1/session").data) == before
+
+
+@pytest.mark.parametrize("query", ["limit=1&limit=1", "prefix=a&limit=2&prefix=b", "prefix=%FF"])
+def test_a_query_member_comes_once_and_as_text(client: FlaskClient, query: str) -> None:
+    """None of two is taken for the one that was meant, nor is a replacement for a wrong byte."""
+    answer = client.get("/v1/values", query_string=query)
+    assert answer.status_code == 400
+    assert "The query is wrong" in answer.get_json(force=True)["detail"]
+
+
 def body_of(
     client: FlaskClient, path: str, method: str, operation: dict[str, Any]
 ) -> dict[str, Any]:
