@@ -98,11 +98,15 @@ class StoreUnavailable(SharedStateError):
     """The store did not answer in time, or cannot be used.
 
     :ivar outcome_unknown: whether a write had been sent, so that it may have been applied.
+    :ivar remedy: what to do about it, where that is known; it is part of the message.
     """
 
-    def __init__(self, message: str, *, outcome_unknown: bool = False) -> None:
-        super().__init__(message)
+    def __init__(
+        self, message: str, *, outcome_unknown: bool = False, remedy: str | None = None
+    ) -> None:
+        super().__init__(f"{message}: {remedy}" if remedy else message)
         self.outcome_unknown = outcome_unknown
+        self.remedy = remedy
 
 
 class StoreFull(SharedStateError):

@@ -26,6 +26,7 @@ from sharedstate import (
     StoreUnavailable,
 )
 from sharedstate.batch import Batch
+from sharedstate.cli.check import check_state
 from sharedstate.stores import breaker
 
 
@@ -311,6 +312,42 @@ def test_a_password_is_used_and_not_shown(tmp_path: Path) -> None:
             wrong.inc("a")
         assert not caught.value.outcome_unknown
         wrong.close()
+
+
+@pytest.mark.parametrize("scheme", ["redis", "redis+cluster"])
+@pytest.mark.parametrize("login", ["", ":wrong@", "somebody:secret@"])
+def test_a_login_that_fails_names_its_setting(tmp_path: Path, scheme: str, login: str) -> None:
+    """Who is not let in reads which setting to correct, and not to start the server."""
+    with private_server(tmp_path, "--port", "PORT", "--requirepass", "secret") as port:
+        state = state_at(f"redis://{login}127.0.0.1:{port}")
+        if scheme != "redis":
+            state = State.from_settings({"CACHE_URL": f"{scheme}://{login}127.0.0.1:{port}"})
+        with (
+            closing(state),
+            pytest.raises(StoreUnavailable, match="CACHE_REDIS_PASSWORD") as caught,
+        ):
+            state.inc("a")
+        assert not caught.value.outcome_unknown
+        state.store = state.store._store  # type: ignore[attr-defined]  # without the breaker
+        ((_, problem),) = check_state(state)
+        state.close()
+    assert "CACHE_REDIS_PASSWORD" in problem
+    assert "start the store" not in problem
+
+
+def test_a_user_who_may_not_write(state: State, server: redis.Redis, empty_redis: str) -> None:
+    """A user without the right to a command reads so, and nothing has happened."""
+    server.acl_setuser(
+        "reader", enabled=True, nopass=True, categories=["+@all", "-@write"], keys="*"
+    )
+    try:
+        url = empty_redis.replace("redis://", "redis://reader:x@")
+        with closing(state_at(url)) as reader:
+            with pytest.raises(StoreUnavailable, match="(?i)permission.*ACL") as caught:
+                reader.inc("n")
+            assert not caught.value.outcome_unknown
+    finally:
+        server.acl_deluser("reader")
 
 
 def test_tls_is_used(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -148,6 +149,27 @@ def test_passwords_are_not_shown() -> None:
     """Neither Sentinel's nor the cluster's address shows what is secret in its URL."""
     for url in ("redis+sentinel://u:secret@h:1/m", "redis+cluster://u:secret@h:1"):
         assert "secret" not in str(state_at(url).store.describe())
+
+
+def test_sentinels_that_name_no_master(tmp_path: Path) -> None:
+    """Whether they are down, locked or know none: a short sentence, and the outcome is known."""
+
+    def message(url: str, **settings: object) -> str:
+        with closing(state_at(url, **settings)) as state:
+            with pytest.raises(StoreUnavailable) as caught:
+                state.inc("n")
+            assert not caught.value.outcome_unknown
+            assert len(str(caught.value)) < 200
+            return str(caught.value)
+
+    assert "answered" in message("redis+sentinel://127.0.0.1:1,127.0.0.1:2/m")
+    configuration = tmp_path / "sentinel.conf"
+    configuration.write_text("requirepass secret\n")
+    with redis_server(tmp_path, str(configuration), "--sentinel") as sentinel:
+        url = f"redis+sentinel://127.0.0.1:{sentinel.port}/m"
+        assert "CACHE_REDIS_SENTINEL_PASSWORD" in message(url)
+        assert "CACHE_REDIS_SENTINEL_PASSWORD" in message(url, CACHE_REDIS_SENTINEL_PASSWORD="x")
+        assert "no master" in message(url, CACHE_REDIS_SENTINEL_PASSWORD="secret")
 
 
 def test_flask_cachings_settings_lead_to_sentinels(sentinel_url: str) -> None:

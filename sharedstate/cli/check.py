@@ -52,6 +52,8 @@ def _try(operation: Callable[[State, str], bool], state: State, key: str) -> str
         return None
     except SharedStateError as error:
         remedy = next((text for kind, text in REMEDIES.items() if isinstance(error, kind)), None)
+        if getattr(error, "remedy", None):
+            remedy = None  # The message says it.
         return f"{type(error).__name__}: {error}" + (f" — {remedy}" if remedy else "")
     finally:
         _forget(state, key)

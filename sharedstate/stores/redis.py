@@ -15,15 +15,15 @@ from weakref import finalize
 
 from ..errors import (
     SharedStateError,
-    StoreFull,
     StoreUnavailable,
 )
 from ..settings import Settings, count
 from .base import Page, Store, bad_cursor
 from .drivers import import_driver
 from .operations import Operation, Record
-from .redis_commands import Commands, pattern, refusal
+from .redis_commands import Commands, pattern
 from .redis_connections import Connection, sentinel, single
+from .redis_errors import explained
 
 _SCAN_COUNT = 1000
 _END = -1
@@ -43,8 +43,7 @@ class RedisStore(Store):
 
     def __init__(self, connection: Connection, *, replicas: int = 0, **options: Any) -> None:
         super().__init__(timeout=connection.timeout, **options)
-        self._redis = import_driver("redis")
-        errors = self._redis.exceptions
+        errors = import_driver("redis").exceptions
         self._failures = (errors.RedisError, errors.RedisClusterException)
         self._connection = connection
         self._replicas = replicas
@@ -214,27 +213,7 @@ class RedisStore(Store):
             raise self._explained(error, None) from error
 
     def _explained(self, error: Exception, operation: Operation | None) -> SharedStateError:
-        errors, text = self._redis.exceptions, str(error)
-        if isinstance(error, errors.OutOfMemoryError):
-            return StoreFull(f"Redis at {self._connection.location} is full: {text}")
-        if isinstance(error, errors.ResponseError):
-            refused = refusal(operation, text)
-            if refused:
-                return refused
-        return StoreUnavailable(
-            f"Redis at {self._connection.location} is not available: {text}",
-            outcome_unknown=self._was_sent(error) and operation is not None and operation.writes,
-        )
-
-    def _was_sent(self, error: Exception) -> bool:
-        """Whether a command may have reached the server before the error."""
-        errors = self._redis.exceptions
-        return (
-            isinstance(error, (errors.ConnectionError, errors.TimeoutError))
-            and not isinstance(error, errors.AuthenticationError)
-            and "connecting to" not in str(error)
-            and "No master found" not in str(error)
-        )
+        return explained(error, operation, self._connection.location)
 
 
 class RedisSentinelStore(RedisStore):
