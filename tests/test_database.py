@@ -37,6 +37,7 @@ from sharedstate.stores import database_connection, open_store
 from sharedstate.stores.database import DatabaseStore, ddl
 from sharedstate.stores.database_engine import Database
 from sharedstate.stores.database_errors import Conflict, NoTable
+from sharedstate.stores.operations import NEVER, Operation
 from sharedstate.stores.places import Places
 
 SECONDS = 30  # Guards against a hang, and nothing else.
@@ -199,6 +200,29 @@ class TestExpiry:
         assert sorted(state.keys()) == ["ever", "later", "n"]
         state.close()
 
+    def test_one_that_is_renewed(self, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A record that was found expired and is written before it is removed stays."""
+        state, other = state_at(url), state_at(url)
+        clocks = [FakeClock(each.store, {}) for each in (state, other)]
+        state.set("a", 1, timeout=10)
+        for clock in clocks:
+            clock.advance(11)
+        dialect: Any = state.store._dialect  # type: ignore[attr-defined]
+        among = dialect.among
+
+        def renew_first(names: Any) -> Any:
+            monkeypatch.undo()
+            other.set("a", 2, timeout=1000)
+            return among(names)
+
+        monkeypatch.setattr(dialect, "among", renew_first)
+        state.store._writes = -1  # type: ignore[attr-defined]  # The next write collects.
+        state.set("b", 1)
+        assert dialect.among == among
+        assert state.get("a") == 2
+        state.close()
+        other.close()
+
     def test_one_in_use(self, server_url: str) -> None:
         """An expired row that somebody has locked holds no write up."""
         state = state_at(server_url)
@@ -290,6 +314,18 @@ class TestMissingRows:
         assert answers == [1 if kind == "once" else {"!": 4, "n": 4}]
         state.close()
 
+    def test_two_that_depend_on_a_missing_row(self, server_url: str) -> None:
+        """Of two transactions that each write if the other's row is missing, one writes."""
+        states = [state_at(server_url) for _ in "ab"]
+        states[0].get("a")  # Makes the table.
+        second = WriteIfAlone(1, lambda: None)
+        first = WriteIfAlone(0, lambda: states[1].store.transact((b"a", b"b"), second))
+        assert not states[0].store.transact((b"a", b"b"), first)
+        assert states[0].store.values((b"a", b"b")) == [None, b"1"]
+        for state in states:
+            state.store.clear(b"")
+            state.close()
+
     def test_parallel_repeats_at_a_bound(self, server_url: str) -> None:
         """Of parallel calls with one token at a bound each returns what the first one did."""
         outcome = crowd.run("forked", partial(state_at, server_url), _repeat, 6, _get)
@@ -298,6 +334,28 @@ class TestMissingRows:
             same = {a.result[1] for a in outcome.answers if a.result[0] == token}
             assert len(same) == 1
         assert {answer.result[1] for answer in outcome.answers} == set(range(1, TOKENS + 1))
+
+
+class WriteIfAlone(Operation):
+    """Writes one of two records if the other is missing; answers whether it did.
+
+    :param meanwhile: what happens between the first look and the write.
+    """
+
+    __slots__ = ("meanwhile", "position")
+
+    def __init__(self, position: int, meanwhile: Callable[[], Any]) -> None:
+        self.position = position
+        self.meanwhile = meanwhile
+
+    def __call__(self, records: Any, now: float) -> Any:
+        meanwhile, self.meanwhile = self.meanwhile, lambda: None
+        meanwhile()
+        if any(records):
+            return records, False
+        after: list[Any] = [None, None]
+        after[self.position] = (b"1", NEVER)
+        return after, True
 
 
 TOKENS = 30
@@ -325,11 +383,15 @@ def _until_one_waits(url: str) -> None:
     question = "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"
     if url.startswith("postgresql"):
         question = "SELECT COUNT(*) FROM pg_locks WHERE NOT granted"
-    deadline = time.monotonic() + SECONDS
     with client_of(url) as execute:
-        while execute(question) == [(0,)]:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        _until(lambda: execute(question) != [(0,)])
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 WRITES: dict[str, Callable[[State], Any]] = {
@@ -616,6 +678,43 @@ def _patiently(operation: Callable[[], Any]) -> Any:
         except StoreUnavailable:
             assert time.monotonic() < deadline
             time.sleep(0.05)
+
+
+def test_a_connection_that_was_ended(server_url: str) -> None:
+    """A connection that the server has ended is noticed before something is sent on it."""
+    state = state_at(server_url)
+    state.set("n", 1)
+    ours = "FROM pg_stat_activity WHERE application_name = 'sharedstate'"
+    end = f"SELECT pg_terminate_backend(pid) {ours}"
+    if server_url.startswith("maria"):
+        ours = "FROM information_schema.processlist WHERE id != CONNECTION_ID() AND user = 'root'"
+    with client_of(server_url) as execute:
+        if server_url.startswith("maria"):
+            for (number,) in execute(f"SELECT id {ours}"):
+                execute(f"KILL {number}")
+        else:
+            execute(end)
+        _until(lambda: execute(f"SELECT COUNT(*) {ours}") == [(0,)])
+    assert state.inc("n") == 2
+    state.close()
+
+
+def test_isolation(server_url: str) -> None:
+    """Whatever the server's default is, each statement sees what is committed when it begins."""
+    is_mariadb = server_url.startswith("maria")
+    setting = "tx_isolation" if is_mariadb else "default_transaction_isolation"
+    whose = "SET GLOBAL" if is_mariadb else "ALTER DATABASE postgres SET"
+    with client_of(server_url) as execute:
+        execute(f"{whose} {setting} = 'SERIALIZABLE'")
+        try:
+            state = state_at(server_url)
+            state.inc("n")
+            database = state.store._opened  # type: ignore[attr-defined]
+            (found,) = database.read(f"SELECT @@{setting}" if is_mariadb else f"SHOW {setting}")
+            assert found[0].lower().replace("-", " ") == "read committed"
+            state.close()
+        finally:
+            execute(f"{whose} {setting} = 'READ{'-' if is_mariadb else ' '}COMMITTED'")
 
 
 def test_read_only(empty_postgresql: str) -> None:

@@ -338,6 +338,25 @@ def test_a_value_that_changes_before_it_is_removed(state: State, server: Telnet)
     assert state.get("n") == 2
 
 
+class MadeMeanwhile(Increment):
+    """The first time it is done, somebody else adds the counter."""
+
+    __slots__ = ("server",)
+
+    def __call__(self, records: Any, now: float) -> Any:
+        if records[0] is None:
+            assert self.server.ask(b"add test:n 0 0 1\r\n5") == b"STORED"
+        return super().__call__(records, now)
+
+
+def test_a_counter_that_another_one_makes_first(state: State, server: Telnet) -> None:
+    """Of two that find no counter the second one adds to what the first one made."""
+    operation = MadeMeanwhile(1, maximum=9)
+    operation.server = server
+    assert state.store.transact([b"test:n"], operation) == 6
+    assert state.get("n") == 6
+
+
 def test_after_a_time_out_the_connection_is_not_used_again() -> None:
     """An answer that comes too late is nobody's."""
     connections: list[list[bytes]] = []
