@@ -80,7 +80,10 @@ class TestTokens:
         ):
             answer = guarded.get(path, headers=headers)
             assert is_problem(answer, 401)
-            assert answer.headers["WWW-Authenticate"].startswith('Bearer realm="sharedstate"')
+            challenge = 'Bearer realm="sharedstate"'
+            if headers.get("Authorization", "").startswith("Bearer ") and headers != bearer(""):
+                challenge += ', error="invalid_token"'  # RFC 6750, section 3.1
+            assert answer.headers["WWW-Authenticate"] == challenge
         assert is_problem(guarded.get(f"{path}?token={TOKEN}&API_TOKEN={TOKEN}"), 401)
         for token in (TOKEN, READ):
             assert guarded.get(path, headers=bearer(token)).status_code in (200, 404)
@@ -147,6 +150,9 @@ class TestThisMachine:
             ("127.0.0.1", "127.evil.example"),
             ("127.0.0.1", "localhost.evil.example"),
             ("127.0.0.1", "10.0.0.1:5000"),
+            ("127.0.0.1", "[2001:db8::1]:5000"),
+            ("127.0.0.1", "[2001:db8::1]"),
+            ("::1", "[::ffff:10.0.0.1]:5000"),
         ],
     )
     def test_alone_is_served_without_a_token(
@@ -185,6 +191,8 @@ class TestThisMachine:
             assert client.get("/v1/values/a", base_url="http://other.example").status_code == 400
         for client in client_of(INSECURE=True):
             assert client.get("/v1/values/a", **there, **far).status_code == 200
+        for client in client_of(INSECURE=True, API_TOKEN=TOKEN):
+            assert client.get("/v1/values/a").status_code == 401
 
     def test_behind_a_proxy(self) -> None:
         """With PROXIES the scheme is the client's, as the proxy says; without, the proxy's.
@@ -243,6 +251,8 @@ class TestOtherSites:
             {"Sec-Fetch-Site": "cross-site", "Origin": "http://localhost"},
             {"Origin": "http://evil.example"},
             {"Origin": "http://localhost:8080"},
+            {"Origin": "http://evil-localhost"},
+            {"Origin": "http://localhost.evil.example"},
             {"Origin": "null"},
         ],
     )

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,28 @@ def test_text_is_one_line_whatever_a_client_sends(capsys: pytest.CaptureFixture[
     (line,) = capsys.readouterr().err.splitlines()
     assert r"/v1/values/a\n2026-01-01 forged\x1b[2J\x85\u2028 400" in line
     assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z INFO service.access ", line)
+
+
+def test_times_are_utc(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever the machine is, as the Z at the end says."""
+    monkeypatch.setenv("TZ", "Asia/Kathmandu")
+    time.tzset()
+    try:
+        make(LOG_FORMAT="text")
+        record = logging.makeLogRecord({"msg": "a", "levelno": 40, "created": 0.5, "msecs": 500})
+        logging.root.handle(record)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert capsys.readouterr().err.startswith("1970-01-01T00:00:00.500Z ")
+
+
+def test_loggers_that_were_there_go_on(capsys: pytest.CaptureFixture[str]) -> None:
+    """What other packages have set up before is not silenced."""
+    earlier = logging.getLogger("earlier")
+    make(LOG_FORMAT="json")
+    earlier.error("said")
+    assert [line["message"] for line in lines(capsys)] == ["said"]
 
 
 def test_an_unknown_format_is_a_wrong_setting() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from types import SimpleNamespace
 from typing import Any
 
@@ -115,6 +117,158 @@ def test_bodies_that_are_not_right_are_refused(
     assert client.status == status
     assert client.headers["Content-Type"] == "application/problem+json"
     assert cache.keys() == []
+
+
+class Headers:
+    """As Granian has them: a name is there once, and a line that is not ASCII is left out."""
+
+    def __init__(self, *lines: tuple[str, str]) -> None:
+        self._lines = lines
+
+    def keys(self) -> list[str]:
+        return list(dict(self._lines))
+
+    def items(self) -> list[tuple[str, str]]:
+        return [(name, value) for name, value in self._lines if value.isascii()]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return dict(reversed(self.items())).get(name, default)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.keys()
+
+
+def environ_of(*lines: tuple[str, str]) -> dict[str, Any]:
+    """The headers of a request as the application sees them."""
+    scope = scope_of("GET", "/")
+    scope.headers = Headers(*lines)
+    environ = rsgi._environ(scope)
+    return {name: environ[name] for name in environ if name.startswith(("HTTP_", "CONTENT_"))}
+
+
+def test_headers_are_what_wsgi_calls_them() -> None:
+    """Those that come several times are one: joined by commas, cookies by semicolons."""
+    assert environ_of(
+        ("host", "localhost"),
+        ("content-type", "text/plain"),
+        ("content-length", "0"),
+        ("x-odd", "1"),
+        ("x-odd", "2"),
+        ("cookie", "a=1"),
+        ("cookie", "b=2"),
+    ) == {
+        "HTTP_HOST": "localhost",
+        "CONTENT_TYPE": "text/plain",
+        "CONTENT_LENGTH": "0",
+        "HTTP_X_ODD": "1,2",
+        "HTTP_COOKIE": "a=1; b=2",
+    }
+
+
+@pytest.mark.parametrize("name", ["x_forwarded_for", "idempotency_key", "content_length"])
+def test_headers_with_an_underscore_are_left_out(name: str) -> None:
+    """One would pass for the header with a hyphen, which a proxy sets or removes."""
+    assert environ_of(("host", "localhost"), (name, "127.0.0.1")) == {"HTTP_HOST": "localhost"}
+    hyphen = name.replace("_", "-")
+    both = environ_of((hyphen, "1"), (name, "2"))
+    assert list(both.values()) == ["1"]
+
+
+def test_a_header_that_is_not_ascii_is_refused(bridge: rsgi.Bridge) -> None:
+    """Left out, as Granian does, the request would be another one; beside an underscore too."""
+    for lines in (
+        [("if-match", "ü")],
+        [("if-match", "ü"), ("x_odd", "1")],
+        [("x_odd", "ü"), ("if-match", "ü")],
+    ):
+        scope, client = scope_of("DELETE", "/v1/values/a"), Client()
+        scope.headers = Headers(("host", "localhost"), *lines)
+        asyncio.run(bridge.__rsgi__(scope, client))
+        assert client.status == 400
+        assert client.headers["Content-Type"] == "application/problem+json"
+        assert client.headers["Connection"] == "close"
+        assert client.headers["X-Request-ID"]
+
+
+def test_addresses_are_taken_apart() -> None:
+    """Those of IPv6 lose their brackets."""
+    environ = rsgi._environ(scope_of("GET", "/"))
+    names = ("SERVER_NAME", "SERVER_PORT", "REMOTE_ADDR", "REMOTE_PORT")
+    assert [environ[name] for name in names] == ["127.0.0.1", "5000", "::1", "4000"]
+
+
+def test_a_body_that_does_not_come_is_not_waited_for() -> None:
+    """After BODY_TIMEOUT seconds it is 408, with a length and in chunks."""
+
+    class Silent(Client):
+        async def __call__(self) -> bytes:
+            return await asyncio.Future()
+
+        async def __anext__(self) -> bytes:
+            return await asyncio.Future()
+
+    bridge = rsgi.Bridge(service.create_app({"CACHE_TYPE": "simple", "BODY_TIMEOUT": 0.01}))
+    for headers in ({"content_length": "2"}, {"transfer_encoding": "chunked"}):
+        client = Silent()
+        asyncio.run(bridge.__rsgi__(scope_of("POST", "/v1/counters/a", **headers), client))
+        assert client.status == 408
+        assert client.headers["Connection"] == "close"
+
+
+def test_a_body_as_large_as_it_may_be_is_read(bridge: rsgi.Bridge) -> None:
+    """One of MAX_CONTENT_LENGTH bytes is."""
+    body = b'{"delta": 2}'.ljust(100)
+    client = Client(body)
+    scope = scope_of("POST", "/v1/counters/a", content_length="100", **JSON)
+    asyncio.run(bridge.__rsgi__(scope, client))
+    assert (client.status, cache.get("a")) == (200, 2)
+
+
+def test_one_thread_works_on_one_request_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Granian's threads hand over waits for the request before it."""
+    bridge = rsgi.Bridge(service.create_app({"CACHE_TYPE": "simple", "THREADS": 1}))
+    inside, most = [], []
+
+    def work(*_: Any) -> None:
+        inside.append(1)
+        most.append(len(inside))
+        entered.set()
+        leave.wait(10)
+        inside.pop()
+
+    entered, leave = Event(), Event()
+    monkeypatch.setattr(bridge, "_answer", work)
+    with ThreadPoolExecutor(4) as pool:
+        done = [pool.submit(bridge.answer, None, None) for _ in range(4)]  # type: ignore[arg-type]
+        assert entered.wait(10)
+        leave.set()
+        for each in done:
+            each.result()
+    assert most == [1] * 4
+
+
+def test_what_the_application_returns_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As WSGI has it: files and contexts are let go of, after an error too."""
+    app = service.create_app({"CACHE_TYPE": "simple"})
+    bridge = rsgi.Bridge(app)
+    closed = []
+
+    class Parts:
+        def __iter__(self) -> Iterator[bytes]:
+            yield b"a"
+            raise OSError
+
+        def close(self) -> None:
+            closed.append(True)
+
+    def answer(environ: Any, start_response: Any) -> Parts:
+        start_response("200 OK", [])
+        return Parts()
+
+    monkeypatch.setattr(app, "wsgi_app", answer)
+    with pytest.raises(OSError):
+        bridge.answer(scope_of("GET", "/"), Client())  # type: ignore[arg-type]
+    assert closed == [True]
 
 
 @pytest.fixture
