@@ -199,7 +199,11 @@ def _ensure_open(connection: http.client.HTTPConnection) -> None:
         if not poll.poll(0):
             return
     connection.close()
-    connection.connect()
+    try:
+        connection.connect()
+    except OSError:
+        connection.close()  # without TLS there is still a socket, which is of no use
+        raise
 
 
 @contextmanager

@@ -162,7 +162,7 @@ def label(strategy: Strategy, recipe: Recipe, findings: Findings) -> str:
         return "never left the worker"
     if strategy.judged is Judged.EACH:
         return f"{findings.wrong} of {findings.counters} clients wrong"
-    if 2 * times > findings.requests:
+    if times > 1 and 2 * times > findings.requests:
         return f"{number} given {times:,}×"
     counts = {"twice": findings.twice, "skipped": findings.skipped}
     found = [f"{count:,} {what}" for what, count in counts.items() if count]

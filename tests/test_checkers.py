@@ -59,6 +59,7 @@ class TestNumbers:
         assert exactly_one_to([1, 2, 4], 4, unanswered=1)
         assert exactly_one_to([1, 2, 3], 4, unanswered=1)
         assert not exactly_one_to([1, 2], 4, unanswered=1)
+        assert not exactly_one_to([1, 2, 3], 3, unanswered=1)
 
     def test_unanswered_hides_no_duplicate(self):
         """An increment without an answer excuses neither a duplicate nor a number beyond n."""
@@ -189,6 +190,10 @@ GOOD = {
         event("inc", Inc(), None, 0, math.inf),
         event("inc", Inc(), 1, 1, 2),
         event("get", None, 1, 3, 4),
+    ],
+    "in the moment that the other ends, and before it": [
+        event("inc", Inc(), 2, 0, 1),
+        event("inc", Inc(), 1, 1, 2),
     ],
     "refused increments leave the value": [
         event("set", "text", True, 0, 1),

@@ -14,11 +14,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from race import processes, recipes, servers
+from race import clients, processes, recipes, servers
 from race.clients import WORKER_HEADER, Answer, _ensure_open, cookie_header, rush
 from race.processes import HOST, reserved_port
 from race.recipes import SERVERS, missing
@@ -141,6 +142,34 @@ class TestRush:
             server.rush(rounds=2)
         assert b"Cookie" not in server.requests[1]
 
+    def test_jars(self):
+        """Each client has its own cookies from the beginning."""
+        jars = [(("id", "1"),), (("id", "2"),)]
+        with peer(LAST, LAST) as server:
+            rush(HOST, server.port, "GET", "/", clients=2, rounds=1, jars=jars)
+        sent = {line for one in server.requests for line in one.split(b"\r\n") if b"Cookie" in line}
+        assert sent == {b"Cookie: id=1", b"Cookie: id=2"}
+
+    def test_connecting_is_not_measured(self, monkeypatch):
+        """A request begins when it is sent, however long its connection took."""
+        now = [0.0]
+
+        def passes(seconds: float) -> float:
+            now[0] += seconds
+            return now[0]
+
+        def connect(connection):
+            passes(100)
+            _ensure_open(connection)
+
+        monkeypatch.setattr(clients, "_ensure_open", connect)
+        monkeypatch.setattr(clients, "time", SimpleNamespace(monotonic=lambda: passes(1)))
+        with peer(OK, OK) as server:
+            first, second = server.rush(rounds=2)
+        assert first.started > 200
+        assert second.started > first.ended + 200
+        assert first.ended - first.started == second.ended - second.started == 1
+
     def test_worker(self):
         """The answer says which process it came from, if the application does."""
         with peer(COOKIES, OK) as server:
@@ -161,6 +190,14 @@ class TestRush:
             (client, round) for client in range(3) for round in range(2)
         ]
         assert all("ConnectionRefusedError" in (answer.error or "") for answer in answers)
+
+    def test_no_tls(self):
+        """A server that does not speak TLS is an error of each request, and stops nobody."""
+        with peer(LAST, LAST, LAST, LAST) as server:
+            answers = rush(HOST, server.port, "GET", "/", clients=1, rounds=2, secure=True)
+            assert ["SSLError" in (answer.error or "") for answer in answers] == [True, True]
+            while server.answers:
+                socket.create_connection((HOST, server.port)).sendall(b"end")
 
     def test_wrong_use(self):
         """What cannot be sent at all is raised, and no client waits for the others for ever."""

@@ -119,6 +119,20 @@ class TestFindings:
         assert find(by_workers([1, 2, 2, 3], [1, 2, 2])).separate == 0
         assert find(by_workers([1, 2, 3])).separate == 0
         assert find(by_workers([1, 3, None], [1, 2])).separate == 2
+        assert find(by_workers([1, 2], [1, 2], [None])).separate == 2
+
+    def test_a_smaller_number_later(self):
+        """An increment with less than one before it is found, though both are in bounds."""
+        times = {1: (0, 10), 4: (0, 10), 3: (1, 2), 2: (3, 4)}
+        answers = [Answer(0, 0, 200, b"%d" % number, *time) for number, time in times.items()]
+        found = find(History(answers))
+        assert (found.exact, found.disordered, found.twice, found.skipped) == (False, 1, 0, 0)
+
+    def test_clients_are_no_workers_apart(self):
+        """Where each client has a counter, every worker that has one client counts from one."""
+        answers = [answer(turn, client, turn, str(client)) for client in (0, 1) for turn in (1, 2)]
+        assert find(History(answers, Judged.EACH)).separate == 0
+        assert find(History(answers)).separate == 2
 
     def test_commonest(self):
         """The number that was given most often, of each client where each has its own."""

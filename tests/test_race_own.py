@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
 import sys
 import sysconfig
+import threading
 import venv
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from flask import Flask, request, session
 from race_histories import at_once, by_workers, in_turn
+from werkzeug.serving import make_server
 
 from race import cli, options, own
 from race.clients import Answer
 from race.history import History
 from race.numbers import number_in, reader, shown
+from race.processes import reserved_port
 from race.recipes import OWN_GUNICORN, RUNNING, SERVERS, missing
-from race.runner import Place, Race, site_of
+from race.runner import Load, Place, Race, run, site_of
 from race.servers import serve
 from race.strategy import Ask, Judged, Origin, Strategy
 from race.terminal import reasons
@@ -102,6 +108,9 @@ class TestVerdict:
         result = judged(at_once([1, 2, 3]), "flask-single")
         assert result.verdict.outcome is Outcome.SERIAL
         assert conclusion([result]) == "Nothing was tried here that could go wrong."
+        wrong = judged(at_once([1, 1, 2]), "flask-single")
+        assert "an answer: 200 1" in wrong.verdict.why
+        assert conclusion([wrong]) == "It gave wrong numbers under 1 of 1 server."
 
     def test_always_the_same(self):
         """The same number in every answer may not be the counter; it is named as it was given."""
@@ -109,6 +118,7 @@ class TestVerdict:
         assert (verdict.outcome, verdict.label) == (Outcome.WRONG, "always 24")
         assert "is it the counter?" in verdict.why and "--number" in verdict.why
         assert judged(in_turn([24, 24, 25], before=23)).verdict.label == "24 given 2×"
+        assert judged(at_once([7])).verdict.label == "1 skipped"
 
     def test_wrong(self):
         """Wrong numbers and workers apart are told, with an answer."""
@@ -231,6 +241,69 @@ class TestOptions:
         with pytest.raises(SystemExit):
             options.parse(arguments)
         assert said in capsys.readouterr().err
+
+
+class TestRunning:
+    """A server in a thread of the test, at its URL."""
+
+    @pytest.fixture
+    def app(self) -> Flask:
+        app = Flask("mine")
+        app.secret_key = "mine"
+        app.extensions["kept"] = set()
+        return app
+
+    @pytest.fixture
+    def url(self, app: Flask) -> Iterator[str]:
+        server = make_server("127.0.0.1", 0, app, threaded=True)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.port}"
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+    def race(self, url: str, *arguments: str) -> Result:
+        found = options.parse(["--url", url, *arguments])
+        load = Load(clients=5, rounds=2)
+        return judge(run(options.own(found), RUNNING, load, place=options.place(found)))
+
+    def test_a_counter_in_use(self, app, url):
+        """It is judged from where it stands."""
+        numbers = itertools.count(41)
+        app.add_url_rule("/next", view_func=lambda: str(next(numbers)))
+        found = self.race(f"{url}/next")
+        assert (found.verdict.outcome, found.findings.requests) == (Outcome.NOTHING_WRONG, 11)
+
+    @pytest.mark.parametrize(
+        ("status", "cookie", "said"), [(403, "a=b", "403 no"), (200, None, "200 no")]
+    )
+    def test_a_login_that_fails(self, app, url, status, cookie, said):
+        """One that is an error, or sets no cookie, is shown; nothing is counted."""
+        headers = {"Set-Cookie": cookie} if cookie else {}
+        app.add_url_rule("/login", view_func=lambda: ("no", status, headers))
+        found = self.race(url, "--login", "GET /login")
+        assert found.verdict.why == f"the login set no cookie: {said}"
+
+    def test_clients_apart(self, app, url):
+        """With --per-client each keeps its cookies, and no connection leads to one worker."""
+
+        def count() -> str:
+            app.extensions["kept"].add(request.headers.get("Connection"))
+            session["n"] = session.get("n", 0) + 1
+            return str(session["n"])
+
+        app.add_url_rule("/", view_func=count)
+        found = self.race(url, "--per-client")
+        assert (found.verdict.outcome, found.findings.counters) == (Outcome.NOTHING_WRONG, 5)
+        assert app.extensions["kept"] == {"close"}
+
+    def test_no_server(self):
+        """Where nothing listens, that is what is said."""
+        with reserved_port() as port:
+            verdict = self.race(f"http://127.0.0.1:{port}").verdict
+        assert (verdict.outcome, verdict.label) == (Outcome.FAILED, "no numbers")
+        assert "ConnectionRefusedError" in verdict.why
 
 
 MINE = """

@@ -73,6 +73,13 @@ def test_wrong(strategy, history, label):
     assert not verdict.breaks_promise
 
 
+def test_wrong_where_nothing_can_race():
+    """A race is no reason for wrong numbers of a server that has none."""
+    verdict = result("get-set-files", "flask-single", WRONG).verdict
+    assert verdict.outcome is Outcome.WRONG
+    assert verdict.why == "this should have been exact under flask run --without-threads"
+
+
 def test_promises():
     """Ours and the reader's own have to be exact; ours only where its store reaches."""
     assert result("ours-redis", "gunicorn-sync", WRONG).verdict.breaks_promise
@@ -88,6 +95,9 @@ def test_no_answers():
     assert (verdict.outcome, verdict.label) == (Outcome.FAILED, "no numbers")
     assert verdict.why == "TimeoutError: timed out"
     assert verdict.breaks_promise
+    race = Race(STRATEGIES["ours-lmdb"], "granian", at_once([None]), log="one\nOSError: no room\n")
+    verdict = judge(race).verdict
+    assert (verdict.why, verdict.details) == ("TimeoutError: timed out; OSError: no room", ())
 
 
 def test_some_without_answer():
