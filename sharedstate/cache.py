@@ -8,6 +8,8 @@ import inspect
 import logging
 import weakref
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, cast
 
@@ -130,8 +132,6 @@ class Cache(flask_caching.Cache):
         # For the commands; of several caches of an application, that of the first.
         app.extensions.setdefault("sharedstate", Extension(state, config))
         app.cli.add_command(state_group)
-        if str(config.get("RATELIMIT_STORAGE_URI")).startswith("sharedstate:"):
-            from . import limits  # noqa: F401  # which registers it
         self.app = app
         if state.store.scope == "process":
             _watch_for_processes(app)
@@ -335,3 +335,9 @@ def _fitting(make: Callable[..., Any]) -> Callable[..., ResultKey]:
         return fit_key(make(*args, **kwargs))
 
     return make_cache_key
+
+
+# The library limits knows a storage's scheme once its class is defined: also for those who give it
+# to Flask-Limiter as an argument, before or after there is a Cache.
+with suppress(ImportError):  # It is not installed, or older than 4.1.
+    import_module(".limits", __package__)

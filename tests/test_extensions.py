@@ -11,6 +11,7 @@ from pathlib import Path
 
 import limits.strategies
 import pytest
+from backends import BACKENDS, about
 from flask import Flask, session
 from flask_limiter import Limiter
 from flask_session import Session
@@ -21,6 +22,10 @@ from sharedstate import Cache
 from sharedstate.limits import SharedStateStorage
 
 ROOT = Path(__file__).parent.parent
+
+simple = pytest.mark.parametrize(
+    "backend", [pytest.param(b, id=b.id) for b in BACKENDS if b.name == "simple"]
+)
 
 
 @pytest.fixture
@@ -67,11 +72,36 @@ def test_a_moving_window_moves(app: Flask, now: list[float]) -> None:
     assert not limiter.hit(item, "me", cost=2)
 
 
+def test_a_sliding_window_weighs_the_one_before(app: Flask, now: list[float]) -> None:
+    """Hits of the window before count for as much of it as the last window's length covers."""
+    limiter = limits.strategies.SlidingWindowCounterRateLimiter(SharedStateStorage())
+    item = RateLimitItemPerMinute(10)
+    now[0] = 60 * 33_333_333
+    assert [limiter.hit(item, "me") for _ in range(12)] == [True] * 10 + [False] * 2
+    now[0] += 60 + 30  # Half of them count.
+    assert limiter.get_window_stats(item, "me").remaining == 5
+    assert not limiter.hit(item, "me", cost=6)
+    assert limiter.hit(item, "me", cost=5)
+    assert not limiter.hit(item, "me")
+    assert limiter.hit(item, "you", cost=10)
+    now[0] += 30  # Now those 5 are of the window before.
+    assert limiter.get_window_stats(item, "me").remaining == 5
+    now[0] += 120
+    assert limiter.get_window_stats(item, "me").remaining == 10
+    limiter.hit(item, "me", cost=10)
+    limiter.clear(item, "me")
+    assert limiter.hit(item, "me", cost=10)
+
+
 @pytest.mark.parametrize(
     "strategy",
-    [limits.strategies.FixedWindowRateLimiter, limits.strategies.MovingWindowRateLimiter],
+    [
+        limits.strategies.FixedWindowRateLimiter,
+        limits.strategies.MovingWindowRateLimiter,
+        limits.strategies.SlidingWindowCounterRateLimiter,
+    ],
 )
-def test_of_many_at_once_exactly_the_limit_passes(app: Flask, strategy) -> None:
+def test_of_many_at_once_exactly_the_limit_passes(app: Flask, now: list[float], strategy) -> None:
     """Eight threads that hit together are let through as often as the limit says, no more."""
     limiter, item = strategy(SharedStateStorage()), RateLimitItemPerMinute(20)
     gate = threading.Barrier(8)
@@ -84,6 +114,41 @@ def test_of_many_at_once_exactly_the_limit_passes(app: Flask, strategy) -> None:
     with ThreadPoolExecutor(8) as threads:
         passed = [done.result() for done in [threads.submit(hit) for _ in range(8)]]
     assert sum(passed) == 20
+
+
+def test_all_hits_end_with_their_windows(app: Flask) -> None:
+    """No strategy leaves a record that stays, and ``reset`` says how many there were."""
+    storage, item = SharedStateStorage(), RateLimitItemPerMinute(3)
+    for strategy in limits.strategies.STRATEGIES.values():
+        assert strategy(storage).hit(item, "me")
+        assert strategy(storage).hit(item, "me")
+    state = app.extensions["sharedstate"].state
+    key = item.key_for("me")
+    hits = state.namespace("limits")
+    ends = [hits.ttl(name) for name in (key, f"moving {key}", f"sliding {key}")]
+    assert ends == [about(60), about(60), about(120)]
+    assert storage.reset() == (3 if "keys" in state.store.can else None)
+    assert strategy(storage).get_window_stats(item, "me").remaining == 3
+    assert [hits.get(name) for name in (key, f"moving {key}", f"sliding {key}")] == [None] * 3
+
+
+@simple
+def test_a_moving_window_with_many_hits_stays_small(app: Flask, now: list[float]) -> None:
+    """However many there are, and never do more than the limit pass in any window."""
+    storage = SharedStateStorage()
+    assert storage.acquire_entry("at once", 1_000_000, 60, amount=200_000)
+    passed = []
+    for _ in range(3000):
+        now[0] += 0.05
+        if storage.acquire_entry("k", 1000, 60):
+            passed.append(now[0])
+    assert all(after - before > 60 for before, after in zip(passed, passed[1000:], strict=False))
+    assert len(passed) > 2950 * 1000 / 1200
+    assert storage.get_moving_window("k", 1000, 60) == (about(now[0] - 60), about(1000))
+    [raw, _] = app.extensions["sharedstate"].state.store.values(
+        [b"\0limits:" + b"test:moving k", b"\0limits:" + b"test:moving at once"]
+    )
+    assert len(raw) < 400 * 30
 
 
 def test_flask_limiter_finds_the_storage(tmp_path: Path) -> None:
@@ -99,11 +164,40 @@ def test_flask_limiter_finds_the_storage(tmp_path: Path) -> None:
     assert isinstance(limiter.storage, SharedStateStorage)
 
 
-def test_nobody_else_imports_limits() -> None:
-    """An application without rate limits does not need the package."""
+@pytest.mark.parametrize("first", ["Cache(app)", "limiter = make_limiter()"])
+def test_flask_limiter_finds_the_storage_that_is_an_argument(first: str) -> None:
+    """As ``storage_uri``, before the application has its cache or after that."""
+    script = f"""if True:
+        from sharedstate import Cache
+        from flask import Flask
+        from flask_limiter import Limiter
+        app = Flask("a")
+        app.config["CACHE_TYPE"] = "simple"
+        make_limiter = lambda: Limiter(lambda: "me", app=app, storage_uri="sharedstate://")
+        {first}
+        limiter = make_limiter()
+        Cache(app)
+        with app.app_context():
+            assert limiter.storage.check() and limiter.storage.incr("k", 60) == 1
+    """
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+
+
+def test_flask_limiter_shows_where_the_hits_are(tmp_path: Path) -> None:
+    """``flask limiter config`` prints the attribute ``storage`` of a storage."""
+    app = Flask(__name__)
+    app.config.update(CACHE_TYPE="filesystem", CACHE_DIR=tmp_path)
+    Cache(app)
+    limiter = Limiter(lambda: "me", app=app, storage_uri="sharedstate://")
+    with app.app_context():
+        assert str(limiter.storage.storage).startswith(f"filesystem at {tmp_path}")
+
+
+def test_nobody_else_needs_limits() -> None:
+    """An application without rate limits works where the package is not installed, or is old."""
     script = (
-        "import sys; from flask import Flask; from sharedstate import Cache;"
-        "Cache(Flask('a'), config={'CACHE_TYPE': 'simple'}); assert 'limits' not in sys.modules"
+        "import sys; sys.modules['limits'] = None; from flask import Flask;"
+        "from sharedstate import Cache; Cache(Flask('a'), config={'CACHE_TYPE': 'simple'})"
     )
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
 
