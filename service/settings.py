@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from datetime import timedelta
+from difflib import get_close_matches
 from typing import Any
 
 from flask import Config
@@ -33,9 +34,14 @@ _TEN_YEARS = 10 * 366 * 86_400
 def read_environment(config: Config) -> None:
     """Add the settings of ``FLASK_…`` variables, whose text is JSON where it can be.
 
-    :raises ConfigurationError: if a token is ``null``, which would mean that there is none.
+    :raises ConfigurationError: if a name is nearly that of a setting, which would keep its default,
+        or a token is ``null``, which would mean that there is none.
     """
+    known = {*config, *LEAST}
     config.from_prefixed_env()
+    for name in {*config} - known:
+        for meant in get_close_matches(name, known, 1, cutoff=0.9):
+            raise ConfigurationError(f"there is no setting {name}; did you mean {meant}?")
     for name in TOKENS:
         if config[name] is None and f"FLASK_{name}" in os.environ:
             _refuse(name, None, f"text; leave FLASK_{name} unset for none")

@@ -165,6 +165,22 @@ def test_headers_are_what_wsgi_calls_them() -> None:
     }
 
 
+def test_names_that_clients_make_up_are_not_kept() -> None:
+    """Those of headers are remembered, but not without end."""
+    for number in range(300):
+        assert environ_of((f"x-{number}", "1")) == {f"HTTP_X_{number}": "1"}
+    assert len(rsgi._names) <= 100
+
+
+@pytest.mark.parametrize(("workers", "status"), [(1, 200), (2, 501)])
+def test_the_application_knows_that_there_are_several_workers(workers: int, status: int) -> None:
+    """``/metrics`` of one among several is refused where they do not count together."""
+    bridge = rsgi.Bridge(service.create_app({"CACHE_TYPE": "simple", "WORKERS": workers}))
+    client = Client()
+    asyncio.run(bridge.__rsgi__(scope_of("GET", "/metrics"), client))
+    assert client.status == status
+
+
 @pytest.mark.parametrize("name", ["x_forwarded_for", "idempotency_key", "content_length"])
 def test_headers_with_an_underscore_are_left_out(name: str) -> None:
     """One would pass for the header with a hyphen, which a proxy sets or removes."""

@@ -66,6 +66,21 @@ def test_a_variable_that_is_no_token_is_refused(
         make()
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"), [("API_TOKE", "API_TOKEN"), ("MAX_CONTENT_LENGHT", "MAX_CONTENT_LENGTH")]
+)
+def test_a_variable_that_is_nearly_a_setting_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, meant: str
+) -> None:
+    """Its default would be used in silence. What Flask and others read is left alone."""
+    for other in ("APP", "DEBUG", "RUN_PORT", "SKIP_DOTENV"):
+        monkeypatch.setenv(f"FLASK_{other}", "1")
+    make()
+    monkeypatch.setenv(f"FLASK_{name}", "secret")
+    with pytest.raises(ConfigurationError, match=f"no setting {name}; did you mean {meant}"):
+        make()
+
+
 def test_equal_tokens_are_refused() -> None:
     """The one for reading would change everything."""
     with pytest.raises(ConfigurationError, match="API_TOKEN and API_READ_TOKEN are equal"):
