@@ -95,7 +95,7 @@ class Results(State):
     def _give_up(self, keys: Sequence[str], error: Exception) -> None:
         if not self._warned:
             self._warned = True
-            logger.warning("the result %r is not cached, nor are others like it: %s", keys, error)
+            logger.warning("%r is not cached, nor are others like it: %s", keys[0], error)
         self.delete_many(*keys)  # What they hold is older than what is not kept.
 
     def _make_key(self, key: str) -> bytes:

@@ -111,7 +111,8 @@ def _oldest_first(store: Store, keys: Sequence[bytes], ends: float) -> list[byte
     """The keys in the order of their expiry, as far as it can be read until ``ends``."""
     aged: list[tuple[float, bytes]] = []
     for some in _chunks(keys, _READ_RECORDS):
-        aged += [(r[1], key) for key, r in zip(some, store.read(some), strict=True) if r]
+        found = zip(store.expiries(some), some, strict=True)
+        aged += [(expires, key) for expires, key in found if expires is not None]
         if time.monotonic() > ends:
             break
     return [key for _, key in sorted(aged)]

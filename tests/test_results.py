@@ -12,7 +12,8 @@ import pytest
 from flask import Flask, render_template_string, request
 from flask_caching.utils import make_template_fragment_key
 
-from sharedstate import Cache, StoreFull, ValueTooLarge
+from sharedstate import Cache, State, StoreFull, ValueTooLarge
+from sharedstate.stores.operations import NEVER
 
 FULL = 4 << 20
 PAGE = "x" * 50_000
@@ -162,6 +163,42 @@ def test_visitors_cannot_fill_the_store(app: Flask, name: str) -> None:
             cache.set(f"more {number}", b"l" * 100_000)
     assert client.get("/?q=1").text == PAGE
     cache.state.close()
+
+
+def test_a_full_redis_makes_room(app: Flask, redis_url: str) -> None:
+    """The same holds on a Redis without eviction of its own, whose state is beside the results."""
+    cache = Cache(app, config={"CACHE_TYPE": "redis", "CACHE_REDIS_URL": redis_url})
+    cache.clear()
+    client, results = cache.cache._write_client, cache.cache.results
+    before = client.config_get("maxmemory")["maxmemory"]
+    cache.set("kept", 1, timeout=10)
+    client.config_set("maxmemory", client.info("memory")["used_memory"] + FULL)
+    try:
+        for number in range(200):
+            assert results.set(str(number), PAGE)
+        assert (results.get("199"), results.get("0")) == (PAGE, None)
+        for number in range(30):
+            cache.set(f"large {number}", PAGE)
+        assert len(cache.keys()) == 31
+        with pytest.raises(StoreFull):
+            for number in range(200):
+                cache.set(f"more {number}", PAGE)
+        assert results.keys() == []
+        assert cache.get("kept") == 1
+    finally:
+        client.config_set("maxmemory", before)
+        cache.clear()
+        cache.state.close()
+
+
+def test_when_keys_expire_is_read_without_their_values(state: State, clock) -> None:
+    """Each store tells when records expire, which decides what is removed first."""
+    state.set("a", 1, timeout=60)
+    state.set("b", 1)
+    keys = [state.physical_prefix + name for name in (b"a", b"none", b"b")]
+    first, none, never = state.store.expiries(keys)
+    assert first == pytest.approx(state.store.clock() + 60, abs=5)
+    assert (none, never) == (None, NEVER)
 
 
 WRITES = {

@@ -96,6 +96,10 @@ class Store(ABC):
         """
         return [len(value or b"") for key in keys for value in self.values((key,))]
 
+    def expiries(self, keys: Sequence[bytes]) -> list[float | None]:
+        """When each of ``keys`` expires, ``None`` for one that is not there."""
+        return [None if record is None else record[1] for record in self.read(keys)]
+
     @abstractmethod
     def page(self, prefix: bytes, cursor: str | None, limit: int) -> Page:
         """Up to ``limit`` live keys that start with ``prefix``, and where to go on.

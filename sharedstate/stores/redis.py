@@ -90,6 +90,11 @@ class RedisStore(Store):
         with self._errors():
             return self._commands.sizes(client, keys)
 
+    def expiries(self, keys: Sequence[bytes]) -> list[float | None]:
+        client = self._client or self._open()
+        with self._errors():
+            return self._commands.expiries(client, keys)
+
     def page(self, prefix: bytes, cursor: str | None, limit: int) -> Page:
         """See :meth:`Store.page`; what is no string, or has a name that is no text, is left out.
 

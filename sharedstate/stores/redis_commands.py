@@ -99,6 +99,16 @@ class Commands:
                 raise length
         return [length if isinstance(length, int) else 0 for length in lengths]
 
+    def expiries(self, client: Any, keys: Keys) -> list[float | None]:
+        """When the keys expire, each at its own moment."""
+        # A server that is full refuses every command in a transaction, those that read too.
+        with client.pipeline(transaction=False) as pipe:
+            for key in keys:
+                pipe.pttl(key)
+            lifetimes = pipe.execute()
+        now = self._now()
+        return [_expires(lifetime, now) for lifetime in lifetimes]
+
     def _put(self, client: Any, keys: Keys, put: Put) -> None:
         client.set(keys[0], put.value, px=_milliseconds(put.timeout) or None)
 
@@ -226,3 +236,10 @@ def _record(value: bytes | None, lifetime: int, now: float) -> Record | None:
     if value is None:
         return None
     return value, NEVER if lifetime < 0 else now + lifetime / 1000
+
+
+def _expires(lifetime: int, now: float) -> float | None:
+    """When a key expires, by PTTL: -2 for a key that is not there, -1 for one that stays."""
+    if lifetime == -2:
+        return None
+    return NEVER if lifetime < 0 else now + lifetime / 1000

@@ -86,6 +86,9 @@ class Wrapper(Store):
     def sizes(self, keys: Sequence[bytes]) -> list[int]:
         return self._call(keys, self._store.sizes, keys)
 
+    def expiries(self, keys: Sequence[bytes]) -> list[float | None]:
+        return self._call(keys, self._store.expiries, keys)
+
     def page(self, prefix: bytes, cursor: str | None, limit: int) -> Page:
         return self._call((), self._store.page, prefix, cursor, limit)
 
