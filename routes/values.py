@@ -12,6 +12,7 @@ from common import cache
 from service.bodies import MERGE_PATCH
 from service.conditions import Conditions, etag, has_present, weak_etag
 from service.contract import IF_MATCH, IF_NONE_MATCH, OF_A_KEY, OF_A_WRITE, operation
+from service.errors import problem_of
 from service.merge_patch import merged
 from service.replies import no_content, not_modified, tagged, unread
 from service.schemas import Item, ListedItem, ListQuery, NewNumber, NewValue, Page
@@ -37,7 +38,8 @@ def index(query: ListQuery) -> Response:
 
     A key that is there the whole time is on some page; one that comes or goes meanwhile may be.
     A page may have fewer items than ``limit``, or none, and a ``next``: only the last one has none.
-    It ends early where its values would be longer than ``MAX_RESPONSE_BYTES`` together.
+    It ends early where its values would be longer than ``MAX_RESPONSE_BYTES`` together. An item
+    whose value cannot be read has a ``problem`` in the place of its ``value``.
     """
     if request.method == "HEAD":
         cache.items(query.prefix, cursor=query.cursor, limit=1)
@@ -51,10 +53,7 @@ def index(query: ListQuery) -> Response:
     tag = weak_etag(items, following, now=cache.state.store.clock())
     if has_present(tag):
         return not_modified(tag)
-    listed = [
-        ListedItem(item.key, item.value, item.ttl or None, etag(item.version)) for item in items
-    ]
-    return tagged(Page(listed, following), tag)
+    return tagged(Page(list(map(_listed, items)), following), tag)
 
 
 @bp.get("/<key:key>")
@@ -134,6 +133,15 @@ def stored(key: str, body: NewValue | NewNumber) -> Item:
 def item_body(item: sharedstate.Item) -> Item:
     """An item as it is answered: its ``ttl`` is ``null`` if it never expires."""
     return Item(item.key, item.value, item.ttl or None)
+
+
+def _listed(item: sharedstate.Item) -> ListedItem:
+    listed = ListedItem(item.key, item.ttl or None, etag(item.version))
+    if item.error is None:
+        listed.value = item.value
+    else:
+        listed.problem = problem_of(item.error)
+    return listed
 
 
 def _revise(

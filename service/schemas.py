@@ -173,19 +173,6 @@ class Item(Struct):
     ttl: Remaining
 
 
-class ListedItem(Item):
-    """An item with the entity tag that its own route answers."""
-
-    etag: str
-
-
-class Page(Struct):
-    """Items, and the cursor of the next page; null at the end."""
-
-    items: list[ListedItem]
-    next: str | None
-
-
 class Count(Struct):
     """A counter and the number that this request got."""
 
@@ -288,6 +275,23 @@ class Problem(Struct):
     operation: Annotated[
         int | UnsetType, Meta(description="Which one of a batch was refused, from 0.")
     ] = UNSET
+
+
+class ListedItem(Struct):
+    """An item with the entity tag that its own route answers, or why it cannot be read."""
+
+    key: str
+    ttl: Remaining
+    etag: str
+    value: Value | UnsetType = UNSET
+    problem: Problem | UnsetType = UNSET
+
+
+class Page(Struct):
+    """Items, fewer than asked for or none, and the cursor of the next page; null at the end."""
+
+    items: list[ListedItem]
+    next: str | None
 
 
 class Result(Struct):

@@ -7,6 +7,7 @@ wrote it, ``redis-cli`` shows it as it is, and Redis' own ``INCRBY`` works on it
 from __future__ import annotations
 
 import json
+import math
 import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -70,7 +71,22 @@ class JSONCodec(Codec):
         return text.encode()
 
     def _load(self, raw: bytes) -> Any:
-        return json.loads(raw)
+        value = _decode(raw.decode())
+        if b"\\u" in raw:
+            # Half of a character: no text, which no answer could hold.
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
+
+
+def _finite(number: str) -> float:
+    """The number, if there is one: NaN and 1e999 are none in JSON."""
+    found = float(number)
+    if not math.isfinite(found):
+        raise ValueError("not a finite number")
+    return found
+
+
+_decode = json.JSONDecoder(parse_float=_finite, parse_constant=_finite).decode
 
 
 class SerializerCodec(Codec):

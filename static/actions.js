@@ -19,12 +19,17 @@ export async function add(key, delta) {
 /**
  * Delete a key, with exactly the value that is answered, so that it can be put back.
  *
- * @returns {Promise<{key: string, value: any, deadline: number|null}>}
+ * @returns {Promise<{key: string, value: any, deadline: number|null}|null>} null if the value
+ *   cannot be read, and so not be put back
  */
 export async function remove(key) {
   const path = keyPath("values", key);
   for (let attempt = 1; ; attempt += 1) {
-    const { body, etag } = await get(path);
+    const { body, etag } = await readable(path);
+    if (body === undefined) {
+      await ask("DELETE", path);
+      return null;
+    }
     try {
       await ask("DELETE", path, { headers: { "If-Match": etag } });
       return { key, value: body.value, deadline: deadline(body.ttl) };
@@ -32,6 +37,16 @@ export async function remove(key) {
       // It has changed between the two requests.
       if (!(error instanceof Problem) || error.status !== 412 || attempt === ATTEMPTS) throw error;
     }
+  }
+}
+
+/** What a path holds, or nothing if that cannot be read. */
+async function readable(path) {
+  try {
+    return await get(path);
+  } catch (error) {
+    if (error.type !== "urn:sharedstate:not-serializable") throw error;
+    return {};
   }
 }
 

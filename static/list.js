@@ -123,7 +123,11 @@ function arrange(keys) {
 function showState() {
   const count = rows.size;
   const isFiltered = isListed() && prefix.value;
-  const none = isFiltered ? `No key begins with “${prefix.value}”.` : "Nothing here yet.";
+  const none = source.hasNext
+    ? "None found so far. The next page goes on."
+    : isFiltered
+      ? `No key begins with “${prefix.value}”.`
+      : "Nothing here yet.";
   setText(byId("items-state"), count ? sizes() : none);
   byId("items").hidden = !count;
   byId("pages").hidden = isOnePage();
@@ -174,7 +178,8 @@ const actions = {
   remove: (key) =>
     act(async () => {
       const removed = await remove(key);
-      say(`Deleted “${key}”.`, { label: "Undo", run: () => act(() => undo(removed)) });
+      if (removed === null) say(`Deleted “${key}”, which could not be read.`);
+      else say(`Deleted “${key}”.`, { label: "Undo", run: () => act(() => undo(removed)) });
     }),
 };
 

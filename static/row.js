@@ -37,13 +37,14 @@ export class Row {
 
   /** Show what the key holds now; `isNews` marks a change for a moment. */
   show(item, isNews = false) {
-    const { isMissing = false, value } = item;
+    const { isMissing = false, problem, value } = item;
     this.isMissing = isMissing;
     this.deadline = isMissing ? null : deadline(item.ttl);
-    const text = isMissing ? "nothing yet" : shorten(format(value));
+    const text = isMissing ? "nothing yet" : problem ? problem.title : shorten(format(value));
     if (isNews && text !== this.value.textContent) this.mark();
     setText(this.value, text);
-    this.value.classList.toggle("missing", isMissing);
+    this.value.classList.toggle("missing", isMissing || Boolean(problem));
+    this.edit.hidden = Boolean(problem);
     this.less.hidden = this.more.hidden = !isMissing && !isInteger(value);
     this.remove.hidden = isMissing;
     this.tick();

@@ -3,6 +3,8 @@
 import { get, keyPath, Problem } from "./api.js";
 
 const PAGE_SIZE = 25;
+// How long to go on over pages without an item, in milliseconds.
+const EMPTY_PAGES = 5000;
 
 /** The keys that begin with a prefix, a page at a time. */
 export class Listing {
@@ -15,14 +17,25 @@ export class Listing {
   }
 
   async load() {
-    const [cursor] = this.#cursors.slice(-1);
+    const patience = performance.now() + EMPTY_PAGES;
+    let [cursor] = this.#cursors.slice(-1);
+    let answer = await this.#ask(cursor, this.#etag);
+    if (answer.status === 304) return null;
+    this.#etag = answer.etag;
+    // The service may stop looking for a while before it finds anything.
+    while (!answer.body.items.length && answer.body.next !== null && performance.now() < patience) {
+      this.#etag = null;
+      cursor = answer.body.next;
+      answer = await this.#ask(cursor);
+    }
+    this.#next = answer.body.next;
+    return answer.body.items;
+  }
+
+  #ask(cursor, etag) {
     const query = new URLSearchParams({ prefix: this.prefix, limit: PAGE_SIZE });
     if (cursor !== null) query.set("cursor", cursor);
-    const { status, etag, body } = await get(`v1/values?${query}`, this.#etag);
-    if (status === 304) return null;
-    this.#etag = etag;
-    this.#next = body.next;
-    return body.items;
+    return get(`v1/values?${query}`, etag);
   }
 
   /** Let the next load answer, even if nothing has changed. */

@@ -441,3 +441,62 @@ def test_no_old_message_is_under_a_new_result(visit: Visit, api: APIRequestConte
     save()
     page.get_by_role("button", name="Run all three").click()
     expect(message).to_be_empty()
+
+
+def test_a_value_that_cannot_be_read_can_be_deleted(visit: Visit, api: APIRequestContext) -> None:
+    """Its row says so and offers nothing else; the other rows are as ever."""
+    put(api, "motd", "hello")
+    put(api, "odd", 1)
+    page = visit(expected=(400,))
+
+    def unreadable(route: Route) -> None:
+        answer = route.fetch()
+        problem = {"type": "urn:sharedstate:not-serializable", "title": "It cannot be read"}
+        body = answer.json()
+        for item in body["items"]:
+            if item["key"] == "odd":
+                del item["value"]
+                item["problem"] = problem
+        route.fulfill(response=answer, json=body, headers={})
+
+    page.route("**/v1/values?*", unreadable)
+    page.route(
+        "**/v1/values/odd",
+        lambda route: (
+            route.fallback()
+            if route.request.method == "DELETE"
+            else route.fulfill(
+                status=400,
+                content_type="application/problem+json",
+                json={"type": "urn:sharedstate:not-serializable", "title": "It cannot be read"},
+            )
+        ),
+    )
+    page.reload()
+    expect(cell(page, "odd", "value")).to_have_text("It cannot be read")
+    expect(cell(page, "motd", "value")).to_have_text('"hello"')
+    expect(page.get_by_role("button", name="Edit odd")).to_be_hidden()
+    page.get_by_role("button", name="Delete odd").click()
+    expect(row(page, "odd")).to_have_count(0)
+    assert api.get("/v1/values/odd").status == 404
+
+
+def test_pages_without_items_are_passed_over(visit: Visit, api: APIRequestContext) -> None:
+    """Where the service ends a page before it finds anything, the page goes on by itself."""
+    put(api, "motd", "hello")
+    page = visit()
+
+    def late(route: Route) -> None:
+        steps = ("none", "nothing", "")
+        cursor = re.search(r"cursor=(\w*)", route.request.url)
+        step = steps.index(cursor[1]) + 1 if cursor else 0
+        if step < len(steps) - 1:
+            route.fulfill(json={"items": [], "next": steps[step]}, headers={"ETag": 'W/"x"'})
+        else:
+            route.continue_(url=re.sub(r"&cursor=\w*", "", route.request.url))
+
+    page.route("**/v1/values?*", late)
+    page.reload()
+    expect(cell(page, "motd", "value")).to_have_text('"hello"')
+    put(api, "new", 1)
+    expect(row(page, "new")).to_be_visible()
