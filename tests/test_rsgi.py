@@ -172,13 +172,32 @@ def test_names_that_clients_make_up_are_not_kept() -> None:
     assert len(rsgi._names) <= 100
 
 
-@pytest.mark.parametrize(("workers", "status"), [(1, 200), (2, 501)])
-def test_the_application_knows_that_there_are_several_workers(workers: int, status: int) -> None:
-    """``/metrics`` of one among several is refused where they do not count together."""
-    bridge = rsgi.Bridge(service.create_app({"CACHE_TYPE": "simple", "WORKERS": workers}))
-    client = Client()
-    asyncio.run(bridge.__rsgi__(scope_of("GET", "/metrics"), client))
-    assert client.status == status
+@pytest.mark.parametrize(("workers", "threads"), [(1, 1), (2, 4)])
+def test_the_application_knows_what_it_shares(
+    monkeypatch: pytest.MonkeyPatch, workers: int, threads: int
+) -> None:
+    """The environment says whether there are several workers, and several threads."""
+    settings = {"CACHE_TYPE": "simple", "WORKERS": workers, "THREADS": threads}
+    app = service.create_app(settings)
+    seen: list[Any] = []
+
+    def answer(environ: Any, start_response: Any) -> list[bytes]:
+        seen.append((environ["wsgi.multiprocess"], environ["wsgi.multithread"]))
+        start_response("200 OK", [])
+        return []
+
+    monkeypatch.setattr(app, "wsgi_app", answer)
+    rsgi.Bridge(app).answer(scope_of("GET", "/"), Client())  # type: ignore[arg-type]
+    assert seen == [(workers > 1, threads > 1)]
+
+
+def test_a_body_that_is_too_large_is_not_read_to_its_end(bridge: rsgi.Bridge) -> None:
+    """What comes in chunks is left where it is once it is more than MAX_CONTENT_LENGTH."""
+    client = Client(*[b" " * 60] * 5)
+    scope = scope_of("POST", "/v1/counters/a", transfer_encoding="chunked", **JSON)
+    asyncio.run(bridge.__rsgi__(scope, client))
+    assert client.status == 413
+    assert len(client.pieces) == 3
 
 
 @pytest.mark.parametrize("name", ["x_forwarded_for", "idempotency_key", "content_length"])
