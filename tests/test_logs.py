@@ -73,9 +73,9 @@ def test_json_is_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
 def test_text_is_one_line_whatever_a_client_sends(capsys: pytest.CaptureFixture[str]) -> None:
     """A message cannot pretend to be two, nor move the cursor of a terminal."""
     client = make(ACCESS_LOG=True).test_client()
-    client.get("/v1/values/a%0A2026-01-01%20forged%1B%5B2J%C2%85%E2%80%A8")
+    client.get("/v1/values/a%0A2026-01-01%20forged%1B%5B2J%C2%85%E2%80%A8%E2%80%A9")
     (line,) = capsys.readouterr().err.splitlines()
-    assert r"/v1/values/a\n2026-01-01 forged\x1b[2J\x85\u2028 400" in line
+    assert r"/v1/values/a\n2026-01-01 forged\x1b[2J\x85\u2028\u2029 400" in line
     assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z INFO service.access ", line)
 
 
@@ -236,6 +236,7 @@ def test_a_bugs_trace_is_in_the_log_alone(
         ("a://u:p@h, b://u:q@w@h and c://h/x", "a://***@h, b://***@h and c://h/x"),
         ("Authorization: Bearer abc.d-e_f", "Authorization: Bearer ***"),
         ("Authorization: basic dTpw", "Authorization: basic ***"),
+        ("Basic dT+/pw==, x", "Basic ***, x"),
         ("http://host:5000/v1/values/a", "http://host:5000/v1/values/a"),
         ("user@host at 10:30", "user@host at 10:30"),
     ],
