@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -254,6 +255,9 @@ def test_a_process_goes_on_in_the_file_of_a_dead_one(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 1
     ours = Tallies(tmp_path / "forks")
     rows = ours.row("a", 2), ours.row("b")
+    dead = Tallies(tmp_path / "forks")
+    dead.add(dead.row("other rows", 5), 7)
+    del dead
     for _ in range(3):
         child = os.fork()
         if not child:
@@ -261,8 +265,13 @@ def test_a_process_goes_on_in_the_file_of_a_dead_one(tmp_path: Path) -> None:
             ours.add(ours.row("another"))
             os._exit(0)
         assert os.waitpid(child, 0)[1] == 0
-    assert ours.totals() == {"a": [0, 0], "b": [3], "another": [3]}
-    assert len(list((tmp_path / "forks").iterdir())) == 2
+    assert ours.totals() == {
+        "a": [0, 0],
+        "b": [3],
+        "another": [3],
+        "other rows": [7, 0, 0, 0, 0],
+    }
+    assert len(list((tmp_path / "forks").iterdir())) == 3
     everything = Tallies(tmp_path)
     assert everything.totals() == {f"row {number}": [1] for number in range(1, 4)}
 
@@ -328,8 +337,12 @@ def test_names_without_end_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_temporary_directory_is_gone_at_the_end() -> None:
-    """It is there for the time of the block, and private."""
+    """It is there for the time of the block, private, and locked as tmpfiles.d(5) has it."""
     with temporary_directory() as directory:
+        other = os.open(directory, os.O_RDONLY)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.close(other)
         Tallies(directory)
         assert directory.stat().st_mode & 0o077 == 0
     assert not directory.exists()
