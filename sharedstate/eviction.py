@@ -28,6 +28,7 @@ _PAGE_KEYS = 500
 _READ_RECORDS = 50  # Of up to CACHE_MAX_VALUE_BYTES each.
 _REMOVE_KEYS = 100
 _PORTIONS = 4
+_PAUSE = 0.01
 _FRUITLESS_SECONDS = 10.0
 
 _one_at_a_time = threading.Lock()
@@ -81,7 +82,7 @@ def shrink(store: Store, prefix: str, most: int) -> None:
 
 
 def _portions(store: Store, prefix: str) -> Iterator[None]:
-    """Remove a quarter of the results before each step but the first, until none is left."""
+    """Remove a quarter of the results before each second step, until none is left."""
     yield  # Another thread may have made room while this one waited.
     begins = time.monotonic()
     if begins < _fruitless.get(store, begins):
@@ -93,6 +94,9 @@ def _portions(store: Store, prefix: str) -> Iterator[None]:
     size = max(len(keys) // _PORTIONS, 1)
     for start in range(0, len(keys), size):
         _remove(store, keys[start : start + size])
+        yield
+        # In LMDB, what is removed becomes room when those end who read it meanwhile.
+        time.sleep(_PAUSE)
         yield
 
 
