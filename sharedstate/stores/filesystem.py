@@ -159,6 +159,12 @@ class FilesystemStore(Store):
         found = {key: size for key, size, expires in rows if expires is None or expires > now}
         return [found.get(key, 0) for key in keys]
 
+    def expiries(self, keys: Sequence[bytes]) -> list[float | None]:
+        rows = self._file().query(*_of_many(_SIZES, keys))
+        now = self.clock()
+        ends = {key: NEVER if expires is None else expires for key, _, expires in rows}
+        return [end if (end := ends.get(key)) is not None and end > now else None for key in keys]
+
     def page(self, prefix: bytes, cursor: str | None, limit: int) -> Page:
         file = self._file()
         return ordered_page(

@@ -93,6 +93,13 @@ class LmdbStore(Store):
             # Entries begin with when they end, as bytes in the order of the times.
             return [len(raw) - len(now) if raw and bytes(raw[:8]) > now else 0 for raw in found]
 
+    def expiries(self, keys: Sequence[bytes]) -> list[float | None]:
+        now = self.clock()
+        with self._transaction(buffers=True) as (_, txn):
+            found = [txn.get(key) for key in keys]
+            ends = [None if raw is None else _unpack(raw[:8])[0] for raw in found]
+        return [None if end is None or end <= now else end for end in ends]
+
     def page(self, prefix: bytes, cursor: str | None, limit: int) -> Page:
         first, end = key_range(prefix)
         after = cursor_key(cursor)
