@@ -5,10 +5,11 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import pytest
 
 from sharedstate import State, StoreFull, StoreUnavailable
 from sharedstate.stores import lmdb as lmdb_store
-from sharedstate.stores import lmdb_check
+from sharedstate.stores import lmdb_check, watch
 from sharedstate.stores.operations import Increment
 
 ROOT = Path(__file__).parent.parent
@@ -292,3 +293,83 @@ def run(directory: Path, code: str, status: int = 0) -> None:
     )
     command = [sys.executable, "-c", prelude + code, str(directory)]
     assert subprocess.run(command, cwd=ROOT).returncode == status
+
+
+# Ways in which a file that is open goes from its path, `directory / "data.mdb"`.
+
+
+def _delete_the_directory(directory: Path) -> None:
+    shutil.rmtree(directory)
+
+
+def _move_the_directory(directory: Path) -> None:
+    directory.rename(directory.with_name("old"))
+
+
+def _replace_the_directory(directory: Path) -> None:
+    shutil.copytree(directory, directory.with_name("copy"))
+    directory.rename(directory.with_name("old"))
+    directory.with_name("copy").rename(directory)
+
+
+def _move_the_one_above(directory: Path) -> None:
+    directory.parent.rename(directory.parent.with_name("old"))
+
+
+def _delete_the_file(directory: Path) -> None:
+    (directory / "data.mdb").unlink()
+
+
+def _replace_the_file(directory: Path) -> None:
+    shutil.copy(directory / "data.mdb", directory / "copy")
+    (directory / "copy").replace(directory / "data.mdb")
+
+
+GONE = [_delete_the_directory, _move_the_directory, _move_the_one_above, _delete_the_file]
+REPLACED = [_replace_the_directory, _replace_the_file]
+
+
+class TestReplacedFile:
+    """No write is acknowledged that nobody else sees: the first one after it is an error."""
+
+    @pytest.fixture(params=["inotify", "without"], autouse=True)
+    def way(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(watch, "_CHECK_SECONDS", 1000)
+        if request.param == "without":
+            monkeypatch.setattr(watch, "_queue_of", lambda path: None)
+
+    @pytest.mark.parametrize("change", [*GONE, *REPLACED])
+    def test_the_next_write_is_an_error(self, tmp_path: Path, change: Any) -> None:
+        """The one after it uses what is at the path then."""
+        with opened(tmp_path / "above" / "directory") as state:
+            state.set("n", 6)
+            state.inc("n")
+            change(tmp_path / "above" / "directory")
+            with pytest.raises(StoreUnavailable, match="deleted or replaced"):
+                state.inc("n")
+            assert state.inc("n") == (8 if change in REPLACED else 1)
+
+    def test_what_happens_beside_it_is_none(self, tmp_path: Path) -> None:
+        """Neither other modes nor other files are."""
+        with opened(tmp_path / "directory") as state:
+            state.set("n", 7)
+            (tmp_path / "directory" / "data.mdb").chmod(0o640)
+            (tmp_path / "directory" / "other").mkdir()
+            (tmp_path / "directory" / "other").rename(tmp_path / "other")
+            assert [state.inc("n") for _ in range(3)] == [8, 9, 10]
+
+    def test_a_child_watches_for_itself(self, tmp_path: Path) -> None:
+        """A fork leaves the parent's watch, and nothing open that closing does not close."""
+        before = set(os.listdir("/proc/self/fd"))
+        with opened(tmp_path / "directory") as state:
+            state.set("n", 7)
+            pid = os.fork()
+            if not pid:
+                with suppress(BaseException):
+                    os._exit(state.inc("n"))
+                os._exit(1)
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 8
+            _move_the_directory(tmp_path / "directory")
+            with pytest.raises(StoreUnavailable, match="deleted or replaced"):
+                state.inc("n")
+        assert set(os.listdir("/proc/self/fd")) == before

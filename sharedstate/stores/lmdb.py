@@ -172,9 +172,9 @@ class LmdbStore(Store):
         opened = self._opened
         if opened is None or not opened.is_open:
             return self._open()
-        if opened.identity.is_lost():
+        if opened.watch.is_lost():
             discard(opened)
-            raise opened.identity.error()
+            raise opened.watch.error()
         return opened
 
     def _open(self) -> Environment:
@@ -210,7 +210,9 @@ class LmdbStore(Store):
             raise self._failed(opened, error) from error
 
     def _transact(self, keys: Sequence[bytes], operation: Operation) -> Any:
-        opened = self._ready()
+        opened = self._opened
+        if opened is None or not opened.is_open or opened.watch.is_due():
+            opened = self._ready()
         try:
             with opened.gate:
                 try:

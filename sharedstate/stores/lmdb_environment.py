@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigurationError
-from .directory import Identity
 from .drivers import import_driver
 from .gate import Gate
 from .lmdb_check import CheckedFile
 from .lmdb_header import refuse_damaged
+from .watch import Watch
 
 _CLOSE_SECONDS = 4.0
 _EXIT_SECONDS = 0.1
@@ -70,7 +70,7 @@ class Environment:
         except BaseException:
             self.env.close()
             raise
-        self.identity = Identity(path)
+        self.watch = Watch(path)
 
     def _refuse_foreign(self) -> None:
         with self.env.begin() as txn:
@@ -98,6 +98,7 @@ class Environment:
         if self.gate.shut(timeout) and self.is_open:
             self.is_open = False
             self.env.close()
+            self.watch.close()
             self.file.leave(is_sound=self.is_sound)
         self.gate.open()
 
@@ -187,6 +188,7 @@ def _after_fork_in_child() -> None:
     for environment in _environments.values():
         environment.is_open = False
         environment.file.forget()
+        environment.watch.close()
         if environment.gate.is_empty():
             environment.env.close()
     _environments.clear()
