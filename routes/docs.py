@@ -1,13 +1,18 @@
-"""``/openapi.json``, the machine-readable contract, and ``/docs``, which shows it to people."""
+"""``/openapi.json``, the machine-readable contract, and ``/docs``, which shows it to people.
+
+Both are the same for everybody and are made once for an application, when they are first asked for.
+"""
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, current_app, make_response, render_template
+from collections.abc import Callable
+
+import msgspec
+from flask import Blueprint, Response, current_app, render_template, request
 
 from service.openapi import document
-from service.replies import reply
 
-from .pages import HEADERS
+from .pages import HEADERS, NO_SNIFFING
 
 bp = Blueprint("docs", __name__)
 
@@ -15,12 +20,28 @@ bp = Blueprint("docs", __name__)
 @bp.get("/openapi.json")
 def openapi() -> Response:
     """The service's routes as OpenAPI 3.1."""
-    return reply(document(current_app), headers={"Cache-Control": "no-cache"})
+    return _made_once("application/json", lambda: msgspec.json.encode(document(current_app)))
 
 
 @bp.get("/docs")
 def show() -> Response:
     """The service's routes, to read."""
-    page = make_response(render_template("docs.html", document=document(current_app)))
-    page.headers.update(HEADERS)
-    return page
+    answer = _made_once("text/html", _page)
+    answer.headers.update(HEADERS)
+    return answer
+
+
+def _page() -> bytes:
+    return render_template("docs.html", document=document(current_app)).encode()
+
+
+def _made_once(media: str, make: Callable[[], bytes]) -> Response:
+    """An answer that caches keep and ask about each time."""
+    made: dict[str, bytes] = current_app.extensions.setdefault("docs", {})
+    if media not in made:
+        made[media] = make()
+    answer = Response(made[media], mimetype=media, headers={"Cache-Control": "no-cache"})
+    answer.headers.update(NO_SNIFFING)
+    answer.add_etag()
+    answer.make_conditional(request)
+    return answer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
@@ -16,10 +17,16 @@ from .access import has_tokens, is_public
 from .bodies import JSON
 from .contract import Contract, Header, Text
 from .errors import PROBLEMS
+from .examples import add_examples
 from .schemas import Key, Problem
 
 PROBLEM = "application/problem+json"
 _REFERENCE = "#/components/schemas/{name}"
+_TOKEN = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "The API_TOKEN, or for reading the API_READ_TOKEN, where the service has them.",
+}
 
 
 def document(app: Flask) -> dict[str, Any]:
@@ -39,13 +46,26 @@ def document(app: Flask) -> dict[str, Any]:
             "version": "1",
             "description": "State that every request shares, exactly.",
         },
+        "tags": _tags(app, [rule for rule, *_ in routes]),
         "paths": paths,
-        "components": {"schemas": components},
+        "components": {"schemas": components, "securitySchemes": {"token": _TOKEN}},
     }
-    if has_tokens(app):
-        scheme = {"type": "http", "scheme": "bearer"}
-        found["components"]["securitySchemes"] = {"token": scheme}
+    add_examples(found)
     return found
+
+
+def _tags(app: Flask, rules: list[Rule]) -> list[dict[str, str]]:
+    """The groups of routes, each as its module's docstring tells what it is."""
+    names = dict.fromkeys(rule.endpoint.partition(".")[0] for rule in rules)
+    return [
+        {"name": name, "description": _about(app.blueprints[name].import_name)} for name in names
+    ]
+
+
+def _about(module: str) -> str:
+    first = (sys.modules[module].__doc__ or "").partition("\n")[0]
+    text = first.partition(": ")[2] or first
+    return f"{text[:1].upper()}{text[1:]}"
 
 
 def _routes(app: Flask) -> Iterator[tuple[Rule, str, Contract, Any]]:
@@ -84,15 +104,16 @@ def _operation(
         "tags": [rule.endpoint.partition(".")[0]],
         "summary": summary.rstrip("."),
         "parameters": [*_query(contract, known), *map(_header, contract.headers)],
-        "responses": _responses(app, rule, method, contract, known),
+        "responses": _responses(rule, contract, known),
     }
     if description:
         found["description"] = description
     if contract.body:
         content = {contract.body.media: {"schema": known[_name(contract.body.kind)]}}
         found["requestBody"] = {"required": contract.body.required, "content": content}
-    if has_tokens(app) and not is_public(rule.endpoint):
-        found["security"] = [{"token": []}]
+    if not is_public(rule.endpoint):
+        # Without a token of the service's it is for this machine, which needs none.
+        found["security"] = [{"token": []}, *([] if has_tokens(app) else [{}])]
     return found
 
 
@@ -122,15 +143,13 @@ def _header(header: Header) -> dict[str, Any]:
     }
 
 
-def _responses(
-    app: Flask, rule: Rule, method: str, contract: Contract, known: dict[str, Any]
-) -> dict[str, Any]:
+def _responses(rule: Rule, contract: Contract, known: dict[str, Any]) -> dict[str, Any]:
     found = {
         str(status): _response(status, _content(kind, known))
         for status, kind in contract.answers.items()
     }
     refusal = {PROBLEM: {"schema": known[_name(Problem)]}}
-    for status in sorted(_refusals(app, rule, method, contract)):
+    for status in sorted(_refusals(rule, contract)):
         found.setdefault(str(status), _response(status, refusal))
     return found
 
@@ -150,14 +169,13 @@ def _response(status: int, content: dict[str, Any]) -> dict[str, Any]:
     return response
 
 
-def _refusals(app: Flask, rule: Rule, method: str, contract: Contract) -> set[int]:
+def _refusals(rule: Rule, contract: Contract) -> set[int]:
     """The statuses that a route may refuse a request with."""
     found = {each if isinstance(each, int) else PROBLEMS[each][0] for each in contract.refuses}
     found |= {400}  # A query with what is unknown.
     if contract.body:
         found |= {408, 411, 413, 415}
     if not is_public(rule.endpoint):
-        # A store that is down; another machine, another site, or a token for reading only.
-        found |= {503, 403}
-        found |= {401} if has_tokens(app) else set()
+        # A store that is down; no token; another machine or site, or a token for reading only.
+        found |= {503, 401, 403}
     return found

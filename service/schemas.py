@@ -21,8 +21,12 @@ Seconds = Annotated[
     float, Meta(ge=0, le=MAX_TIMEOUT, description="Seconds until it expires; 0: never.")
 ]
 Lease = Annotated[
-    float, Meta(ge=MIN_LEASE, le=MAX_LEASE, description="Seconds until the lock comes free.")
+    float,
+    Meta(
+        ge=MIN_LEASE, le=MAX_LEASE, description="Seconds until the lock comes free.", examples=[30]
+    ),
 ]
+Token = Annotated[str, Meta(examples=["5WgkXaqfy3m3RgAdFhlmMg"])]
 _NO_CONTROL = r"^[^\x00-\x1f\x7f]*$"
 Key = Annotated[
     str,
@@ -31,12 +35,15 @@ Key = Annotated[
         max_length=250,
         pattern=_NO_CONTROL,
         description="Text of at most 250 UTF-8 bytes without control characters.",
+        examples=["visits"],
     ),
 ]
-Value = Annotated[Any, Meta(description="Any JSON value.")]
+Value = Annotated[Any, Meta(description="Any JSON value.", examples=[42])]
 Remaining = Annotated[
-    float | None, Meta(description="Seconds until it expires; null: it never does.")
+    float | None,
+    Meta(description="Seconds until it expires; null: it never does.", examples=[None]),
 ]
+Named = Annotated[str, Meta(examples=["visits"])]
 
 
 class Request(Struct, forbid_unknown_fields=True):
@@ -60,7 +67,7 @@ class NewNumber(Request):
 class Increment(Request):
     """What to add to a counter, within which bounds; a missing one starts from ``initial``."""
 
-    delta: Int64 = 1
+    delta: Annotated[Int64, Meta(examples=[1])] = 1
     initial: Int64 = 0
     minimum: Int64 | None = None
     maximum: Int64 | None = None
@@ -84,7 +91,7 @@ class Increment(Request):
 class Change(Request):
     """What to add to a counter of this client."""
 
-    delta: Int64 = 1
+    delta: Annotated[Int64, Meta(examples=[1])] = 1
 
 
 class Number(Request):
@@ -122,14 +129,14 @@ class Acquire(Request):
 class Renew(Request):
     """What proves who holds a lock, and for how long it is wanted from now."""
 
-    token: str
+    token: Token
     lease: Lease = 30
 
 
 class Release(Request):
     """What proves who holds a lock."""
 
-    token: str
+    token: Token
 
 
 class Get(Request, tag_field="op", tag="get"):
@@ -168,7 +175,7 @@ class Operations(Request):
 class Item(Struct):
     """A key with what it holds."""
 
-    key: str
+    key: Named
     value: Value
     ttl: Remaining
 
@@ -176,7 +183,7 @@ class Item(Struct):
 class Count(Struct):
     """A counter and the number that this request got."""
 
-    key: str
+    key: Named
     value: Int64
 
 
@@ -190,35 +197,35 @@ class ClientState(Struct):
 class ClientValue(Struct):
     """A value of this client."""
 
-    name: str
+    name: Named
     value: Value
 
 
 class ClientCount(Struct):
     """A counter of this client."""
 
-    name: str
+    name: Named
     value: Int64
 
 
 class Held(Struct):
     """A lock that is held, by whoever it is, for at most this many seconds."""
 
-    name: str
+    name: Named
     expires_in: float
 
 
 class Acquired(Held):
     """A lock that the client holds now; ``fence`` is higher than every one before."""
 
-    token: str
+    token: Token
     fence: int
 
 
 class Race(Request):
     """A name that the client makes up; each way of counting counts in it from 1."""
 
-    race: Annotated[str, Meta(pattern="^[0-9A-Za-z-]{1,64}$")]
+    race: Annotated[str, Meta(pattern="^[0-9A-Za-z-]{1,64}$", examples=["race-1"])]
 
 
 class Raced(Struct):
@@ -247,10 +254,10 @@ class StoreAbilities(Struct):
 class StoreStatus(Struct):
     """What the state is kept in, and who answers; null is what cannot be told."""
 
-    type: str
-    scope: str
-    durability: str
-    codec: str
+    type: Annotated[str, Meta(examples=["filesystem"])]
+    scope: Annotated[str, Meta(examples=["host"])]
+    durability: Annotated[str, Meta(examples=["normal"])]
+    codec: Annotated[str, Meta(examples=["json"])]
     can: StoreAbilities
     entries: int | None
     bytes: int | None
@@ -262,7 +269,7 @@ class StoreStatus(Struct):
 class Health(Struct):
     """That something is as it should be."""
 
-    status: str
+    status: Annotated[str, Meta(examples=["ready"])]
 
 
 class Problem(Struct):
@@ -280,9 +287,9 @@ class Problem(Struct):
 class ListedItem(Struct):
     """An item with the entity tag that its own route answers, or why it cannot be read."""
 
-    key: str
+    key: Named
     ttl: Remaining
-    etag: str
+    etag: Annotated[str, Meta(examples=['"6f3c0a5ae8a7b5c0e6a8d7d4c1f2b390"'])]
     value: Value | UnsetType = UNSET
     problem: Problem | UnsetType = UNSET
 
@@ -291,14 +298,14 @@ class Page(Struct):
     """Items, fewer than asked for or none, and the cursor of the next page; null at the end."""
 
     items: list[ListedItem]
-    next: str | None
+    next: Annotated[str | None, Meta(examples=[None])]
 
 
 class Result(Struct):
     """What one operation of a batch answered: 200, 204 for a removed key, 404, or its problem."""
 
-    status: int
-    key: str
+    status: Annotated[int, Meta(examples=[200])]
+    key: Named
     value: Value | UnsetType = UNSET
     ttl: Remaining | UnsetType = UNSET
     problem: Problem | UnsetType = UNSET

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 from flask import Flask
@@ -16,6 +17,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 import app as service
 from common import cache
+from routes import docs
 from routes.pages import CONTENT_SECURITY_POLICY
 from service.openapi import document
 
@@ -223,6 +225,78 @@ def test_the_page_shows_all_of_it(client: FlaskClient) -> None:
     assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
 
 
+def test_the_page_has_a_table_of_contents_by_group(client: FlaskClient) -> None:
+    """Each group with what it is about, each operation in one, and an example of each."""
+    text = client.get("/docs").text
+    contents = Page(text.partition("<nav")[2].partition("</nav>")[0]).links
+    groups = [tag["name"] for tag in DOCUMENT["tags"]]
+    assert {*contents} == {
+        *(f"#group-{name}" for name in groups),
+        *(f"#{param.id}" for param in OPERATIONS),
+        "#bodies",
+    }
+    assert all(tag["description"] for tag in DOCUMENT["tags"])
+    assert {tag for param in OPERATIONS for tag in param.values[2]["tags"]} == {*groups}
+    assert text.count("<code>curl ") == len(OPERATIONS)
+
+
+@pytest.mark.parametrize(("path", "method", "operation"), OPERATIONS)
+def test_examples_are_true(
+    client: FlaskClient, path: str, method: str, operation: dict[str, Any]
+) -> None:
+    """Each is what its schema allows, and what is sent is done; but the token is made up."""
+    holders = [operation.get("requestBody", {}), *operation["responses"].values()]
+    for holder in holders:
+        for content in holder.get("content", {}).values():
+            if "example" in content:
+                schema = content["schema"] | {"components": DOCUMENT["components"]}
+                Draft202012Validator(schema).validate(content["example"])
+    if "requestBody" in operation:
+        ((media, content),) = operation["requestBody"]["content"].items()
+        answer = client.open(
+            re.sub(r"{\w+}", KEY, path),
+            method=method,
+            data=json.dumps(content["example"]),
+            content_type=media,
+        )
+        assert answer.status_code == (409 if "token" in content["example"] else 200) or (
+            answer.status_code == 201
+        )
+
+
+@pytest.mark.parametrize("path", ["/openapi.json", "/docs"])
+def test_it_is_made_once_and_asked_about_by_its_etag(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """The second time nothing is made, and who has it already is told so."""
+    first = client.get(path)
+    monkeypatch.setattr(docs, "document", lambda app: pytest.fail("it is made again"))
+    again = client.get(path)
+    assert (again.status_code, again.data) == (200, first.data)
+    known = client.get(path, headers={"If-None-Match": first.headers["ETag"]})
+    assert (known.status_code, known.data) == (304, b"")
+    assert client.get(path, headers={"If-None-Match": '"other"'}).data == first.data
+    assert first.headers["X-Content-Type-Options"] == "nosniff"
+    # Another application has another one.
+    other = open_app(DEMO=False).test_client()
+    monkeypatch.undo()
+    assert other.get(path).headers["ETag"] != first.headers["ETag"]
+
+
+@pytest.mark.parametrize("config", [{}, {"API_TOKEN": "t"}])
+def test_tokens_are_documented(config: dict[str, str]) -> None:
+    """All that needs a token where there is one says so; without one of the service's it may."""
+    found = open_app(**config).test_client().get("/openapi.json").get_json()
+    assert found["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
+    for path, methods in found["paths"].items():
+        for method, operation in methods.items():
+            if method != "parameters":
+                is_public = path.startswith("/health/")
+                assert ("401" in operation["responses"]) != is_public
+                needed = None if is_public else [{"token": []}] + [{}] * (not config)
+                assert operation.get("security") == needed
+
+
 def test_the_page_needs_no_network_and_no_script(client: FlaskClient) -> None:
     """`/docs` refers to this server alone, and its policy allows nothing else."""
     answer = client.get("/docs")
@@ -232,5 +306,5 @@ def test_the_page_needs_no_network_and_no_script(client: FlaskClient) -> None:
     for link in page.links:
         assert not re.match(r"\w+:|//", link)
         if not link.startswith("#"):
-            with client.get(link) as linked:
+            with client.get(urljoin("/docs", link)) as linked:
                 assert linked.status_code == 200
