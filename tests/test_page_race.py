@@ -116,6 +116,27 @@ def test_it_does_not_go_on_for_ever(visit: Visit) -> None:
     expect(page.locator("#counter .rounds")).to_be_empty()
 
 
+def test_requests_that_fail_are_counted(visit: Visit) -> None:
+    """What has no number is said with its reason, and is not sent again."""
+    page = visit(expected=(503,))
+    asked: list[str] = []
+
+    def fail_twice(route: Route) -> None:
+        asked.append(route.request.url)
+        if len(asked) in (3, 40):
+            problem = {"title": "Down", "detail": "The store is down.", "status": 503}
+            route.fulfill(status=503, json=problem, content_type="application/problem+json")
+        else:
+            route.fulfill(json={"value": len(asked), "worker": 7})
+
+    page.route("**/demo/counter", fail_twice)
+    page.locator("#counter").get_by_role("button", name="Send 100 requests").click()
+    verdict = page.locator("#counter .verdict")
+    expect(verdict).to_have_text("2 of 100 requests failed: The store is down.")
+    assert page.locator("#counter .cell.never").all_inner_texts() == ["3", "40"]
+    assert len(asked) == 100
+
+
 def test_all_ways_race_with_one_button(visit: Visit) -> None:
     """One button sends the requests of all three ways; the counter is exact beside the others."""
     page = visit()

@@ -312,6 +312,21 @@ def test_the_list_is_filtered_and_has_pages(visit: Visit, api: APIRequestContext
     expect(page.get_by_text("No key begins with “none”.")).to_be_visible()
 
 
+def test_more_keys_than_are_counted_are_more_than_those(
+    visit: Visit, api: APIRequestContext
+) -> None:
+    """Where the service lists no more at a time, as many as it has listed are a lower bound."""
+    for number in range(26):
+        put(api, f"a{number:02}", number)
+    page = visit()
+    listed = {"items": [{"key": f"k{n}", "value": n} for n in range(300)], "next": "more"}
+    page.route("**/v1/values?*limit=1000", lambda route: route.fulfill(json=listed))
+    page.reload()
+    expect(page.locator("#items-state")).to_have_text(
+        "25 keys on this page; in all more than 300 keys"
+    )
+
+
 def test_text_of_others_stays_text(visit: Visit, api: APIRequestContext) -> None:
     """A key and a value that look like HTML are shown, and are not part of the page."""
     html = "<img src=x onerror=alert(1)>"
