@@ -201,6 +201,7 @@ def test_a_race_has_its_own_numbers() -> None:
 
 CASES = [
     ([2, 1, 3], {}, "good", "All 3 got a number of their own, 1 to 3."),
+    ([1, 1, 2], {"way": "global-variable", "processes": [7, 8, 8]}, "bad", "for itself: process 7"),
     ([1, 1, 3], {}, "bad", "the number 1 went to several of them, the number 2 to nobody"),
     ([1, 2, 4], {}, "bad", "0 numbers went to several of them, the number 3 to nobody"),
     ([1, 2], {"failed": ["It is down."]}, "bad", "1 of 3 requests failed: It is down."),
@@ -209,6 +210,8 @@ CASES = [
     ([1, 2, 3], {"overlap": False}, "open", "That proves nothing"),
     ([1, 2, 3], {"overlap": False, "processes": [7, 8, 7]}, "good", "Nothing twice"),
     ([1, 2, 3], {"way": "global-variable"}, "open", "led to process 7"),
+    ([1, 1, 2], {"processes": [7, 8, 8]}, "bad", "process 7 answered 1, process 8 answered 2."),
+    ([1, 1, 2], {"processes": [7, 8, 8]}, "bad", "several workers need another one."),
 ]
 
 
@@ -225,3 +228,8 @@ def test_what_numbers_mean(visit: Visit) -> None:
             [numbers, {**usual, **about}],
         )
         assert (found["mood"], text in found["text"]) == (mood, True), found
+        # A reason is given where it is known, and a remedy where the store is to blame.
+        if mood == "bad" and about == {}:
+            assert found["text"].endswith("to nobody.")
+        if about.get("way") == "global-variable" and mood == "bad":
+            assert found["text"].endswith("process 8 answered 2.")

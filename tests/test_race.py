@@ -314,6 +314,7 @@ def test_missing(monkeypatch):
     monkeypatch.setattr(recipes, "find_spec", lambda package: package != "gevent" or None)
     assert missing("gunicorn-sync") is None
     assert missing("gunicorn-gevent") == "gevent"
+    assert missing("gunicorn-sync", "/bin/false") == "gunicorn"  # what another Python has counts
     with pytest.raises(ModuleNotFoundError, match="gevent"), serve("gunicorn-gevent"):
         pass
     with pytest.raises(KeyError):

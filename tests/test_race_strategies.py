@@ -133,9 +133,9 @@ def test_target(name: str, monkeypatch: pytest.MonkeyPatch):
     assert answer.headers[WORKER_HEADER].isdigit()
 
 
-def named(*names: str, sep: str = " "):
+def named(first: str, *names: str, sep: str = " "):
     app = Flask(__name__)
-    app.add_url_rule("/", view_func=lambda: sep.join(names))
+    app.add_url_rule("/", view_func=lambda: sep.join([first, *names]))
     return app
 
 
