@@ -5,6 +5,7 @@ from .batch import Batch
 from .cache import Cache
 from .errors import (
     ConfigurationError,
+    Deadlock,
     InvalidKey,
     LockLost,
     LockTimeout,
@@ -28,6 +29,7 @@ __all__ = [
     "Batch",
     "Cache",
     "ConfigurationError",
+    "Deadlock",
     "InvalidKey",
     "Item",
     "Lock",

@@ -10,6 +10,9 @@
   * :exc:`OutOfBounds`
   * :exc:`TokenReused`
   * :exc:`LockTimeout`
+
+    * :exc:`Deadlock`
+
   * :exc:`LockLost`
   * :exc:`StoreUnavailable`
   * :exc:`StoreFull`
@@ -85,6 +88,10 @@ class TokenReused(SharedStateError, ValueError):
 
 class LockTimeout(SharedStateError, TimeoutError):
     """The lock was held by others for as long as the caller wanted to wait."""
+
+
+class Deadlock(LockTimeout):
+    """The caller itself holds what it would wait for, so that waiting could not end well."""
 
 
 class LockLost(SharedStateError):

@@ -21,8 +21,9 @@ from limits.storage import MovingWindowSupport, SlidingWindowCounterSupport, Sto
 from .arguments import ABSENT
 from .cache import fit_key
 from .codec import JSONCodec
+from .contention import pauses
 from .errors import SharedStateError
-from .state import State, pauses
+from .state import State
 
 _MOVING = "moving "
 _SLIDING = "sliding "

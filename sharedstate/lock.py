@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+import threading
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
-from .arguments import ABSENT
-from .errors import LockLost, LockTimeout, SharedStateError
+from .errors import Deadlock, LockLost, LockTimeout, SharedStateError
+from .fairness import Record
 
 if TYPE_CHECKING:
     from .state import State
 
 MAX_LEASE = 24 * 3600.0
-_MAX_PAUSE = 0.05
+
+
+class _Thread(threading.local):
+    """The locks that this thread, or greenlet, has acquired and that still exist."""
+
+    def __init__(self) -> None:
+        self.locks: WeakValueDictionary[tuple[int, bytes], Lock] = WeakValueDictionary()
+
+
+_thread = _Thread()
 
 
 class Lock:
@@ -40,7 +52,15 @@ class Lock:
     :param wait: seconds to wait for others to release it; 0 tries once.
     """
 
-    def __init__(self, state: State, name: str, *, lease: float = 30, wait: float = 10) -> None:
+    def __init__(
+        self,
+        state: State,
+        name: str,
+        *,
+        lease: float = 30,
+        wait: float = 10,
+        is_fenced: bool = True,
+    ) -> None:
         self.name = name
         self.lease = _checked_lease(lease)
         self.wait = wait
@@ -52,37 +72,64 @@ class Lock:
         self.fence = 0
         """A number that grows with each holder."""
         self._state = state
+        self._record = Record(state, name)
+        self._is_fenced = is_fenced
+        self._process = 0
 
     def acquire(self) -> Lock:
         """Wait for the lock and hold it.
 
+        Those who have waited for longer than 10 ms get it in the order in which they came.
+
         :raises LockTimeout: if others held it for ``wait`` seconds.
+        :raises Deadlock: at once, if another object of this thread holds it.
         """
         deadline = time.monotonic() + self.wait
-        pause = 0.001
-        while not self.try_acquire():
-            left = deadline - time.monotonic()
-            if left <= 0:
+        if self.wait > 0:
+            if self.try_acquire():
+                return self
+            self.check_deadlock()
+        while not self._acquire(deadline - time.monotonic()):
+            if time.monotonic() >= deadline:
                 raise LockTimeout(
                     f"the lock {self.name!r} was held by others for {self.wait} seconds"
                 )
-            time.sleep(min(pause * (0.5 + secrets.randbelow(1000) / 1000), left))
-            pause = min(2 * pause, _MAX_PAUSE)
         return self
 
     def try_acquire(self) -> bool:
         """Hold the lock if it is free; answers whether this object holds it now."""
+        return self._acquire(0)
+
+    def _acquire(self, wait: float) -> bool:
         if self.token is not None:
             raise RuntimeError(f"this object holds the lock {self.name!r} already")
         nonce = secrets.token_urlsafe(16)
-        if not self._state.add(self.name, nonce, self.lease):
+        if not self._record.take(nonce, self.lease, wait):
             return False
-        fence = self._state.namespace("fence").inc("all locks", timeout=0)
-        token = f"{nonce}.{fence}"
-        if not self._state.compare_and_set(self.name, nonce, token, timeout=self.lease):
-            return False
-        self.token, self.fence = token, fence
+        token, fence = nonce, 0
+        if self._is_fenced:
+            fence = self._state.namespace("fence").inc("all locks", timeout=0)
+            token = f"{nonce}.{fence}"
+            if not self._record.replace(nonce, token, self.lease):
+                return False
+        self.token, self.fence, self._process = token, fence, os.getpid()
+        _thread.locks[self._place] = self
         return True
+
+    def check_deadlock(self) -> None:
+        """Raise :exc:`Deadlock` if another object of this thread, or greenlet, holds the lock."""
+        other = _thread.locks.get(self._place)
+        if other is None or other.token is None or other._process != os.getpid():
+            return
+        if other.token in self._record.read()[:1]:
+            raise Deadlock(
+                f"this thread holds the lock {self.name!r} already, by another object: use that "
+                "one, or release it first"
+            )
+
+    @property
+    def _place(self) -> tuple[int, bytes]:
+        return id(self._state.store), self._state._key(self.name)
 
     def renew(self, lease: float | None = None) -> None:
         """Hold it for another ``lease`` seconds from now, by default as long as at first.
@@ -91,7 +138,7 @@ class Lock:
         """
         seconds = self.lease if lease is None else _checked_lease(lease)
         held = self._held()
-        if not self._state.compare_and_set(self.name, held, held, timeout=seconds):
+        if not self._record.replace(held, held, seconds):
             self.token = None
             raise self._lost()
 
@@ -139,7 +186,7 @@ class Lock:
         return self.token
 
     def _release(self, held: str) -> bool:
-        return self._state.compare_and_set(self.name, held, ABSENT)
+        return self._record.release(held)
 
     def _lost(self) -> LockLost:
         return LockLost(

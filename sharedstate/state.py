@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any
 
 from .arguments import ABSENT, Absent, Timeout, checked_integer
 from .batch import Batch
+from .contention import Contention, pauses
 from .errors import StoreFull
 from .lock import Lock
 from .namespace import Item, Namespace
@@ -172,21 +173,27 @@ class State(Namespace):
 
     # Read-modify-write.
 
+    @cached_property
+    def _contention(self) -> Contention:
+        return Contention(self)
+
     def update(self, key: str, change: Callable[[Any], Any], *, default: Any = None) -> Any:
         """Replace the value by ``change(value)`` and answer the new one; the expiry is kept.
 
         ``change`` sees a copy of ``default`` if there is no value. It may run more than once,
         when others write at the same time, and only the last run counts; it may take its time,
-        as nothing is locked meanwhile. If it raises, nothing changes.
+        as nothing is locked meanwhile. Those who lose to others twice go on in turn. If it raises,
+        nothing changes.
         """
-        for pause in pauses():
-            (found,) = self.store.values((self._key(key),))
+        physical = self._key(key)
+
+        def attempt() -> tuple[bool, Any]:
+            (found,) = self.store.values((physical,))
             present = copy.deepcopy(default) if found is None else self.codec.decode(found)
             value = change(present)
-            if self._swap(key, found, value)[0]:
-                return value
-            time.sleep(pause)
-        raise AssertionError  # pragma: no cover - the pauses never end
+            return self._swap(key, found, value)[0], value
+
+        return self._contention.settle(key, attempt)
 
     def revise(
         self,
@@ -203,13 +210,13 @@ class State(Namespace):
         :param timeout: the new expiry; when left out, that of the item is kept.
         """
         physical = self._key(key)
-        for pause in pauses():
+
+        def attempt() -> tuple[bool, Any]:
             (record,) = self.store.read((physical,))
             value = change(self._item(physical, record))
-            if self._swap(key, record and record[0], value, timeout)[0]:
-                return value
-            time.sleep(pause)
-        raise AssertionError  # pragma: no cover - the pauses never end
+            return self._swap(key, record and record[0], value, timeout)[0], value
+
+        return self._contention.settle(key, attempt)
 
     def compare_and_set(
         self, key: str, expected: Any, value: Any, *, timeout: Timeout | Absent = ABSENT
@@ -236,6 +243,7 @@ class State(Namespace):
 
         :param lease: how long ``make`` may take. If it takes longer, or its process dies, another
             caller computes as well, and the first one to finish sets the value for all.
+        :raises Deadlock: at once, if ``make`` itself asks for the value of this key.
         """
         value = self.get(key, ABSENT)
         if value is not ABSENT:
@@ -244,6 +252,7 @@ class State(Namespace):
         for pause in pauses():
             if lock.try_acquire():
                 break
+            lock.check_deadlock()
             time.sleep(pause)
             value = self.get(key, ABSENT)
             if value is not ABSENT:
@@ -391,6 +400,8 @@ class State(Namespace):
     def lock(self, name: str, lease: float = 30, wait: float = 10) -> Lock:
         """A lock that one client at a time holds, for ``lease`` seconds unless renewed.
 
+        Those who wait for more than 10 ms get it in the order in which they came.
+
         :param wait: how long to wait for others to release it.
         """
         return Lock(self.namespace("lock"), name, lease=lease, wait=wait)
@@ -398,11 +409,3 @@ class State(Namespace):
     def close(self) -> None:
         """Release what the store has open; the next operation opens it again."""
         self.store.close()
-
-
-def pauses() -> Iterator[float]:
-    """Random pauses that grow to 10 ms, so that many that want the same get in turn."""
-    longest = 0.0001
-    while True:
-        yield random.random() * longest
-        longest = min(2 * longest, 0.01)
