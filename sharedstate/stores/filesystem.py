@@ -20,7 +20,6 @@ from .operations import (
     Increment,
     Operation,
     Record,
-    expiry,
 )
 from .paging import ordered_page
 from .sqlite_file import Execute, SQLiteFile
@@ -125,7 +124,7 @@ class FilesystemStore(Store):
         if not low <= first <= high:
             return None
         now = self.clock()
-        expires = _column(expiry(increment.timeout, now))
+        expires = now + increment.timeout if increment.timeout else None
         low, high = max(low - delta, COUNTER_MIN), min(high - delta, COUNTER_MAX)
         arguments = (key, first, expires, delta, low, high, now)
         rows = self._file().write(_INCREMENT, arguments)
@@ -225,6 +224,9 @@ class FilesystemStore(Store):
 
     def _file(self) -> SQLiteFile:
         file = self._opened or self._open()
+        if file.is_lost:  # Which a writer was told.
+            self._drop(file)
+            file = self._open()
         if file.identity is not None and file.identity.is_lost():
             self._drop(file)
             raise file.identity.error()

@@ -7,13 +7,13 @@ import os
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from ..errors import ConfigurationError, SharedStateError, StoreFull, StoreUnavailable
-from .directory import Identity
+from .directory import Identity, Watch
 from .gate import Gate
 from .sqlite_log import PAGE_BYTES, Bounds, Log
 from .turn import Turn
@@ -25,7 +25,6 @@ _APPLICATION_ID = 0x53685374
 _FORMAT = 1
 
 _IDLE_READERS = 8
-_CHECK_ROOM_EVERY = 32
 
 _SYNCHRONOUS = {"normal": "NORMAL", "full": "FULL"}
 
@@ -55,7 +54,8 @@ class SQLiteFile:
         self._writer: sqlite3.Connection | None = None
         self._execute: Execute
         self._log: Log
-        self._unchecked = 0
+        self._watch: Watch
+        self.is_lost = False
         self._readers: deque[sqlite3.Connection] = deque()
         self.identity: Identity | None = None
         self._gate = Gate()
@@ -93,12 +93,12 @@ class SQLiteFile:
             raise self.explained(error) from error
 
     def write(self, statement: str, arguments: Sequence[Any]) -> list[Any]:
-        """The rows of one statement that is a write transaction by itself."""
+        """The rows of one statement that is a write transaction by itself.
+
+        For one that writes a few pages. It does not look for the bound, as transactions do.
+        """
         execute = self._begin_turn()
         try:
-            self._unchecked += 1
-            if self._unchecked >= _CHECK_ROOM_EVERY:
-                self._check_room()
             return execute(statement, arguments).fetchall()
         except sqlite3.Error as error:
             raise self.explained(error) from error
@@ -160,13 +160,18 @@ class SQLiteFile:
         """Wait for the turn to write; answers what executes statements in it."""
         self._gate.__enter__()
         try:
-            self._take_turn()
-        except BaseException:
+            if not self._turn.take(self._timeout):
+                raise self._too_late()
+        except BaseException as error:
             self._gate.__exit__()
+            if isinstance(error, OSError):
+                raise self.explained(error) from error
             raise
         try:
             if self._writer is None:
                 self._open()
+            elif self._watch.is_lost():
+                raise self._lost()
             return self._execute
         except BaseException as error:
             self._end_turn()
@@ -176,7 +181,6 @@ class SQLiteFile:
 
     def _check_room(self) -> None:
         assert self._writer is not None
-        self._unchecked = 0
         if not self._log.has_room(self._writer):
             raise StoreFull(
                 f"{self.path} and its log have reached CACHE_MAX_BYTES "
@@ -190,14 +194,6 @@ class SQLiteFile:
             self._turn.close()
         self._turn.end()
         self._gate.__exit__()
-
-    def _take_turn(self) -> None:
-        try:
-            if self._turn.take(self._timeout):
-                return
-        except OSError as error:
-            raise self.explained(error) from error
-        raise self._too_late()
 
     def _find(self) -> bool:
         """Whether the file is there and ours, for readers, who need not wait to make it."""
@@ -217,20 +213,20 @@ class SQLiteFile:
 
     def _open(self) -> None:
         if self.identity is not None and self.identity.is_other():
-            raise self.identity.error()
+            raise self._lost()
         try:
             # SQLite gives its own files beside this one the same mode.
             os.close(os.open(self.path, os.O_CREAT | os.O_EXCL, 0o600))
         except FileExistsError:
             pass
-        writer = self._connect()
-        try:
+        with ExitStack() as undo:
+            writer = undo.enter_context(closing(self._connect()))
             self._prepare(writer)
-            self._log = Log(self.path, self._bounds)
-        except BaseException:
-            writer.close()
-            raise
-        self.identity = Identity(self.path)
+            log = undo.enter_context(closing(Log(self.path, self._bounds)))
+            identity = Identity(self.path)
+            watch = Watch(identity)
+            undo.pop_all()
+        self._log, self._watch, self.identity = log, watch, identity
         self._writer = writer
         # One cursor for all that the writer does; making one takes as long as some statements.
         self._execute = writer.cursor().execute
@@ -289,7 +285,13 @@ class SQLiteFile:
         writer, self._writer = self._writer, None
         if writer is not None:
             self._log.close()
+            self._watch.close()
             writer.close()
+
+    def _lost(self) -> StoreUnavailable:
+        assert self.identity is not None
+        self.is_lost = True
+        return self.identity.error()
 
     def _too_late(self) -> StoreUnavailable:
         return StoreUnavailable(

@@ -57,7 +57,9 @@ class Turn:
             return False
         taken = False
         try:
-            taken = self._lock(began, timeout)
+            if self._descriptor is None:
+                self._open()
+            taken = (self._sign[:] == _NOBODY and self._try()) or self._wait(began, began + timeout)
         finally:
             if not taken:
                 self._mutex.release()
@@ -75,15 +77,6 @@ class Turn:
         if descriptor is not None:
             self._sign.close()
             os.close(descriptor)
-
-    def _lock(self, began: float, timeout: float) -> bool:
-        if fcntl is None:
-            return True
-        if self._descriptor is None:
-            self._open()
-        if self._sign[:] == _NOBODY and self._try():
-            return True
-        return self._wait(began, began + timeout)
 
     def _wait(self, began: float, deadline: float) -> bool:
         for pause in _pauses():
@@ -108,6 +101,8 @@ class Turn:
 
     def _try(self) -> bool:
         assert self._descriptor is not None
+        if fcntl is None:
+            return True
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
