@@ -11,6 +11,7 @@ import sysconfig
 import threading
 import venv
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from flask import Flask, request, session
 from race_histories import at_once, by_workers, in_turn
 from werkzeug.serving import make_server
 
-from race import cli, options, own
+from race import cli, options, own, runner
 from race.clients import Answer
 from race.history import History
 from race.numbers import number_in, reader, shown
@@ -27,6 +28,7 @@ from race.processes import reserved_port
 from race.recipes import OWN_GUNICORN, RUNNING, SERVERS, missing
 from race.runner import Load, Place, Race, run, site_of
 from race.servers import serve
+from race.strategies import STRATEGIES
 from race.strategy import Ask, Judged, Origin, Strategy
 from race.terminal import reasons
 from race.verdict import MEANINGS, Outcome, Result, conclusion, judge
@@ -241,6 +243,15 @@ class TestOptions:
         with pytest.raises(SystemExit):
             options.parse(arguments)
         assert said in capsys.readouterr().err
+
+
+def test_it_imports_nothing_of_this_project():
+    """The project's modules, such as ``app``, are not in the way of the application's own."""
+    with ExitStack() as stack:
+        path = runner._environment(OWN, Place(), stack)["PYTHONPATH"].split(os.pathsep)[-1]
+        assert os.listdir(path) == ["race"]
+        theirs = runner._environment(STRATEGIES["global"], Place(), stack)["PYTHONPATH"]
+    assert theirs.split(os.pathsep)[-1] == str(ROOT)
 
 
 class TestRunning:
