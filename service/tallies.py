@@ -94,7 +94,7 @@ class Tallies:
             self._places[name] = place // _NUMBER_BYTES
             self._end = place + width * _NUMBER_BYTES
         # Whoever left it may have been killed when a name was there and not yet its header.
-        if self._map[self._end :].strip(b"\0"):
+        if self._places and self._map[self._end :].strip(b"\0"):
             self._map[self._end :] = bytes(_FILE_BYTES - self._end)
         for name, width in rows[len(self._places) :]:
             self._append(name, width)
