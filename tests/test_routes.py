@@ -342,3 +342,13 @@ def test_settings_come_from_the_environment_and_the_caller(
         assert cache.state.key_prefix == "env:"
         assert cache.state.default_timeout == 5
     assert json.loads(json.dumps(app.config["MAX_CONTENT_LENGTH"])) > 1 << 20
+
+
+def test_a_refused_batch_names_its_step(client: FlaskClient) -> None:
+    """The problem has the position of the operation that was refused, from 0."""
+    cache.set("text", "x")
+    operations = [{"op": "inc", "key": "a"}, {"op": "inc", "key": "text"}]
+    answer = client.post("/v1/batch", json={"operations": operations})
+    refused(answer, 409)
+    assert answer.get_json(force=True)["step"] == 1
+    assert cache.get("a") is None
