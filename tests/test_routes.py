@@ -350,5 +350,5 @@ def test_a_refused_batch_names_its_step(client: FlaskClient) -> None:
     operations = [{"op": "inc", "key": "a"}, {"op": "inc", "key": "text"}]
     answer = client.post("/v1/batch", json={"operations": operations})
     refused(answer, 409)
-    assert answer.get_json(force=True)["step"] == 1
+    assert answer.get_json(force=True)["operation"] == 1
     assert cache.get("a") is None
