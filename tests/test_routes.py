@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from flask import Flask
+from flask import Flask, current_app
 from flask.testing import FlaskClient
 
 import app as service
@@ -169,10 +169,31 @@ def test_a_counter_does_not_pass_its_end(client: FlaskClient) -> None:
     assert client.get("/v1/counters/a").get_json()["value"] == MAX
 
 
-def test_reading_a_value_as_a_counter_is_409(client: FlaskClient) -> None:
-    """GET of a counter says so when the key holds something else."""
-    cache.set("a", "text")
+@pytest.mark.parametrize("value", ["text", True, False, 1.0, None])
+def test_reading_a_value_as_a_counter_is_409(client: FlaskClient, value: Any) -> None:
+    """GET of a counter says so when the key holds something else, as true, which is no number."""
+    cache.set("a", value)
     refused(client.get("/v1/counters/a"), 409)
+
+
+@pytest.mark.parametrize("wrong", [True, False, 1.0, "1", 2**63])
+@pytest.mark.parametrize("member", ["delta", "initial", "minimum", "maximum"])
+def test_a_counter_takes_no_other_kind_of_number(
+    client: FlaskClient, member: str, wrong: Any
+) -> None:
+    """Wherever a counter is changed: true is not 1, and 1.0 is not either."""
+    refused(client.post("/v1/counters/a", json={member: wrong}), 400, member)
+    operation = {"op": "inc", "key": "a", member: wrong}
+    refused(client.post("/v1/batch", json={"operations": [operation]}), 400, member)
+    assert cache.keys() == []
+
+
+@pytest.mark.parametrize("wrong", [True, 1.0, "1", 2**63, None])
+def test_nor_does_a_counter_of_a_client(client: FlaskClient, wrong: Any) -> None:
+    """Neither as what it is set to, nor as what is added."""
+    refused(client.put("/v1/session/counters/a", json={"value": wrong}), 400, "value")
+    refused(client.post("/v1/session/counters/a", json={"delta": wrong}), 400, "delta")
+    assert client.get("/v1/session").get_json() == {"values": {}, "counters": {}}
 
 
 @pytest.mark.parametrize(
@@ -226,6 +247,54 @@ def test_a_form_is_415(client: FlaskClient) -> None:
     """What ``curl -d`` sends without a header is refused with the header to send."""
     refused(client.post("/v1/counters/a", data={"delta": 5}), 415, "application/json")
     assert not cache.has("a")
+
+
+@pytest.mark.parametrize("atomic", [True, False])
+def test_a_batch_answers_as_each_operation_does(client: FlaskClient, atomic: bool) -> None:
+    """A time to live is kept and told, null is for ever, and what was not there is 404."""
+    operations = [
+        {"op": "set", "key": "short", "value": 1, "ttl": 60},
+        {"op": "set", "key": "long", "value": 2},
+        {"op": "get", "key": "short"},
+        {"op": "get", "key": "long"},
+        {"op": "delete", "key": "long"},
+        {"op": "delete", "key": "long"},
+        {"op": "get", "key": "long"},
+    ]
+    answer = client.post("/v1/batch", json={"operations": operations, "atomic": atomic})
+    results = answer.get_json()["results"]
+    assert [result["status"] for result in results] == [200, 200, 200, 200, 204, 404, 404]
+    assert 59 < results[2]["ttl"] <= 60
+    assert results[3] == {"status": 200, "key": "long", "value": 2, "ttl": None}
+    assert 59 < client.get("/v1/values/short").get_json()["ttl"] <= 60
+
+
+def test_a_batch_says_which_operation_is_not_allowed(client: FlaskClient) -> None:
+    """A key that is too long in bytes, though not in characters, refuses all with its number."""
+    operations = [{"op": "inc", "key": "a"}, {"op": "get", "key": "ü" * 126}]
+    answer = client.post("/v1/batch", json={"operations": operations})
+    refused(answer, 400, "252")
+    assert answer.get_json(force=True)["operation"] == 1
+    assert cache.keys() == []
+
+
+def test_the_tag_of_a_page_tells_that_there_is_another_one(client: FlaskClient) -> None:
+    """The same items with a ``next`` that was null before are no longer what the client has."""
+    current_app.config["MAX_RESPONSE_BYTES"] = 10
+    cache.set("a", "small")
+    tag = client.get("/v1/values").headers["ETag"]
+    cache.set("b", "larger than there is room for")
+    page = client.get("/v1/values", headers={"If-None-Match": tag})
+    assert page.status_code == 200 and page.get_json()["next"] is not None
+
+
+def test_a_session_that_is_ended_leaves_nothing(client: FlaskClient) -> None:
+    """What the client kept is gone from the store, and not only from its sight."""
+    client.put("/v1/session/values/a", json={"value": "secret"})
+    kept = cache.state.namespace("client")
+    assert len(kept.keys()) == 1
+    assert client.delete("/v1/session").status_code == 204
+    assert kept.keys() == []
 
 
 def test_large_bodies_and_values_are_413(client: FlaskClient) -> None:
