@@ -137,6 +137,74 @@ class TestExpired:
         assert [item.key for item in state.items(limit=1)[0]] == ["k000"]
 
 
+def _renew_by_set(state: State) -> None:
+    state.set("k", 2, timeout=100)
+
+
+def _renew_by_touch(state: State) -> None:
+    state.touch("k", timeout=100)
+
+
+def _stay_by_set(state: State) -> None:
+    state.set("k", 2)
+
+
+def _stay_by_touch(state: State) -> None:
+    state.touch("k", timeout=0)
+
+
+def _begin_anew_after_delete(state: State) -> None:
+    state.delete("k")
+    state.add("k", 2)
+
+
+def _begin_anew_after_clear(state: State) -> None:
+    state.clear()
+    state.add("k", 2)
+
+
+class TestIndexOfExpiries:
+    """The collector finds what has expired in an index: a wrong entry there would cost a record."""
+
+    @pytest.mark.parametrize(
+        "renew",
+        [
+            *(_renew_by_set, _renew_by_touch, _stay_by_set, _stay_by_touch),
+            *(_begin_anew_after_delete, _begin_anew_after_clear),
+        ],
+    )
+    def test_what_was_renewed_is_not_collected(self, tmp_path: Path, renew: Any) -> None:
+        """It is there when its first expiry has passed, and its first entry is not."""
+        with opened(tmp_path) as state:
+            time = state.store.clock = Time()
+            state.set("k", 1, timeout=10)
+            renew(state)
+            assert index_of(state) == (1 if state.ttl("k") else 0)
+            time.now += 11
+            assert state.store.purge() == 0
+            assert state.has("k")
+            time.now += 100
+            state.store.purge()
+            assert index_of(state) == 0
+
+    def test_a_counter_that_has_expired_begins_anew(self, tmp_path: Path) -> None:
+        """Also where the collector has not come yet, and with a timeout of its own again."""
+        with opened(tmp_path) as state:
+            time = state.store.clock = Time()
+            assert [state.inc("n", timeout=10) for _ in range(3)] == [1, 2, 3]
+            time.now += 10
+            state.store._written = 0
+            assert [state.inc("n", timeout=10) for _ in range(2)] == [1, 2]
+            assert (state.ttl("n"), index_of(state)) == (10, 1)
+
+
+def index_of(state: State) -> int:
+    """How many entries the index has."""
+    environment = state.store._opened
+    with environment.env.begin() as transaction:
+        return transaction.stat(environment.expiries)["entries"]
+
+
 # In a process of its own for each damaged file: uses it in every way, and says how that ended.
 USE = """
 import json, os, sys, traceback
@@ -214,8 +282,10 @@ class TestDamage:
         with opened(tmp_path) as state:
             assert state.get("k1") == "x" * 37
             (tmp_path / "data.mdb").write_bytes(whole[:8192] + bytes(len(whole) - 8192))
-            for _ in range(2):
-                with pytest.raises(StoreUnavailable, match=r"data\.mdb|damaged.*restore"):
+            with pytest.raises(StoreUnavailable, match=r"damaged or not LMDB.*restore"):
+                state.get("k1")
+            for _ in range(2):  # Not by LMDB any more.
+                with pytest.raises(StoreUnavailable, match=r"data\.mdb is damaged.*restore"):
                     state.get("k1")
             with opened(tmp_path) as other, pytest.raises(StoreUnavailable, match="restore"):
                 other.inc("n")
@@ -272,6 +342,22 @@ class TestChecks:
             monkeypatch.setattr(lmdb_check, "_BOOT_ID", tmp_path / "boot")
             assert state.inc("n") == 2
         assert len(checks) == 1
+
+    def test_a_child_is_no_user(self, tmp_path: Path) -> None:
+        """One that was forked while the file was open, and leaves it alone, has it open no more."""
+        reading, writing = os.pipe()
+        with opened(tmp_path) as state:
+            state.inc("n")
+            pid = os.fork()
+            if not pid:
+                os.close(writing)
+                os.read(reading, 1)  # Until the parent has looked.
+                os._exit(0)
+        look = (tmp_path / "checked").read_text()
+        os.close(writing)
+        os.waitpid(pid, 0)
+        os.close(reading)
+        assert str((tmp_path / "data.mdb").stat().st_mtime_ns) in look
 
     def test_one_that_lasts_is_an_error_for_others(self, tmp_path: Path) -> None:
         """They wait for it for their time-out, and are served when it is over."""
