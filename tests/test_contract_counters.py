@@ -138,6 +138,10 @@ class TestBounds:
         assert caught.value.maximum == (MAX if maximum is None else maximum)
         assert state.get("hits") == present
         assert state.ttl("hits") == about(100)
+        state.set("hits", present)  # Some stores do one that stays in another way.
+        with pytest.raises(OutOfBounds):
+            state.inc("hits", delta, minimum=minimum, maximum=maximum)
+        assert state.get("hits") == present
 
     @pytest.mark.parametrize(
         ("present", "delta", "minimum", "maximum"),

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -116,6 +117,14 @@ class TestExpired:
             time.now += 2
             assert state.store.measure()["entries"] <= 600
 
+    def test_a_snapshot_is_of_what_lives(self, state: State, time: Time) -> None:
+        """Neither what has expired nor the index of expiries is in it."""
+        state.set_many({"a": 1, "b": 2}, timeout=10)
+        state.set("c", 3)
+        state.touch("b", timeout=20)
+        time.now += 11
+        assert [key[-1:] for key, _ in state.store.snapshot()] == [b"b", b"c"]
+
     def test_a_page_ends_after_many_expired_records(
         self, tmp_path: Path, state: State, time: Time, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -135,6 +144,31 @@ class TestExpired:
         assert len(pages) == 10 and [] in pages
         assert sum(pages, []) == ["k000", "k095", "z"] == state.keys()
         assert [item.key for item in state.items(limit=1)[0]] == ["k000"]
+
+
+def test_what_a_dead_reader_kept_is_used_again(tmp_path: Path) -> None:
+    """A reader that dies in its transaction keeps pages only until they are needed."""
+    with opened(tmp_path, CACHE_MAX_BYTES=1 << 20) as state:
+        state.set("n", 0)
+        reading, writing = os.pipe()
+        pid = os.fork()
+        if not pid:
+            with suppress(BaseException):
+                state.get("n")
+                with state.store._opened.env.begin() as transaction:
+                    transaction.get(b"n")
+                    os.write(writing, b".")
+                    signal.pause()
+            os._exit(1)
+        os.read(reading, 1)
+        os.close(reading)
+        os.close(writing)
+        with pytest.raises(StoreFull):
+            for number in range(1, 100_000):
+                assert state.inc("n") == number
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        assert [state.inc("n") for _ in range(3)] == [number, number + 1, number + 2]
 
 
 def _renew_by_set(state: State) -> None:
@@ -350,14 +384,18 @@ class TestChecks:
             state.inc("n")
             pid = os.fork()
             if not pid:
-                os.close(writing)
-                os.read(reading, 1)  # Until the parent has looked.
-                os._exit(0)
-        look = (tmp_path / "checked").read_text()
-        os.close(writing)
-        os.waitpid(pid, 0)
-        os.close(reading)
-        assert str((tmp_path / "data.mdb").stat().st_mtime_ns) in look
+                os.write(writing, b".")
+                signal.pause()
+                os._exit(1)
+            os.read(reading, 1)  # Its own handlers of the fork have run.
+        try:
+            with (tmp_path / "checked").open() as checked:
+                fcntl.flock(checked, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        finally:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            os.close(reading)
+            os.close(writing)
 
     def test_one_that_lasts_is_an_error_for_others(self, tmp_path: Path) -> None:
         """They wait for it for their time-out, and are served when it is over."""
