@@ -136,7 +136,7 @@ def item_body(item: sharedstate.Item) -> Item:
 
 
 def _listed(item: sharedstate.Item) -> ListedItem:
-    listed = ListedItem(item.key, item.ttl or None, etag(item.version))
+    listed = ListedItem(key=item.key, ttl=item.ttl or None, etag=etag(item.version))
     if item.error is None:
         listed.value = item.value
     else:

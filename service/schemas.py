@@ -284,13 +284,13 @@ class Problem(Struct):
     ] = UNSET
 
 
-class ListedItem(Struct):
+class ListedItem(Struct, kw_only=True):
     """An item with the entity tag that its own route answers, or why it cannot be read."""
 
     key: Named
+    value: Value | UnsetType = UNSET
     ttl: Remaining
     etag: Annotated[str, Meta(examples=['"6f3c0a5ae8a7b5c0e6a8d7d4c1f2b390"'])]
-    value: Value | UnsetType = UNSET
     problem: Problem | UnsetType = UNSET
 
 
