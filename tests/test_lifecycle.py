@@ -16,7 +16,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -655,6 +655,11 @@ def _cut_to(size: int, path: Path) -> None:
     os.truncate(path, size)
 
 
+def _schema_flipped(path: Path) -> None:
+    """A byte of the schema's text is none of any text."""
+    path.write_bytes(path.read_bytes().replace(b"PRIMARY KEY", b"PRIMARY \xf3EY"))
+
+
 def _overwritten(path: Path) -> None:
     """All but the first kilobyte is noise."""
     with path.open("r+b") as file:
@@ -670,7 +675,12 @@ _SPOILERS = {
     "cut to 100": partial(_cut_to, 100),
 }
 _FILES = {
-    "filesystem": _SPOILERS | {"other tables": _other_tables, "overwritten": _overwritten},
+    "filesystem": _SPOILERS
+    | {
+        "other tables": _other_tables,
+        "overwritten": _overwritten,
+        "schema flipped": _schema_flipped,
+    },
     "lmdb": _SPOILERS | {"other environment": _other_environment},
 }
 
@@ -698,6 +708,47 @@ def test_bad_file(spoil: Callable[[Path], None], cache_settings: Settings, tmp_p
         assert kind in ("StoreUnavailable", "ConfigurationError")
         assert str(location) in message
     assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "backend",
+    [pytest.param(b, id=b.id) for b in BACKENDS if b.id in ("filesystem", "database-sqlite")],
+)
+def test_wrong_types(backend: Backend, cache_settings: Settings) -> None:
+    """What a flipped bit makes of a value or an expiry is an error that says what to do."""
+    damages = (
+        "value = CAST(X'61' AS TEXT)",
+        "value = CAST(X'ff61' AS TEXT)",
+        "value = 1.5",
+        "expires = X'00'",
+        "expires = CAST(X'ff' AS TEXT)",
+    )
+    with opened(cache_settings) as state:
+        state.set("k", "x", timeout=100)
+        location = str(state.store.describe()["location"]).removeprefix("sqlite+pysqlite://")
+        table = "entries" if backend.id == "filesystem" else "sharedstate"
+        for damage in damages:
+            state.set("k", "x", timeout=100)
+            raw = sqlite3.connect(location.replace("///", "/"), isolation_level=None)
+            raw.execute(f"UPDATE {table} SET {damage}")
+            uses = [state.keys, state.items, lambda: list(state.store.snapshot())]
+            uses += [lambda: state.get("k"), lambda: state.get_many("k", "m")]
+            uses += [lambda: state.update("k", str)]
+            for use in uses:
+                if "value" in damage and use == state.keys:
+                    continue
+                with pytest.raises(StoreUnavailable, match="damaged.*flask state restore") as error:
+                    use()
+                assert location.rpartition("/")[2] in str(error.value)
+            raw.execute(f"DELETE FROM {table}")
+            raw.close()
+        state.set("k", "x")
+        with closing(sqlite3.connect(location.replace("///", "/"), isolation_level=None)) as raw:
+            key = "key" if backend.id == "filesystem" else "name"
+            raw.execute(f"UPDATE {table} SET {key} = CAST({key} || X'ff' AS BLOB)")
+        for use in (state.keys, state.items):
+            with pytest.raises(StoreUnavailable, match="damaged.*flask state restore"):
+                use()
 
 
 def _read_all(settings: Settings) -> Any:

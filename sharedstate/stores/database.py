@@ -16,7 +16,7 @@ from .base import DEFAULT_TIMEOUT, Page, Store, key_range
 from .database_deadline import until
 from .database_engine import Database
 from .database_errors import Conflict, NoTable, location
-from .database_operations import MISS, STATEMENTS, collect, read, sizes, transaction
+from .database_operations import MISS, STATEMENTS, collect, page_rows, read, sizes, transaction
 from .dialects import dialect_of, parsed
 from .gate import Gate
 from .operations import Operation, Record
@@ -30,7 +30,6 @@ _COLLECT_EVERY = 32
 _CLEAR_ROWS = 1000
 _LONGEST_PAUSE = 0.01
 
-_ROWS = "SELECT name, expires FROM {table} WHERE name >= ? AND name < ? ORDER BY name LIMIT ?"
 _FIRST = "SELECT name FROM {table} WHERE name >= ? AND name < ? ORDER BY name LIMIT ?"
 _CLEAR = "DELETE FROM {table} WHERE name >= ? AND name < ?"
 _PING = "SELECT name FROM {table} WHERE 1 = 0"
@@ -121,7 +120,7 @@ class DatabaseStore(Store):
 
     def page(self, prefix: bytes, cursor: str | None, limit: int) -> Page:
         def fetch(*bounds: Any) -> Any:
-            return self._until_done(lambda database: database.read(_ROWS, bounds))
+            return self._until_done(lambda database: page_rows(database, bounds))
 
         return ordered_page(fetch, prefix, cursor, limit, self.clock())
 

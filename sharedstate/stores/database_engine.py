@@ -49,6 +49,7 @@ class Database:
         self.errors: tuple[type[Exception], ...] = (
             self._engine.dialect.loaded_dbapi.Error,
             sqlalchemy.exc.SQLAlchemyError,
+            *dialect.errors,
         )
         listen = sqlalchemy.event.listen
         listen(self._engine, "do_connect", lambda _, __, args, kw: dialect.connect(*args, **kw))
@@ -135,8 +136,9 @@ class Database:
 
     def trouble(self, error: BaseException) -> Trouble:
         """What a driver's error means, in SQLAlchemy's wrapping or not."""
-        original = getattr(error, "orig", None) or error
-        if isinstance(original, self.errors[0]):
+        original: Any = getattr(error, "orig", None) or error
+        own: tuple[type[Exception], ...] = (self.errors[0], *self.dialect.errors)
+        if isinstance(original, own):
             return self.dialect.trouble(original)
         return Trouble.LOST
 

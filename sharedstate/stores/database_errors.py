@@ -6,6 +6,7 @@ from typing import Any
 
 from ..errors import ConfigurationError, StoreFull, StoreUnavailable
 from .dialects import Trouble
+from .sqlite_damage import REMEDY
 
 
 class Conflict(Exception):
@@ -36,6 +37,8 @@ def explained(trouble: Trouble, text: str, where: str, table: str, unknown: bool
                 f"{table} in {where} is a table of another kind, and was left as it is: "
                 f"choose another CACHE_DATABASE_TABLE ({text})"
             )
+        case Trouble.DAMAGED:
+            return StoreUnavailable(f"the file of {where} is damaged ({text}); {REMEDY}")
         case Trouble.FULL:
             return StoreFull(f"{where} has no room for the write: {text}")
     return unavailable(where, text, unknown)

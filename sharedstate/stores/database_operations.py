@@ -26,6 +26,7 @@ from .operations import (
     Touch,
     expiry,
 )
+from .sqlite_damage import Damaged, checked_rows
 
 MISS: Final[Any] = object()
 """What a statement answers that did nothing, where it takes a transaction to say more."""
@@ -42,6 +43,7 @@ _REMOVE = f"DELETE FROM {{table}} WHERE name = ? AND {LIVE}"
 _SAME = {True: f"name = ? AND number = ? AND {LIVE}", False: f"name = ? AND value = ? AND {LIVE}"}
 _REPLACE = "UPDATE {{table}} SET value = ?, number = ? WHERE {}"
 _RENEW = "UPDATE {{table}} SET value = ?, number = ?, expires = ? WHERE {}"
+_ROWS = "SELECT name, expires FROM {table} WHERE name >= ? AND name < ? ORDER BY name LIMIT ?"
 _EXPIRED = f"SELECT name FROM {{table}} WHERE expires <= ? ORDER BY expires LIMIT {_COLLECTED}"
 _STILL_EXPIRED = "SELECT name FROM {{table}} WHERE {} AND expires <= ?"
 
@@ -59,7 +61,18 @@ def read(database: Database, keys: Sequence[bytes], clock: Clock) -> list[Record
         condition, arguments = database.dialect.among(keys)
         found = {row[0]: row for row in database.read(_SELECT.format(condition), arguments)}
     now = clock()
-    return [_live(found.get(key), now) for key in keys]
+    try:
+        return [_live(found.get(key), now) for key in keys]
+    except Damaged as error:
+        raise database.explained(error) from error
+
+
+def page_rows(database: Database, bounds: Sequence[Any]) -> Sequence[Any]:
+    """The names and expiries of the first rows of a range."""
+    try:
+        return checked_rows(database.read(_ROWS, bounds))
+    except Damaged as error:
+        raise database.explained(error) from error
 
 
 def sizes(database: Database, keys: Sequence[bytes], now: float) -> list[int]:
@@ -241,8 +254,14 @@ def _live(row: Any, now: float) -> Record | None:
     if row is None:
         return None
     _, value, number, expires = row
-    if expires is not None and expires <= now:
-        return None
+    # Only a damaged SQLite file has other types.
+    if type(value) is not bytes and (value is not None or type(number) is not int):
+        raise Damaged("it has a value that is none")
+    try:
+        if expires is not None and expires <= now:
+            return None
+    except TypeError:
+        raise Damaged("it has an expiry that is none") from None
     return b"%d" % number if value is None else value, NEVER if expires is None else expires
 
 

@@ -22,6 +22,7 @@ from .operations import (
     Record,
 )
 from .paging import ordered_page
+from .sqlite_damage import Damaged, checked_rows
 from .sqlite_file import Execute, SQLiteFile
 
 FILE_NAME = "sharedstate.sqlite3"
@@ -145,30 +146,32 @@ class FilesystemStore(Store):
 
     def read(self, keys: Sequence[bytes]) -> list[Record | None]:
         file = self._file()
-        if len(keys) == 1:
-            return [_live(file.query((_SELECT, (keys[0],))), self.clock())]
-        rows = file.query(*_of_many(_SELECT_MANY, keys))
+        try:
+            if len(keys) == 1:
+                return [_live(file.query((_SELECT, (keys[0],))), self.clock())]
+            return self._read_many(file, keys)
+        except Damaged as error:
+            raise file.explained(error) from error
+
+    def _read_many(self, file: SQLiteFile, keys: Sequence[bytes]) -> list[Record | None]:
+        chunks = [keys[i : i + _KEYS_A_QUERY] for i in range(0, len(keys), _KEYS_A_QUERY)]
+        rows = file.query(
+            *((_SELECT_MANY.format(",".join("?" * len(chunk))), chunk) for chunk in chunks)
+        )
         now = self.clock()
         found = {row[0]: _live([row[1:]], now) for row in rows}
         return [found.get(key) for key in keys]
 
-    def sizes(self, keys: Sequence[bytes]) -> list[int]:
-        rows = self._file().query(*_of_many(_SIZES, keys))
-        now = self.clock()
-        found = {key: size for key, size, expires in rows if expires is None or expires > now}
-        return [found.get(key, 0) for key in keys]
-
-    def expiries(self, keys: Sequence[bytes]) -> list[float | None]:
-        rows = self._file().query(*_of_many(_SIZES, keys))
-        now = self.clock()
-        ends = {key: NEVER if expires is None else expires for key, _, expires in rows}
-        return [end if (end := ends.get(key)) is not None and end > now else None for key in keys]
-
     def page(self, prefix: bytes, cursor: str | None, limit: int) -> Page:
         file = self._file()
-        return ordered_page(
-            lambda *bounds: file.query((_ROWS, bounds)), prefix, cursor, limit, self.clock()
-        )
+
+        def fetch(*bounds: Any) -> Sequence[Any]:
+            try:
+                return checked_rows(file.query((_ROWS, bounds)))
+            except Damaged as error:
+                raise file.explained(error) from error
+
+        return ordered_page(fetch, prefix, cursor, limit, self.clock())
 
     def clear(self, prefix: bytes) -> None:
         with self._file() as execute:
@@ -176,10 +179,14 @@ class FilesystemStore(Store):
 
     def snapshot(self) -> Iterator[tuple[bytes, Record]]:
         now = self.clock()
-        for key, value, expires in self._file().rows(_SNAPSHOT, (now,)):
-            record = _live([(value, expires)], now)
-            if record is not None:
-                yield key, record
+        file = self._file()
+        try:
+            for key, *columns in file.rows(_SNAPSHOT, (now,)):
+                record = _live([columns], now)
+                if record is not None:
+                    yield key, record
+        except Damaged as error:
+            raise file.explained(error) from error
 
     def set_aside(self) -> list[str]:
         self.close()
@@ -264,11 +271,16 @@ def _live(rows: Sequence[Any], now: float) -> Record | None:
     if not rows:
         return None
     value, expires = rows[0]
-    if type(value) is int:
+    if type(value) is not bytes:
+        if type(value) is not int:
+            raise Damaged("it has a value that is none")
         value = b"%d" % value
     if expires is None:
         return value, NEVER
-    return (value, expires) if expires > now else None
+    try:
+        return (value, expires) if expires > now else None
+    except TypeError:
+        raise Damaged("it has an expiry that is none") from None
 
 
 def _write(execute: Execute, key: bytes, record: Record | None) -> None:

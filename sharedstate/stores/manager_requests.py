@@ -37,7 +37,7 @@ _known_request = lru_cache(maxsize=1024)(_request)
 
 
 def _transact(keys: Any, operation: Any) -> Request:
-    checked = _checked_keys(keys)
+    checked = _checked_rows(keys)
     return partial(_do_transact, checked, load_operation(operation, len(checked)))
 
 
@@ -46,7 +46,7 @@ def _do_transact(keys: list[bytes], operation: Operation, store: Store) -> Any:
 
 
 def _read(keys: Any) -> Request:
-    return partial(_do_read, _checked_keys(keys))
+    return partial(_do_read, _checked_rows(keys))
 
 
 def _do_read(keys: list[bytes], store: Store) -> list[Record | None]:
@@ -55,7 +55,7 @@ def _do_read(keys: list[bytes], store: Store) -> list[Record | None]:
 
 
 def _sizes(keys: Any) -> Request:
-    return partial(_do_sizes, _checked_keys(keys))
+    return partial(_do_sizes, _checked_rows(keys))
 
 
 def _do_sizes(keys: list[bytes], store: Store) -> list[int]:
@@ -63,7 +63,7 @@ def _do_sizes(keys: list[bytes], store: Store) -> list[int]:
 
 
 def _page(prefix: Any, cursor: Any, limit: Any) -> Request:
-    (prefix,) = _checked_keys([prefix])
+    (prefix,) = _checked_rows([prefix])
     if not isinstance(cursor, (str, type(None))) or type(limit) is not int or limit < 1:
         raise BadMessage("not a page")
     return partial(_do_page, prefix, cursor, limit)
@@ -74,7 +74,7 @@ def _do_page(prefix: bytes, cursor: str | None, limit: int, store: Store) -> Pag
 
 
 def _clear(prefix: Any) -> Request:
-    (prefix,) = _checked_keys([prefix])
+    (prefix,) = _checked_rows([prefix])
     return partial(_do_clear, prefix)
 
 
@@ -100,7 +100,7 @@ _REQUESTS: dict[str, Callable[..., Request]] = {
 }
 
 
-def _checked_keys(keys: Any) -> list[bytes]:
+def _checked_rows(keys: Any) -> list[bytes]:
     if type(keys) is list and all(type(key) is bytes for key in keys):
         return keys
     raise BadMessage("keys are bytes")

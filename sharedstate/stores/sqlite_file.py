@@ -15,6 +15,7 @@ from typing import Any
 from ..errors import ConfigurationError, SharedStateError, StoreFull, StoreUnavailable
 from .directory import Identity, Watch
 from .gate import Gate
+from .sqlite_damage import ERRORS, REMEDY, is_damage, refuse_text
 from .sqlite_log import PAGE_BYTES, Bounds, Log
 from .turn import Turn
 
@@ -68,7 +69,7 @@ class SQLiteFile:
             execute("BEGIN IMMEDIATE")
         except BaseException as error:
             self._end_turn()
-            if isinstance(error, sqlite3.Error):
+            if isinstance(error, ERRORS):
                 raise self.explained(error) from error
             raise
         return execute
@@ -83,13 +84,13 @@ class SQLiteFile:
             if error is None:
                 assert self._writer is not None
                 self._writer.execute("COMMIT")
-        except sqlite3.Error as failed:
+        except ERRORS as failed:
             error = failed
         finally:
             if error is not None:
                 self._roll_back()
             self._end_turn()
-        if isinstance(error, sqlite3.Error):
+        if isinstance(error, ERRORS):
             raise self.explained(error) from error
 
     def write(self, statement: str, arguments: Sequence[Any]) -> list[Any]:
@@ -100,7 +101,7 @@ class SQLiteFile:
         execute = self._begin_turn()
         try:
             return execute(statement, arguments).fetchall()
-        except sqlite3.Error as error:
+        except ERRORS as error:
             raise self.explained(error) from error
         finally:
             self._end_turn()
@@ -119,7 +120,7 @@ class SQLiteFile:
                     reader.close()
                     raise
                 self._return_reader(reader)
-        except sqlite3.Error as error:
+        except ERRORS as error:
             raise self.explained(error) from error
         return rows
 
@@ -129,7 +130,7 @@ class SQLiteFile:
         try:
             with self._gate, closing(self._connect()) as reader:
                 yield from reader.execute(statement, arguments)
-        except sqlite3.Error as error:
+        except ERRORS as error:
             raise self.explained(error) from error
 
     def size(self) -> int:
@@ -175,7 +176,7 @@ class SQLiteFile:
             return self._execute
         except BaseException as error:
             self._end_turn()
-            if isinstance(error, (sqlite3.Error, OSError)):
+            if isinstance(error, (*ERRORS, OSError)):
                 raise self.explained(error) from error
             raise
 
@@ -208,7 +209,7 @@ class SQLiteFile:
                 self.identity = Identity(self.path)
                 self._return_reader(reader)
                 return True
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, *ERRORS) as error:
             raise self.explained(error) from error
 
     def _open(self) -> None:
@@ -235,6 +236,7 @@ class SQLiteFile:
         connection = sqlite3.connect(
             self.path, timeout=self._timeout, isolation_level=None, check_same_thread=False
         )
+        connection.text_factory = refuse_text
         connection.executescript(
             f"PRAGMA page_size = {PAGE_BYTES};"
             f"PRAGMA synchronous = {_SYNCHRONOUS[self._durability]};"
@@ -249,9 +251,9 @@ class SQLiteFile:
         application, form = _format_of(writer)
         is_new = not writer.execute("SELECT 1 FROM sqlite_schema").fetchall()
         if is_new and application == 0:
-            _pragma(writer, "journal_mode = WAL")
             writer.executescript(
-                f"BEGIN; {self._schema} PRAGMA application_id = {_APPLICATION_ID};"
+                f"PRAGMA journal_mode = WAL; BEGIN; {self._schema}"
+                f"PRAGMA application_id = {_APPLICATION_ID};"
                 f"PRAGMA user_version = {_FORMAT}; COMMIT;"
             )
         elif (application, form) != (_APPLICATION_ID, _FORMAT):
@@ -266,7 +268,7 @@ class SQLiteFile:
         if writer is not None and writer.in_transaction:
             try:
                 writer.execute("ROLLBACK")
-            except sqlite3.Error:
+            except ERRORS:
                 self._close_writer()  # Which undoes what was not committed just as well.
 
     def _take_reader(self) -> sqlite3.Connection:
@@ -299,7 +301,7 @@ class SQLiteFile:
             "one of them may be stopped, or its disk may hang"
         )
 
-    def explained(self, error: sqlite3.Error | OSError) -> SharedStateError:
+    def explained(self, error: Exception) -> SharedStateError:
         """The library's error for one of SQLite's or the system's."""
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code == sqlite3.SQLITE_FULL or getattr(error, "errno", 0) == errno.ENOSPC:
@@ -309,10 +311,9 @@ class SQLiteFile:
             )
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return self._too_late()
-        if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+        if is_damage(error):
             return StoreUnavailable(
-                f"{self.path} is damaged or not an SQLite file ({error}); it was left as it is: "
-                "restore it from a copy, or move it away to begin anew"
+                f"{self.path} is damaged or not an SQLite file ({error}); {REMEDY}"
             )
         return StoreUnavailable(f"{self.path} cannot be used: {error}")
 

@@ -49,6 +49,7 @@ class Trouble(Enum):
     LATE = auto()  # the server gave up in time, and nothing was applied
     READ_ONLY = auto()  # as a primary that became a replica
     LOST = auto()  # no answer, or one from which the outcome cannot be told
+    DAMAGED = auto()  # the file, where the database is one
     OTHER = auto()
 
 
@@ -61,6 +62,8 @@ class Dialect(ABC):
 
     engine_options: ClassVar[dict[str, Any]] = {}
     """What SQLAlchemy is told about its own dialect."""
+    errors: ClassVar[tuple[type[Exception], ...]] = ()
+    """What the driver raises beside its own errors."""
     marker: ClassVar[str] = "%s"
     quote: ClassVar[str] = '"'
     scope: ClassVar[Literal["host", "network"]] = "network"

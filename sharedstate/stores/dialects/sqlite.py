@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ..sqlite_damage import ERRORS, is_damage, refuse_text
 from . import Dialect, Trouble
 
 _LONGEST_PAUSE = 0.01
@@ -31,6 +32,7 @@ _TEXTS = {
 class SQLite(Dialect):
     """One writer at a time; readers wait for none, as the file is in WAL mode."""
 
+    errors = ERRORS
     marker = "?"
     scope = "host"
     most_names = 30_000
@@ -58,6 +60,7 @@ class SQLite(Dialect):
         is_wal = self._set_wal(connection)
         level = "NORMAL" if is_wal and self.durability == "normal" else "FULL"
         connection.execute(f"PRAGMA synchronous = {level}").close()
+        connection.text_factory = refuse_text
 
     def _set_wal(self, connection: Any) -> bool:
         """Put the file in WAL mode; answers whether it is.
@@ -75,6 +78,8 @@ class SQLite(Dialect):
                 time.sleep(random.random() * _LONGEST_PAUSE)
 
     def trouble(self, error: Exception) -> Trouble:
+        if is_damage(error):
+            return Trouble.DAMAGED
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         texts = (trouble for text, trouble in _TEXTS.items() if text in str(error))
         return _TROUBLES.get(code) or next(texts, Trouble.OTHER)
