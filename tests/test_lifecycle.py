@@ -48,6 +48,12 @@ def of(*names: str) -> Any:
     return pytest.mark.parametrize("backend", chosen)
 
 
+def of_ids(*ids: str) -> Any:
+    """Run on these lines of the table."""
+    chosen = [pytest.param(b, id=b.id) for b in BACKENDS if b.id in ids]
+    return pytest.mark.parametrize("backend", chosen)
+
+
 embedded = of("filesystem", "lmdb")
 hosted = of("filesystem", "lmdb", "redis")
 shared = pytest.mark.parametrize(
@@ -605,6 +611,69 @@ class TestPrivacy:
         settings = cache_settings | {"CACHE_DIR": str(shared_directory)}
         with opened(settings) as state, pytest.raises(ConfigurationError, match=str(private)):
             state.inc("n")
+
+    @embedded
+    @pytest.mark.parametrize("bits", [0o777, 0o775, 0o770])
+    def test_open_directory_that_is_not_sticky(
+        self, bits: int, cache_settings: Settings, shared_directory: Path
+    ) -> None:
+        """Where others could rename our directory nothing is made."""
+        shared_directory.chmod(bits)
+        settings = cache_settings | {"CACHE_DIR": str(shared_directory)}
+        with opened(settings) as state, pytest.raises(ConfigurationError, match="chmod 700"):
+            state.inc("n")
+        assert list(shared_directory.iterdir()) == []
+
+    @of_ids("database-sqlite")
+    def test_modes_of_a_database(self, cache_settings: Settings, tmp_path: Path) -> None:
+        """Only this user can read a database's file and what lies beside it."""
+        before = os.umask(0)
+        try:
+            with opened(cache_settings) as state:
+                state.inc("n")
+                state.get("n")
+                files = {path.name: mode(path) for path in tmp_path.iterdir()}
+        finally:
+            os.umask(before)
+        assert files == dict.fromkeys(
+            ["state.db", "state.db-wal", "state.db-shm", "state.db.lock"], 0o600
+        )
+
+    @of_ids("database-sqlite")
+    @pytest.mark.parametrize("bits", [0o1777, 0o777, 0o775])
+    def test_database_in_an_open_directory(
+        self, bits: int, cache_settings: Settings, shared_directory: Path
+    ) -> None:
+        """Where others could plant files for SQLite nothing is made, not even on closing."""
+        shared_directory.chmod(bits)
+        settings = cache_settings | {"CACHE_URL": f"sqlite:///{shared_directory}/state.db"}
+        with opened(settings) as state, pytest.raises(ConfigurationError, match="CACHE_DATABASE"):
+            state.inc("n")
+        assert list(shared_directory.iterdir()) == []
+
+    @of_ids("database-sqlite")
+    @pytest.mark.skipif("os.geteuid() != 0", reason="only root can give a file away")
+    @pytest.mark.parametrize("what", ["file", "directory"])
+    def test_database_of_somebody_else(
+        self, what: str, cache_settings: Settings, tmp_path: Path
+    ) -> None:
+        """A file or a directory that belongs to somebody else is refused and named."""
+        (tmp_path / "state.db").touch()
+        theirs = tmp_path / "state.db" if what == "file" else tmp_path
+        os.chown(theirs, 1, 1)
+        with opened(cache_settings) as state, pytest.raises(ConfigurationError, match=str(theirs)):
+            state.get("n")
+
+    @of_ids("database-sqlite", "filesystem")
+    def test_link_for_the_lock_file(
+        self, backend: Backend, cache_settings: Settings, tmp_path: Path
+    ) -> None:
+        """A link that lies where the lock file would is not followed."""
+        name = "sharedstate.lock" if backend.id == "filesystem" else "state.db.lock"
+        (tmp_path / name).symlink_to(tmp_path / "victim")
+        with opened(cache_settings) as state, pytest.raises(StoreUnavailable):
+            state.inc("n")
+        assert not (tmp_path / "victim").exists()
 
     @pytest.fixture
     def shared_directory(self, tmp_path: Path) -> Path:

@@ -94,7 +94,7 @@ class Database:
         """Close what is not in use; it is opened again when needed."""
         while self._idle:
             self._idle.pop().hang_up()
-        if self.turn is not None and self.turn.take(self.dialect.timeout):
+        if self.turn is not None and self.turn.is_open and self.turn.take(self.dialect.timeout):
             self.turn.close()
             self.turn.end()
 

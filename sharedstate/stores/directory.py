@@ -33,7 +33,7 @@ def make_private(directory: Path) -> Path:
     named after the user, so that all processes of this user agree on it.
 
     :raises ConfigurationError: if it belongs to somebody else, who could put files of theirs in
-        the place of ours.
+        the place of ours, or if others may write to it and it is not sticky.
     """
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -41,6 +41,9 @@ def make_private(directory: Path) -> Path:
             return directory
         found = directory.stat()
         if found.st_mode & _WRITABLE_BY_OTHERS:
+            if not found.st_mode & stat.S_ISVTX:
+                # Whoever may rename what others have made there could swap our directory.
+                raise _writable_by_others("CACHE_DIR", directory)
             directory = directory / f"sharedstate-{os.geteuid()}"
             directory.mkdir(mode=0o700, exist_ok=True)
             found = directory.lstat()
@@ -49,25 +52,58 @@ def make_private(directory: Path) -> Path:
             f"CACHE_DIR {directory} cannot be used: {error.strerror}; "
             "choose one that this user can write to"
         ) from error
-    _refuse_foreign(directory, found)
-    return directory
-
-
-def _refuse_foreign(directory: Path, found: os.stat_result) -> None:
     if stat.S_ISLNK(found.st_mode):
         raise ConfigurationError(
             f"CACHE_DIR {directory} is a symbolic link in a directory that others can write to: "
             "remove it, or choose another"
         )
+    _refuse_foreign("CACHE_DIR", directory, found)
+    return directory
+
+
+def make_private_file(path: Path, setting: str) -> None:
+    """Make a file that only this user can read, unless it is there, where nobody can replace it.
+
+    :param setting: what names the path, for the errors.
+    :raises ConfigurationError: if the file or its directory is somebody else's, or others can
+        write to the directory, sticky or not: they could put files of theirs beside ours.
+    """
+    if os.name == "nt":
+        return
+    try:
+        _refuse_foreign(setting, path.parent, path.parent.stat())
+        try:
+            # One that is there is not opened: closing it would end SQLite's locks on it.
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))
+        except FileExistsError:
+            found = path.stat()
+            if found.st_uid != os.geteuid():
+                raise _foreign(setting, path, found) from None
+    except OSError as error:
+        raise ConfigurationError(
+            f"{setting} {path} cannot be used: {error.strerror}; "
+            "choose a file in a directory of this user's own"
+        ) from error
+
+
+def _refuse_foreign(setting: str, directory: Path, found: os.stat_result) -> None:
     if found.st_uid != os.geteuid():
-        raise ConfigurationError(
-            f"CACHE_DIR {directory} belongs to user {found.st_uid} and this process runs as "
-            f"{os.geteuid()}: choose a directory of its own, or run it as that user"
-        )
+        raise _foreign(setting, directory, found)
     if found.st_mode & _WRITABLE_BY_OTHERS:
-        raise ConfigurationError(
-            f"CACHE_DIR {directory} can be written to by others: chmod 700 it, or choose another"
-        )
+        raise _writable_by_others(setting, directory)
+
+
+def _foreign(setting: str, path: Path, found: os.stat_result) -> ConfigurationError:
+    return ConfigurationError(
+        f"{setting} {path} belongs to user {found.st_uid} and this process runs as "
+        f"{os.geteuid()}: choose a directory of its own, or run it as that user"
+    )
+
+
+def _writable_by_others(setting: str, directory: Path) -> ConfigurationError:
+    return ConfigurationError(
+        f"{setting} {directory} can be written to by others: chmod 700 it, or choose another"
+    )
 
 
 def is_disk_full(directory: Path) -> bool:
@@ -130,7 +166,7 @@ class Watch:
         self._seen = 0
         self._descriptor: int | None = None
         if os.name != "nt":  # Windows opens no directories, and lets nobody delete an open file.
-            self._descriptor = os.open(identity.path.parent, os.O_RDONLY | os.O_CLOEXEC)
+            self._descriptor = os.open(identity.path.parent, os.O_RDONLY)
 
     def is_lost(self) -> bool:
         """Whether the path no longer leads to the file."""

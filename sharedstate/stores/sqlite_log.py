@@ -42,7 +42,7 @@ class Log:
         self._file = file
         self._bounds = bounds
         # SQLite holds no locks on this file, which closing a descriptor of it would end.
-        self._descriptor = os.open(f"{file}-wal", os.O_RDONLY | os.O_CLOEXEC)
+        self._descriptor = os.open(f"{file}-wal", os.O_RDONLY)
         self._waited = -_WAIT_AGAIN_SECONDS
 
     def has_room(self, writer: sqlite3.Connection) -> bool:

@@ -47,6 +47,11 @@ class Turn:
         self._descriptor: int | None = None
         self._sign: mmap.mmap
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the lock file is open."""
+        return self._descriptor is not None
+
     def take(self, timeout: float) -> bool:
         """Wait up to ``timeout`` seconds for the turn; answers whether it is ours now.
 
@@ -57,9 +62,14 @@ class Turn:
             return False
         taken = False
         try:
-            if self._descriptor is None:
-                self._open()
-            taken = (self._sign[:] == _NOBODY and self._try()) or self._wait(began, began + timeout)
+            if fcntl is None:
+                taken = True
+            else:
+                if self._descriptor is None:
+                    self._open()
+                taken = (self._sign[:] == _NOBODY and self._try()) or self._wait(
+                    began, began + timeout
+                )
         finally:
             if not taken:
                 self._mutex.release()
@@ -101,8 +111,6 @@ class Turn:
 
     def _try(self) -> bool:
         assert self._descriptor is not None
-        if fcntl is None:
-            return True
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
@@ -110,7 +118,8 @@ class Turn:
             return False
 
     def _open(self) -> None:
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(self.path, flags, 0o600)
         try:
             if os.fstat(descriptor).st_size < _SIGN.size:
                 # Written, not only made longer: a hole on a full disk would be a SIGBUS.

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ..directory import make_private_file
 from ..sqlite_damage import ERRORS, is_damage, refuse_text
 from . import Dialect, Trouble
 
@@ -55,6 +56,11 @@ class SQLite(Dialect):
 
     def turns(self, url: Any) -> Path | None:
         return Path(f"{url.database}.lock")
+
+    def connect(self, *arguments: Any, **options: Any) -> Any:
+        name = str(arguments[0]).removeprefix("file:").partition("?")[0]
+        make_private_file(Path(name).absolute(), "CACHE_DATABASE_URL")
+        return None
 
     def prepare(self, connection: Any) -> None:
         is_wal = self._set_wal(connection)
