@@ -83,7 +83,9 @@ def increment(name: str, body: Change) -> Response:
         nonlocal number
         number = counters.get(name, 0) + body.delta
         if not COUNTER_MIN <= number <= COUNTER_MAX:
-            raise OutOfBounds(COUNTER_MIN, COUNTER_MAX)
+            error = OutOfBounds(COUNTER_MIN, COUNTER_MAX)
+            error.key = name
+            raise error
         return {**counters, name: number}
 
     g.client.change("counters", add)

@@ -19,7 +19,7 @@ from flask import Flask, Response, current_app, g, request
 from flask_session.cachelib import CacheLibSessionInterface
 
 from common import cache
-from sharedstate import State, StoreUnavailable
+from sharedstate import SharedStateError, State, StoreUnavailable
 
 _is_id = re.compile(r"[\w-]{43}", re.ASCII).fullmatch
 
@@ -78,7 +78,12 @@ class Client:
             present = _EMPTY if item is None else item.value
             return {**present, kind: change(present[kind])}
 
-        _states().revise(name, changed, timeout=_lifetime())
+        try:
+            _states().revise(name, changed, timeout=_lifetime())
+        except SharedStateError as error:
+            if error.key == name:  # Which the client does not know.
+                error.key = None
+            raise
 
     def forget(self) -> None:
         """Begin again, with another id and nothing."""

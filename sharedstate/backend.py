@@ -12,7 +12,7 @@ from cachelib.serializers import BaseSerializer, SimpleSerializer
 
 from .arguments import Timeout
 from .codec import Codec, SerializerCodec
-from .errors import StoreFull, ValueTooLarge
+from .errors import NotSerializable, StoreFull, ValueTooLarge
 from .eviction import NAMESPACE, place, shrink
 from .namespace import default_timeout
 from .settings import Settings, count
@@ -162,9 +162,13 @@ class Backend:
         state = self.state
         if type(key) is ResultKey:
             raw = self._find_results((key,))[0]
-            return default if raw is None else state.codec.decode(raw)
+            return default if raw is None else state._decode(raw, key)
         (raw,) = state.store.values((state._key(key),))
-        return self.results.get(key, default) if raw is None else state.codec.decode(raw)
+        try:
+            return self.results.get(key, default) if raw is None else state.codec.decode(raw)
+        except NotSerializable as error:
+            error.key = key
+            raise
 
     def has(self, key: str) -> bool:
         """Whether the key is there."""
@@ -173,8 +177,9 @@ class Backend:
     def get_many(self, *keys: str, default: Any = None) -> list[Any]:
         """The values of ``keys``, ``default`` for each that is not there."""
         found = self._find_results(keys) if keys else []
-        decode = self.state.codec.decode
-        return [default if raw is None else decode(raw) for raw in found]
+        decode = self.state._decode
+        pairs = zip(keys, found, strict=True)
+        return [default if raw is None else decode(raw, key) for key, raw in pairs]
 
     def get_dict(self, *keys: str) -> dict[str, Any]:
         """Like :meth:`get_many`, as a dictionary."""

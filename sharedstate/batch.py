@@ -50,7 +50,7 @@ class Batch:
 
     def set(self, key: str, value: Any, timeout: Timeout = None) -> None:
         """Store the value, as :meth:`State.set` does; answers ``True``."""
-        put = Put(self._state._encode(value), self._state._timeout(timeout))
+        put = Put(self._state._encode(value, key), self._state._timeout(timeout))
         self._collect(key, put, lambda key, answer: True)
 
     def delete(self, key: str) -> None:

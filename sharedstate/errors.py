@@ -31,9 +31,18 @@ class SharedStateError(Exception):
     """The root of the tree: whatever the library raises on purpose.
 
     :ivar step: in a batch, the position, from 0, of the operation that raised it.
+    :ivar key: the key that it is about, as the caller has it; the message names it.
     """
 
     step: int | None = None
+    key: str | None = None
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        if self.key is None:
+            return text
+        named = f"the key {self.key!r}"
+        return f"{named}{text[7:]}" if text.startswith("the key ") else f"{named}: {text}"
 
 
 class InvalidKey(SharedStateError, ValueError):

@@ -72,6 +72,7 @@ class Record:
     def __init__(self, state: State, name: str) -> None:
         self._state = state
         self._name = name
+        self.place = (id(state.store), state._key(name))
         self._seen = ""
 
     def take(
@@ -87,11 +88,11 @@ class Record:
 
     def is_left(self) -> bool:
         """Whether this thread left the record in a turn that lasts."""
-        return bool(_turn.left) and _turn.lasts(self._place)
+        return bool(_turn.left) and _turn.lasts(self.place)
 
     def end_turn(self) -> None:
         """Hand over what this thread left, when its turn is over."""
-        if _turn.lasts(self._place):
+        if _turn.lasts(self.place):
             return
         self._seen, mark, _turn.left = _turn.left, _turn.mark, ""
         while (words := self._seen.split()) and words[0] == mark:
@@ -108,7 +109,7 @@ class Record:
     def release(self, holder: str) -> bool:
         """Let in whoever is next, if this is the holder; returns whether it was."""
         for _, *queue in self._held_by(holder):
-            is_turn = bool(queue) and _turn.lasts(self._place)
+            is_turn = bool(queue) and _turn.lasts(self.place)
             mark = _RELEASED + holder[:8] * is_turn
             if self.write([mark, *queue] if queue else [], HAND_OVER_SECONDS):
                 if is_turn:
@@ -126,8 +127,8 @@ class Record:
         if not self._state.add(self._name, nonce, lease):
             return False
         self._seen = nonce
-        if _turn.place != self._place:
-            _turn.begin(self._place)
+        if _turn.place != self.place:
+            _turn.begin(self.place)
         return True
 
     def enter(self, nonce: str, lease: float) -> bool:
@@ -139,7 +140,7 @@ class Record:
                 return False
             if self.write([nonce, *words[1 + is_first :]], lease):
                 if is_first:
-                    _turn.begin(self._place)
+                    _turn.begin(self.place)
                 return True
         return False
 
@@ -156,10 +157,6 @@ class Record:
             new = "" if raw is None else self._state.codec.decode(raw)
         self._seen = new
         return is_written
-
-    @property
-    def _place(self) -> tuple[int, bytes]:
-        return id(self._state.store), self._state._key(self._name)
 
     def _held_by(self, holder: str) -> Iterator[list[str]]:
         """The record, again and again, as long as this is its holder."""

@@ -52,15 +52,7 @@ class Lock:
     :param wait: seconds to wait for others to release it; 0 tries once.
     """
 
-    def __init__(
-        self,
-        state: State,
-        name: str,
-        *,
-        lease: float = 30,
-        wait: float = 10,
-        is_fenced: bool = True,
-    ) -> None:
+    def __init__(self, state: State, name: str, *, lease: float = 30, wait: float = 10) -> None:
         self.name = name
         self.lease = _checked_lease(lease)
         self.wait = wait
@@ -73,7 +65,6 @@ class Lock:
         """A number that grows with each holder."""
         self._state = state
         self._record = Record(state, name)
-        self._is_fenced = is_fenced
         self._process = 0
 
     def acquire(self) -> Lock:
@@ -88,7 +79,11 @@ class Lock:
         if self.wait > 0:
             if self.try_acquire():
                 return self
-            self.check_deadlock()
+            if self.is_held_by_this_thread():
+                raise Deadlock(
+                    f"this thread holds the lock {self.name!r} already, by another object: use "
+                    "that one, or release it first"
+                )
         while not self._acquire(deadline - time.monotonic()):
             if time.monotonic() >= deadline:
                 raise LockTimeout(
@@ -106,30 +101,20 @@ class Lock:
         nonce = secrets.token_urlsafe(16)
         if not self._record.take(nonce, self.lease, wait):
             return False
-        token, fence = nonce, 0
-        if self._is_fenced:
-            fence = self._state.namespace("fence").inc("all locks", timeout=0)
-            token = f"{nonce}.{fence}"
-            if not self._record.replace(nonce, token, self.lease):
-                return False
+        fence = self._state.namespace("fence").inc("all locks", timeout=0)
+        token = f"{nonce}.{fence}"
+        if not self._record.replace(nonce, token, self.lease):
+            return False
         self.token, self.fence, self._process = token, fence, os.getpid()
-        _thread.locks[self._place] = self
+        _thread.locks[self._record.place] = self
         return True
 
-    def check_deadlock(self) -> None:
-        """Raise :exc:`Deadlock` if another object of this thread, or greenlet, holds the lock."""
-        other = _thread.locks.get(self._place)
+    def is_held_by_this_thread(self) -> bool:
+        """Whether another object of this thread, or greenlet, holds the lock: it would not end."""
+        other = _thread.locks.get(self._record.place)
         if other is None or other.token is None or other._process != os.getpid():
-            return
-        if other.token in self._record.read()[:1]:
-            raise Deadlock(
-                f"this thread holds the lock {self.name!r} already, by another object: use that "
-                "one, or release it first"
-            )
-
-    @property
-    def _place(self) -> tuple[int, bytes]:
-        return id(self._state.store), self._state._key(self.name)
+            return False
+        return other.token in self._record.read()[:1]
 
     def renew(self, lease: float | None = None) -> None:
         """Hold it for another ``lease`` seconds from now, by default as long as at first.

@@ -21,8 +21,10 @@ from .codec import Codec, PickleCodec, codec_from
 from .errors import (
     ConfigurationError,
     InvalidKey,
+    NotACounter,
     NotSerializable,
     NotSupported,
+    OutOfBounds,
     StoreFull,
     ValueTooLarge,
 )
@@ -43,6 +45,9 @@ from .stores.operations import (
 )
 
 MAX_VALUE_BYTES = 1 << 20
+
+ABOUT_A_KEY = (NotACounter, NotSerializable, OutOfBounds, ValueTooLarge)
+"""What a store raises of one key, which is then named."""
 
 
 class Item(NamedTuple):
@@ -115,6 +120,9 @@ class Namespace:
             return self.store.transact(keys, operation)
         except StoreFull as error:
             return self._apply_with_room(keys, operation, error)
+        except ABOUT_A_KEY as error:
+            error.key = key
+            raise
 
     def _apply_with_room(self, keys: Sequence[bytes], operation: Operation, full: StoreFull) -> Any:
         """What the operation returns once cached results have made room for it."""
@@ -124,11 +132,12 @@ class Namespace:
     def _apply_all(
         self, steps: Iterable[tuple[str, Operation]], max_bytes: int | None = None
     ) -> list[Any]:
+        steps = list(steps)
         operations = [(self._key(key), operation) for key, operation in steps]
         if not operations:
             return []
         if "atomic_batch" not in self.store.can:
-            return [self.store.transact((key,), operation) for key, operation in operations]
+            return [self._apply(key, operation) for key, operation in steps]
         positions = {key: i for i, key in enumerate(dict.fromkeys(key for key, _ in operations))}
         batch = Batch([(positions[key], operation) for key, operation in operations], max_bytes)
         keys = tuple(positions)
@@ -137,13 +146,16 @@ class Namespace:
             answers = self.store.transact(keys, batch)
         except StoreFull as error:
             answers = self._apply_with_room(keys, batch, error)
+        except ABOUT_A_KEY as error:
+            error.key = None if error.step is None else steps[error.step][0]
+            raise
         return answers
 
     def _swap(
         self, key: str, found: bytes | None, value: Any, timeout: Timeout | Absent = ABSENT
     ) -> tuple[bool, bytes | None]:
         seconds = KEEP if isinstance(timeout, Absent) else self._timeout(timeout)
-        new = self._encode_or_absent(value)
+        new = self._encode_or_absent(value, key)
         operation = Swap(found, new, seconds, self.default_timeout)
         answer: tuple[bool, bytes | None] = self._apply(key, operation)
         return answer
@@ -182,7 +194,7 @@ class Namespace:
 
     def _readable_item(self, key: bytes, record: Record) -> Item:
         raw, name = record[0], self._key_text(key)
-        return Item(name, self.codec.decode(raw), self._remaining(record), _version(raw))
+        return Item(name, self._decode(raw, name), self._remaining(record), _version(raw))
 
     def _page(self, prefix: str, cursor: str | None, limit: int) -> tuple[list[bytes], str | None]:
         self._require("keys", "listing its keys")
@@ -222,16 +234,27 @@ class Namespace:
     def _key_text(self, physical: bytes) -> str:
         return physical[len(self.physical_prefix) :].decode()
 
-    def _encode(self, value: Any) -> bytes:
-        if value is ABSENT:
-            raise NotSerializable("ABSENT stands for no value; delete the key instead")
-        raw = self.codec.encode(value)
-        if len(raw) > self.max_value_bytes:
-            raise ValueTooLarge(len(raw), self.max_value_bytes)
-        return raw
+    def _decode(self, raw: bytes, key: str) -> Any:
+        try:
+            return self.codec.decode(raw)
+        except NotSerializable as error:
+            error.key = key
+            raise
 
-    def _encode_or_absent(self, value: Any) -> bytes | None:
-        return None if value is ABSENT else self._encode(value)
+    def _encode(self, value: Any, key: str | None = None) -> bytes:
+        try:
+            if value is ABSENT:
+                raise NotSerializable("ABSENT stands for no value; delete the key instead")
+            raw = self.codec.encode(value)
+            if len(raw) > self.max_value_bytes:
+                raise ValueTooLarge(len(raw), self.max_value_bytes)
+            return raw
+        except (NotSerializable, ValueTooLarge) as error:
+            error.key = key
+            raise
+
+    def _encode_or_absent(self, value: Any, key: str) -> bytes | None:
+        return None if value is ABSENT else self._encode(value, key)
 
     def _timeout(self, timeout: Timeout) -> float:
         return self.default_timeout if timeout is None else checked_seconds(timeout)

@@ -7,15 +7,17 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from .arguments import ABSENT, Absent, Timeout, checked_integer
 from .batch import Batch
 from .contention import Contention, pauses
-from .errors import StoreFull
+from .errors import Deadlock, NotSerializable, StoreFull
 from .lock import Lock
-from .namespace import Item, Namespace
+from .namespace import ABOUT_A_KEY, Item, Namespace
 from .stores.operations import Add, Exchange, Increment, Once, Put, Remove, Touch
+
+R = TypeVar("R")
 
 _PAGE_KEYS = 1000
 
@@ -39,21 +41,25 @@ class State(Namespace):
     def get(self, key: str, default: Any = None) -> Any:
         """The value, or ``default`` if there is none; a stored ``None`` is a value."""
         (raw,) = self.store.values((self._key(key),))
-        return default if raw is None else self.codec.decode(raw)
+        try:
+            return default if raw is None else self.codec.decode(raw)
+        except NotSerializable as error:
+            error.key = key
+            raise
 
     def set(self, key: str, value: Any, timeout: Timeout = None) -> bool:
         """Store the value, whatever was there, to expire after ``timeout``; answers ``True``."""
-        self._apply(key, Put(self._encode(value), self._timeout(timeout)))
+        self._apply(key, Put(self._encode(value, key), self._timeout(timeout)))
         return True
 
     def put(self, key: str, value: Any, timeout: Timeout = None) -> bool:
         """Store the value like :meth:`set`; answers whether the key is new."""
-        operation = Exchange(self._encode(value), self._timeout(timeout))
+        operation = Exchange(self._encode(value, key), self._timeout(timeout))
         return self._apply(key, operation) is None
 
     def add(self, key: str, value: Any, timeout: Timeout = None) -> bool:
         """Store the value if there is none; answers whether it did. One of many callers wins."""
-        added: bool = self._apply(key, Add(self._encode(value), self._timeout(timeout)))
+        added: bool = self._apply(key, Add(self._encode(value, key), self._timeout(timeout)))
         return added
 
     def exchange(self, key: str, value: Any, timeout: Timeout = None, default: Any = None) -> Any:
@@ -61,8 +67,8 @@ class State(Namespace):
 
         :raises NotSerializable: also if the one that was there cannot be read; it is gone then.
         """
-        raw = self._apply(key, Exchange(self._encode(value), self._timeout(timeout)))
-        return default if raw is None else self.codec.decode(raw)
+        raw = self._apply(key, Exchange(self._encode(value, key), self._timeout(timeout)))
+        return default if raw is None else self._decode(raw, key)
 
     def delete(self, key: str) -> bool:
         """Remove the key; answers whether it was there."""
@@ -117,6 +123,9 @@ class State(Namespace):
                 number = self.store.transact(keys, increment)
             except StoreFull as error:
                 number = self._apply_with_room(keys, increment, error)
+            except ABOUT_A_KEY as error:
+                error.key = key
+                raise
             return number
         return self._apply_once(key, increment, once)[0]
 
@@ -169,6 +178,9 @@ class State(Namespace):
             answer = self.store.transact(keys, once)
         except StoreFull as error:
             answer = self._apply_with_room(keys, once, error)
+        except ABOUT_A_KEY as error:
+            error.key = key
+            raise
         return answer
 
     # Read-modify-write.
@@ -177,20 +189,33 @@ class State(Namespace):
     def _contention(self) -> Contention:
         return Contention(self)
 
-    def update(self, key: str, change: Callable[[Any], Any], *, default: Any = None) -> Any:
+    def update(
+        self,
+        key: str,
+        change: Callable[[Any], R],
+        *,
+        default: Any = None,
+        allow_none: bool = False,
+    ) -> R:
         """Replace the value by ``change(value)`` and answer the new one; the expiry is kept.
 
         ``change`` sees a copy of ``default`` if there is no value. It may run more than once,
         when others write at the same time, and only the last run counts; it may take its time,
         as nothing is locked meanwhile. Those who lose to others twice go on in turn. If it raises,
         nothing changes.
+
+        :param allow_none: whether ``change`` may replace another value by ``None``.
+        :raises TypeError: if it does, as one that has no ``return`` does; the value stays.
+        :raises Deadlock: if ``change`` changes the same key each time, so that this cannot end.
         """
         physical = self._key(key)
 
-        def attempt() -> tuple[bool, Any]:
+        def attempt() -> tuple[bool, R]:
             (found,) = self.store.values((physical,))
-            present = copy.deepcopy(default) if found is None else self.codec.decode(found)
+            present = copy.deepcopy(default) if found is None else self._decode(found, key)
             value = change(present)
+            if value is None and not (allow_none or present is None or present is ABSENT):
+                raise _no_return(key, present)
             return self._swap(key, found, value)[0], value
 
         return self._contention.settle(key, attempt)
@@ -198,20 +223,20 @@ class State(Namespace):
     def revise(
         self,
         key: str,
-        change: Callable[[Item | None], Any],
+        change: Callable[[Item | None], R],
         *,
         timeout: Timeout | Absent = ABSENT,
-    ) -> Any:
+    ) -> R:
         """Like :meth:`update`, for a ``change`` that decides by the whole item.
 
         ``change`` sees the item, or ``None``, and answers the new value, or :data:`ABSENT` to
-        remove the key.
+        remove the key. ``None`` is a value here like any other.
 
         :param timeout: the new expiry; when left out, that of the item is kept.
         """
         physical = self._key(key)
 
-        def attempt() -> tuple[bool, Any]:
+        def attempt() -> tuple[bool, R]:
             (record,) = self.store.read((physical,))
             value = change(self._item(physical, record))
             return self._swap(key, record and record[0], value, timeout)[0], value
@@ -227,24 +252,25 @@ class State(Namespace):
         :param value: :data:`ABSENT` to remove the key.
         :param timeout: the new expiry; when left out, that of the value is kept.
         """
-        found = self._encode_or_absent(expected)
+        found = self._encode_or_absent(expected, key)
         while True:
             swapped, present = self._swap(key, found, value, timeout)
             if swapped:
                 return True
-            if present is None or expected is ABSENT or self.codec.decode(present) != expected:
+            if present is None or expected is ABSENT or self._decode(present, key) != expected:
                 return False
             found = present  # Equal values need not have equal bytes.
 
     def get_or_set(
-        self, key: str, make: Callable[[], Any], timeout: Timeout = None, *, lease: float = 30
-    ) -> Any:
+        self, key: str, make: Callable[[], R], timeout: Timeout = None, *, lease: float = 30
+    ) -> R:
         """The value; if there is none, one caller computes it with ``make()``, the others wait.
 
         :param lease: how long ``make`` may take. If it takes longer, or its process dies, another
             caller computes as well, and the first one to finish sets the value for all.
         :raises Deadlock: at once, if ``make`` itself asks for the value of this key.
         """
+        value: R
         value = self.get(key, ABSENT)
         if value is not ABSENT:
             return value
@@ -252,7 +278,11 @@ class State(Namespace):
         for pause in pauses():
             if lock.try_acquire():
                 break
-            lock.check_deadlock()
+            if lock.is_held_by_this_thread():
+                raise Deadlock(
+                    f"the value of the key {key!r} is computed by this thread already: make() asks "
+                    "for what it shall make"
+                )
             time.sleep(pause)
             value = self.get(key, ABSENT)
             if value is not ABSENT:
@@ -265,10 +295,10 @@ class State(Namespace):
         finally:
             lock.discard()
 
-    def _settle(self, key: str, value: Any, timeout: Timeout) -> Any:
+    def _settle(self, key: str, value: R, timeout: Timeout) -> R:
         """Set the value unless another one was set meanwhile; answers the one that holds."""
         while not self.add(key, value, timeout):
-            present = self.get(key, ABSENT)
+            present: R = self.get(key, ABSENT)
             if present is not ABSENT:
                 return present
         return value
@@ -281,7 +311,10 @@ class State(Namespace):
         As they stood together at one moment, on stores that have transactions.
         """
         found = self.store.values([self._key(key) for key in keys]) if keys else []
-        return [default if raw is None else self.codec.decode(raw) for raw in found]
+        return [
+            default if raw is None else self._decode(raw, key)
+            for key, raw in zip(keys, found, strict=False)
+        ]
 
     def get_dict(self, *keys: str) -> dict[str, Any]:
         """Like :meth:`get_many`, as a dictionary."""
@@ -290,7 +323,7 @@ class State(Namespace):
     def set_many(self, mapping: Mapping[str, Any], timeout: Timeout = None) -> list[str]:
         """Set all values in one transaction, where the store has them; answers the keys."""
         seconds = self._timeout(timeout)
-        self._apply_all([(key, Put(self._encode(v), seconds)) for key, v in mapping.items()])
+        self._apply_all([(key, Put(self._encode(v, key), seconds)) for key, v in mapping.items()])
         return list(mapping)
 
     def delete_many(self, *keys: str) -> list[str]:
@@ -409,3 +442,11 @@ class State(Namespace):
     def close(self) -> None:
         """Release what the store has open; the next operation opens it again."""
         self.store.close()
+
+
+def _no_return(key: str, present: object) -> TypeError:
+    return TypeError(
+        f"change() returned None for the key {key!r}, which holds a {type(present).__name__}: it "
+        "probably changes the value in place and forgets to return it. Return the new value; to "
+        "store None, pass allow_none=True"
+    )

@@ -88,6 +88,28 @@ class TestUpdate:
             state.update("key", lambda value: lambda: None)
         assert state.get("key") == 1
 
+    def test_forgotten_return(self, state):
+        """A change that changes the value in place and returns nothing is refused, with the key."""
+        with pytest.raises(TypeError, match="'key'.*dict.*return.*allow_none"):
+            state.update("key", lambda value: value.update(c=1), default={})
+        assert not state.has("key")
+        state.set("key", {"b": 1}, timeout=100)
+        with pytest.raises(TypeError, match="'key'.*dict.*return.*allow_none"):
+            state.update("key", lambda value: value.update(c=1))
+        assert state.get("key") == {"b": 1}
+        assert state.ttl("key") == about(100)
+
+    def test_none(self, state):
+        """None replaces a value if that is meant, and None itself at any time."""
+        state.set("key", 1)
+        assert state.update("key", lambda value: None, allow_none=True) is None
+        assert state.item("key").value is None
+        assert state.update("key", lambda value: None) is None
+        assert state.update("missing", lambda value: None) is None
+        state.set("key", 1)
+        assert state.revise("key", lambda item: None) is None
+        assert state.item("key").value is None
+
     def test_removes(self, state):
         """A change that answers ABSENT removes the key."""
         state.set("key", 1)

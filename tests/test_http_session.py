@@ -168,6 +168,17 @@ def test_refusals_change_nothing(client: FlaskClient) -> None:
         assert client.get(SESSION).get_json() == {"values": {}, "counters": {"hits": 1}}
 
 
+def test_refusals_name_what_the_client_knows(client: FlaskClient) -> None:
+    """A refusal names the client's own counter, and not what its state is called in the store."""
+    client.put(COUNTER, json={"value": 2**63 - 1})
+    full = client.post(COUNTER).get_json()
+    assert full["detail"].startswith("The key 'hits': ")
+    for name in "ab":
+        large = client.put(f"{SESSION}/values/{name}", json={"value": "x" * 600_000})
+    assert large.status_code == 413
+    assert large.get_json()["detail"].startswith("The encoded value has ")
+
+
 @pytest.mark.needs("keys")
 def test_no_other_route_reaches_it(client: FlaskClient) -> None:
     """Nothing of a client is in a listing, or under any key of values, counters and batches."""

@@ -61,6 +61,16 @@ def test_a_value_is_created_replaced_shown_and_removed(client: FlaskClient) -> N
     refused(client.delete("/v1/values/a"), 404, "'a'")
 
 
+def test_a_refusal_names_the_key(client: FlaskClient) -> None:
+    """What a key cannot do is refused with its name, as the client has it."""
+    client.put("/v1/values/a", json={"value": "x"})
+    client.put("/v1/values/n", json={"value": 1})
+    refused(client.post("/v1/counters/a"), 409, "The key 'a' holds something other")
+    refused(client.post("/v1/counters/n", json={"maximum": 1}), 409, "The key 'n': ", " to 1;")
+    steps = [{"op": "inc", "key": "n"}, {"op": "inc", "key": "a"}]
+    refused(client.post("/v1/batch", json={"operations": steps}), 409, "The key 'a' holds")
+
+
 def test_a_value_with_a_ttl_expires(client: FlaskClient) -> None:
     """A value is there until its ``ttl`` is over, and says how long that is."""
     client.put("/v1/values/a", json={"value": 1, "ttl": 2.5})

@@ -49,6 +49,15 @@ double.delete_memoized()
 cache.delete_memoized(Adder().add, 1)
 cache.delete_cached(view, path="/")
 number: int = cache.inc("visits", maximum=100)
+
+
+def in_cart(cart: dict[str, int]) -> dict[str, int]:
+    return {**cart, "apple": 1}
+
+
+cart: dict[str, int] = cache.update("cart", in_cart, default={})
+counted: list[int] = cache.get_or_set("counted", lambda: [1])
+revised: str = cache.revise("a", lambda item: item.key if item else "none")
 is_new: bool = cache.put("a", 1)
 removed: int = cache.delete_prefix("view/")
 cache.set("a", 1, timeout=60)
@@ -62,4 +71,6 @@ double("no number")  # type: ignore[arg-type]
 Adder().add("no number")  # type: ignore[arg-type]
 cache.get(1)  # type: ignore[arg-type]
 cache.set("a")  # type: ignore[call-arg]
+wrong_cart: list[int] = cache.update("cart", in_cart)  # type: ignore[arg-type]
+wrong_value: str = cache.get_or_set("counted", lambda: 1)  # type: ignore[assignment]
 cache.inc("visits", "1")  # type: ignore[arg-type]

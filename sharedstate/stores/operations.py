@@ -29,6 +29,10 @@ KEEP: Final = -1.0
 COUNTER_MIN: Final = -(2**63)
 COUNTER_MAX: Final = 2**63 - 1
 
+NO_COUNTER: Final = (
+    "the key holds something other than a signed 64-bit integer; set it to one, or delete it"
+)
+
 ONCE_SECONDS: Final = 24 * 3600.0
 
 
@@ -40,7 +44,7 @@ def parse_counter(value: bytes) -> int:
         number = COUNTER_MAX + 1
     if COUNTER_MIN <= number <= COUNTER_MAX:
         return number
-    raise NotACounter("the key holds something other than a signed 64-bit integer")
+    raise NotACounter(NO_COUNTER)
 
 
 def expiry(timeout: float, now: float) -> float:

@@ -19,6 +19,7 @@ from .operations import (
     COUNTER_MIN,
     KEEP,
     NEVER,
+    NO_COUNTER,
     ONCE_SECONDS,
     Add,
     Batch,
@@ -183,7 +184,7 @@ def _refusal(operation: Operation | None, text: str) -> SharedStateError | None:
         if "overflow" in text or "OutOfBounds" in text:
             return OutOfBounds(operation.minimum, operation.maximum)
         if re.search("NotACounter|not an integer|WRONGTYPE", text):
-            return NotACounter("the key holds something other than a signed 64-bit integer")
+            return NotACounter(NO_COUNTER)
     elif "WRONGTYPE" in text:
         return NotSerializable("the key holds a Redis type that is not a string")
     return None
