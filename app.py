@@ -63,6 +63,6 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
 
 
 if __name__ == "__main__":
-    from service import serve
+    from service.server import serve
 
     serve.main()

@@ -19,7 +19,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from sharedstate import LockTimeout, State, fairness
+from sharedstate import LockTimeout, State
+from sharedstate.locks import fairness
 
 from .redis_server import redis_server
 from .report import surroundings, table

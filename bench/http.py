@@ -22,8 +22,8 @@ from statistics import median
 from typing import Any
 from urllib.request import urlopen
 
-from race.recipes import SERVERS, Recipe
-from race.servers import Server, serve
+from race.servers.recipes import SERVERS, Recipe
+from race.servers.serve import Server, serve
 
 from .redis_server import redis_server
 from .report import duration, surroundings, table, verdict

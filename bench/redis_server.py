@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from race.programs import missing_program, program
+from race.servers.programs import missing_program, program
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from race.programs import PROGRAMS
+from race.servers.programs import PROGRAMS
 
 
 def surroundings(*, packages: Sequence[str], programs: Sequence[str], directory: Path) -> str:

@@ -12,17 +12,17 @@ from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, NoReturn
 
 from . import options as command_line
-from .html import page
+from .judging.verdict import Result, judge
 from .own import notice
-from .recipes import OWN_GUNICORN, RUNNING, SERVERS
-from .report import as_data
+from .reporting.html import page
+from .reporting.report import as_data
 from .runner import Load, run
-from .strategies import STRATEGIES
+from .servers.recipes import OWN_GUNICORN, RUNNING, SERVERS
+from .strategies.table import STRATEGIES
 from .strategy import Strategy
-from .verdict import Result, judge
 
 if TYPE_CHECKING:
-    from .terminal import Progressing
+    from .reporting.terminal import Progressing
 
 QUICK_STRATEGIES = (
     "global", "global-lock", "value", "cookie-parallel", "get-set-files",
@@ -118,7 +118,7 @@ def _report(options: argparse.Namespace, results: list[Result], terminal: Module
 
 def _terminal() -> ModuleType:
     try:
-        from . import terminal
+        from .reporting import terminal
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith("rich"):
             raise

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from .numbers import number_in, reader
-from .recipes import SERVERS
+from .clients.numbers import number_in, reader
 from .runner import Place, site_of
-from .strategies import STRATEGIES
+from .servers.recipes import SERVERS
+from .strategies.table import STRATEGIES
 from .strategy import Ask, Judged, Origin, Strategy
 
 T = TypeVar("T")

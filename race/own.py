@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from .clients import Answer
-from .findings import Findings
-from .history import History
-from .numbers import candidates, is_success, shown
+from .clients.numbers import candidates, is_success, shown
+from .clients.rush import Answer
+from .judging.findings import Findings
+from .judging.history import History
 
 if TYPE_CHECKING:
-    from .verdict import Result
+    from .judging.verdict import Result
 
 LONGER = "--rounds 200 --seconds 30"
 

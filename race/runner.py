@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from .clients import Answer, Cookies, rush
-from .history import History
-from .numbers import Reader, shown
-from .processes import reserved_port
-from .programs import ROOT, missing_program, program, python_path
-from .recipes import RUNNING, has, missing, recipe_of
-from .servers import Server, ServerFailed, serve
+from .clients.numbers import Reader, shown
+from .clients.rush import Answer, Cookies, rush
+from .clients.target import FACTORY, TARGET_VARIABLE
+from .judging.history import History
+from .servers.processes import reserved_port
+from .servers.programs import ROOT, missing_program, program, python_path
+from .servers.recipes import RUNNING, has, missing, recipe_of
+from .servers.serve import Server, ServerFailed, serve
 from .strategy import Ask, Judged, Origin, Strategy
-from .target import FACTORY, TARGET_VARIABLE
 
 ANSWER_SECONDS = 15.0
 WORKERS_SECONDS = 3.0
@@ -49,8 +49,8 @@ class Place:
 
     :param directory: its working directory.
     :param python: what starts it; its packages are the ones beside that.
-    :param config: gunicorn's configuration, for `race.recipes.OWN_GUNICORN`.
-    :param url: of a server that runs already, for `race.recipes.RUNNING`.
+    :param config: gunicorn's configuration, for `race.servers.recipes.OWN_GUNICORN`.
+    :param url: of a server that runs already, for `race.servers.recipes.RUNNING`.
     """
 
     directory: Path = ROOT

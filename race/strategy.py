@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from .numbers import Reader, number_in
-from .scope import Scope
+from .clients.numbers import Reader, number_in
+from .servers.scope import Scope
 
 
 class Judged(Enum):
@@ -48,7 +48,7 @@ class Strategy:
         far as `scope` goes.
     :param judged: whose numbers count.
     :param needs: the packages that have to be installed.
-    :param program: the one of `race.programs` that it keeps its state in.
+    :param program: the one of `race.servers.programs` that it keeps its state in.
     :param servers: what the names of the servers that it needs begin with; empty for any server.
     :param ask: the request for the next number.
     :param login: a request that goes before, for the cookies that its answer sets.

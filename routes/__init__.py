@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from flask import Flask
 
-from service import errors
-from service.keys import KeyConverter
+from service.contract import errors
+from service.contract.keys import KeyConverter
 
 from . import batch, counters, demo, docs, health, locks, metrics, pages, session, store, values
 

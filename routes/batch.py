@@ -8,10 +8,10 @@ from flask import Blueprint, Response, current_app
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from common import cache
-from service.contract import OF_A_WRITE, operation
-from service.errors import problem_of
-from service.replies import reply
-from service.schemas import Delete, Get, Inc, Operations, Result, Results, Set
+from service.contract.errors import problem_of
+from service.contract.operation import OF_A_WRITE, operation
+from service.contract.replies import reply
+from service.contract.schemas import Delete, Get, Inc, Operations, Result, Results, Set
 from sharedstate import (
     Batch,
     Item,

@@ -6,9 +6,9 @@ from flask import Blueprint, Response, request
 from werkzeug.exceptions import BadRequest
 
 from common import cache
-from service.contract import IDEMPOTENCY_KEY, OF_A_KEY, OF_A_WRITE, operation
-from service.replies import reply
-from service.schemas import Count, Increment, Item, NewNumber
+from service.contract.operation import IDEMPOTENCY_KEY, OF_A_KEY, OF_A_WRITE, operation
+from service.contract.replies import reply
+from service.contract.schemas import Count, Increment, Item, NewNumber
 from sharedstate import NotACounter, NotSupported, OutOfBounds, TokenReused
 from sharedstate.arguments import MAX_KEY_BYTES
 

@@ -16,9 +16,9 @@ import os
 from flask import Blueprint, Response, request
 
 from common import cache
-from service.contract import OF_A_WRITE, operation
-from service.replies import reply
-from service.schemas import Overlap, Race, Raced
+from service.contract.operation import OF_A_WRITE, operation
+from service.contract.replies import reply
+from service.contract.schemas import Overlap, Race, Raced
 from sharedstate import State
 
 from .store import workers_and_threads

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import msgspec
 from flask import Blueprint, Response, current_app, render_template, request
 
-from service.openapi import document
+from service.contract.openapi import document
 
 from .pages import HEADERS, NO_SNIFFING
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from flask import Blueprint, Response, current_app, request
 
 from common import cache
-from service.contract import operation
-from service.errors import problem
-from service.replies import reply
-from service.schemas import Health
+from service.contract.errors import problem
+from service.contract.operation import operation
+from service.contract.replies import reply
+from service.contract.schemas import Health
 from sharedstate.cache import PROCESSES_DO_NOT_SHARE
 
 bp = Blueprint("health", __name__, url_prefix="/health")

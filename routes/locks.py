@@ -10,10 +10,10 @@ from werkzeug.exceptions import NotFound
 
 from common import cache
 from service import metrics
-from service.contract import OF_A_KEY, OF_A_WRITE, operation
-from service.errors import problem
-from service.replies import no_content, reply
-from service.schemas import Acquire, Acquired, Held, Release, Renew
+from service.contract.errors import problem
+from service.contract.operation import OF_A_KEY, OF_A_WRITE, operation
+from service.contract.replies import no_content, reply
+from service.contract.schemas import Acquire, Acquired, Held, Release, Renew
 from sharedstate import Lock, LockLost, LockTimeout
 
 bp = Blueprint("locks", __name__, url_prefix="/v1/locks")

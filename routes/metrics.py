@@ -6,8 +6,8 @@ from flask import Blueprint, Response, current_app, request
 from prometheus_client.exposition import choose_encoder
 
 from service import metrics
-from service.contract import Text, operation
-from service.errors import problem
+from service.contract.errors import problem
+from service.contract.operation import Text, operation
 
 from .health import several_processes
 

@@ -7,9 +7,9 @@ from typing import Any
 from flask import Blueprint, Response, g
 from werkzeug.exceptions import NotFound
 
-from service.contract import OF_A_KEY, OF_A_WRITE, operation
-from service.replies import no_content, reply
-from service.schemas import AnyValue, Change, ClientCount, ClientState, ClientValue, Number
+from service.contract.operation import OF_A_KEY, OF_A_WRITE, operation
+from service.contract.replies import no_content, reply
+from service.contract.schemas import AnyValue, Change, ClientCount, ClientState, ClientValue, Number
 from service.sessions import with_client
 from sharedstate import OutOfBounds
 from sharedstate.arguments import checked_key

@@ -7,9 +7,9 @@ import os
 from flask import Blueprint, Response, current_app
 
 from common import cache
-from service.contract import operation
-from service.replies import reply
-from service.schemas import StoreAbilities, StoreStatus
+from service.contract.operation import operation
+from service.contract.replies import reply
+from service.contract.schemas import StoreAbilities, StoreStatus
 
 bp = Blueprint("store", __name__, url_prefix="/v1/store")
 

@@ -9,13 +9,13 @@ from werkzeug.exceptions import NotFound
 
 import sharedstate
 from common import cache
-from service.bodies import MERGE_PATCH
-from service.conditions import Conditions, etag, has_present, weak_etag
-from service.contract import IF_MATCH, IF_NONE_MATCH, OF_A_KEY, OF_A_WRITE, operation
-from service.errors import problem_of
-from service.merge_patch import merged
-from service.replies import no_content, not_modified, tagged, unread
-from service.schemas import Item, ListedItem, ListQuery, NewNumber, NewValue, Page
+from service.contract.bodies import MERGE_PATCH
+from service.contract.conditions import Conditions, etag, has_present, weak_etag
+from service.contract.errors import problem_of
+from service.contract.merge_patch import merged
+from service.contract.operation import IF_MATCH, IF_NONE_MATCH, OF_A_KEY, OF_A_WRITE, operation
+from service.contract.replies import no_content, not_modified, tagged, unread
+from service.contract.schemas import Item, ListedItem, ListQuery, NewNumber, NewValue, Page
 from sharedstate import ABSENT, NotSupported
 
 bp = Blueprint("values", __name__, url_prefix="/v1/values")

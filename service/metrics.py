@@ -15,7 +15,7 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, M
 
 from common import cache
 from sharedstate import ConfigurationError, NotSupported, errors
-from sharedstate.stores.observed import Observed
+from sharedstate.stores.guards.observed import Observed
 
 from .tallies import Tallies
 

@@ -20,8 +20,8 @@ from .errors import (
     TokenReused,
     ValueTooLarge,
 )
-from .lock import Lock
-from .namespace import Item
+from .keyspace import Item
+from .locks.lock import Lock
 from .state import State
 
 __all__ = [

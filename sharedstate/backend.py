@@ -14,7 +14,7 @@ from .arguments import Timeout
 from .codec import Codec, SerializerCodec
 from .errors import NotSerializable, StoreFull, ValueTooLarge
 from .eviction import NAMESPACE, place, shrink
-from .namespace import default_timeout
+from .keyspace import default_timeout
 from .settings import Settings, count
 from .state import State
 

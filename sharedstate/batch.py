@@ -15,7 +15,7 @@ from .errors import (
     SharedStateError,
     StoreFull,
 )
-from .namespace import Item, Namespace
+from .keyspace import Item, Namespace
 from .stores.operations import Budget, Get, Operation, Put, Record, Remove
 
 _REFUSALS = (NotACounter, NotSerializable, NotSupported, OutOfBounds, ResultTooLarge, StoreFull)

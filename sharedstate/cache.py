@@ -25,7 +25,7 @@ from .cli import state_group
 from .errors import InvalidKey, NotSupported
 from .settings import Settings
 from .state import State
-from .stores import DEFAULT_TYPE, type_name, unknown_type
+from .stores.registry import DEFAULT_TYPE, type_name, unknown_type
 
 P = ParamSpec("P")
 R = TypeVar("R")

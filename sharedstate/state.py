@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 
 from .arguments import ABSENT, Absent, Timeout, checked_integer
 from .batch import Batch
-from .contention import Contention, pauses
 from .errors import Deadlock, NotSerializable, StoreFull
-from .lock import Lock
-from .namespace import ABOUT_A_KEY, Item, Namespace
+from .keyspace import ABOUT_A_KEY, Item, Namespace
+from .locks.contention import Contention, pauses
+from .locks.lock import Lock
 from .stores.operations import Add, Exchange, Increment, Once, Put, Remove, Touch
 
 R = TypeVar("R")

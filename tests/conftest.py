@@ -34,8 +34,8 @@ import app as service
 from common import cache
 from sharedstate import State
 from sharedstate.codec import JSONCodec, PickleCodec
-from sharedstate.stores import open_store
 from sharedstate.stores.base import Store
+from sharedstate.stores.registry import open_store
 
 
 def pytest_configure(config: pytest.Config) -> None:

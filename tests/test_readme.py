@@ -15,10 +15,10 @@ from flask import Flask, session
 from playwright.sync_api import Browser
 
 import app as service
-from race.servers import Server, serve
+from race.servers.serve import Server, serve
 from sharedstate import State
 from sharedstate.settings import FLASK_CACHINGS
-from sharedstate.stores import ALIASES, SCHEMES, STORES
+from sharedstate.stores.registry import ALIASES, SCHEMES, STORES
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

@@ -6,13 +6,7 @@ import secrets
 from collections.abc import Callable, Iterator
 
 from ..arguments import ABSENT
-from ..errors import (
-    ConfigurationError,
-    NotSupported,
-    SharedStateError,
-    StoreFull,
-    StoreUnavailable,
-)
+from ..errors import ConfigurationError, NotSupported, SharedStateError, StoreFull, StoreUnavailable
 from ..state import State
 
 REMEDIES: dict[type[SharedStateError], str] = {

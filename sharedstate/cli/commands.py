@@ -149,7 +149,7 @@ def ddl(state: State) -> None:
     """Print the statements that make the table of CACHE_TYPE database, for who may run them."""
     if state.store.name != "database":
         raise click.UsageError(f"the store is {state.store.name!r}, which has no table")
-    from ..stores import database
+    from ..stores.database import store as database
 
     settings = current_app.extensions["sharedstate"].settings
     url = settings.get("CACHE_URL") or settings["CACHE_DATABASE_URL"]
@@ -164,7 +164,7 @@ def manager(state: State) -> None:
         raise click.UsageError(
             f"the store is {state.store.name!r}; for this one set CACHE_TYPE to manager"
         )
-    from ..stores.manager import run_manager
+    from ..stores.manager.store import run_manager
 
     run_manager(current_app.extensions["sharedstate"].settings)
 

@@ -1,0 +1,1 @@
+"""What people see of a race: the terminal, JSON, a page."""

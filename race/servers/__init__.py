@@ -1,0 +1,1 @@
+"""The servers that applications are raced under, and the programs beside them."""

@@ -1,0 +1,1 @@
+"""What is sent and returned: schemas, bodies, replies, conditions, errors, OpenAPI."""

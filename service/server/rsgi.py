@@ -1,0 +1,242 @@
+"""The application behind Granian: nothing waits for a client but an event loop.
+
+A WSGI server such as Granian hands a request to a thread once its headers are there, and the thread
+waits for the body. As many clients as there are threads, each with half a body, would stop the
+service. Under RSGI, Granian's own interface, the loop waits for all bodies at once::
+
+    client A   headers, half a body ······························· cut off after BODY_TIMEOUT
+    client B       headers and body ── application ── answer
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from granian import _futures
+
+from app import create_app
+
+from ..contract.errors import problem
+from ..requests import HEADER, new_id
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+    from flask import Flask
+    from granian._granian import RSGIHTTPProtocol
+    from granian.rsgi import Scope
+
+logger = logging.getLogger(__name__)
+
+
+class HalfSent(Exception):
+    """The body broke off."""
+
+
+class Bridge:
+    """An application of Flask as one of RSGI.
+
+    With ``THREADS`` 1 it works on one request at a time. With more, Granian's own threads answer
+    what has no body, and a pool of as many what has one.
+    """
+
+    def __init__(self, app: Flask) -> None:
+        self._app = app
+        self._limit: int = app.config["MAX_CONTENT_LENGTH"]
+        self._seconds: float = app.config["BODY_TIMEOUT"]
+        threads = app.config.get("THREADS", 1)
+        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+        self._turn = Lock() if threads == 1 else None
+        self._common = {
+            "SCRIPT_NAME": "",
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "wsgi.errors": sys.stderr,
+            "wsgi.input_terminated": True,
+            "wsgi.multiprocess": app.config["WORKERS"] > 1,
+            "wsgi.multithread": threads > 1,
+            "wsgi.run_once": False,
+            "wsgi.version": (1, 0),
+        }
+
+    def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """In a worker, before it serves."""
+        _take_shortcut(self)
+        if started := self._app.config.get("STARTED_FILE"):
+            Path(started).touch()
+
+    async def __rsgi__(self, scope: Scope, client: RSGIHTTPProtocol) -> None:
+        """Answer a request once all of it is there."""
+        body = b""
+        if has_body(scope):
+            try:
+                async with asyncio.timeout(self._seconds):
+                    body = await self._body(scope, client)
+            except TimeoutError:
+                return _refuse(client, 408, f"The body did not come within {self._seconds} s.")
+            except HalfSent:
+                return _refuse(client, 400, "The body broke off.")
+        if self._pool is None:
+            self.answer(scope, client, body)
+        else:
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(self._pool, self._answer, scope, client, body)
+
+    def answer(self, scope: Scope, client: RSGIHTTPProtocol, body: bytes = b"") -> None:
+        """Answer a request that is there, when the one before is answered."""
+        if self._turn is None:
+            self._answer(scope, client, body)
+        else:
+            with self._turn:
+                self._answer(scope, client, body)
+
+    def _answer(self, scope: Scope, client: RSGIHTTPProtocol, body: bytes) -> None:
+        try:
+            environ = {**_environ(scope), **self._common, "wsgi.input": BytesIO(body)}
+        except ValueError:
+            return _refuse(client, 400, "The path is not UTF-8, or a header not ASCII.")
+        started: list[Any] = []
+
+        def start_response(status: str, headers: list[tuple[str, str]], _: Any = None) -> None:
+            started[:] = int(status[:3]), headers
+
+        parts = self._app(environ, start_response)  # type: ignore[arg-type]  # it returns nothing
+        try:
+            whole = b"".join(parts)
+        finally:
+            if hasattr(parts, "close"):
+                parts.close()
+        status, headers = started
+        client.response_bytes(status, headers, whole)
+
+    async def _body(self, scope: Scope, client: RSGIHTTPProtocol) -> bytes:
+        """The body, or as much of it as the application needs to see that it is too large."""
+        length = scope.headers.get("content-length")
+        if length is None:
+            return await _unmeasured(client, self._limit)
+        if int(length) > self._limit:
+            return b""
+        try:
+            return await client()
+        except Exception as error:  # Granian's own, which has no public name
+            raise HalfSent from error
+
+
+def has_body(scope: Scope) -> bool:
+    """Whether there is a body to wait for."""
+    headers = scope.headers
+    return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+
+
+async def _unmeasured(client: RSGIHTTPProtocol, limit: int) -> bytes:
+    """A body in chunks, until it is more than ``limit``.
+
+    Granian has an empty chunk for the end, and another one before if the client broke off.
+    """
+    body, empty = bytearray(), 0
+    async for chunk in client:
+        body += chunk
+        empty += not chunk
+        if len(body) > limit:
+            break
+    if empty > 1:
+        raise HalfSent
+    return bytes(body)
+
+
+class _Names(dict[str, str]):
+    """How headers are called in an environment; those of other clients are not remembered."""
+
+    def __missing__(self, name: str) -> str:
+        found = f"HTTP_{name.upper().replace('-', '_')}"
+        if len(self) < 100:
+            self[name] = found
+        return found
+
+
+_names = _Names({"content-length": "CONTENT_LENGTH", "content-type": "CONTENT_TYPE"})
+
+
+def _environ(scope: Scope) -> WSGIEnvironment:
+    """What WSGI says of a request; :exc:`ValueError` if its path or a header is not text."""
+    environ: WSGIEnvironment = {}
+    names = scope.headers.keys()
+    for name, value in scope.headers.items():
+        if "_" in name:
+            continue  # X_Forwarded_For would pass for X-Forwarded-For, which a proxy looks after.
+        key = _names[name]
+        if key in environ:
+            value = f"{environ[key]}{'; ' if key == 'HTTP_COOKIE' else ','}{value}"
+        environ[key] = value
+    # Granian leaves out what is not ASCII, and without it the request would be another one.
+    if len(environ) != len(names) and len(environ) != sum("_" not in name for name in names):
+        raise ValueError("a header is not ASCII")
+    environ["REQUEST_METHOD"] = scope.method
+    environ["PATH_INFO"] = scope.path.encode().decode("latin-1")
+    # As the bytes of UTF-8; Granian itself refuses others.
+    environ["QUERY_STRING"] = scope.query_string.encode().decode("latin-1")
+    environ["wsgi.url_scheme"] = scope.scheme
+    environ["SERVER_NAME"], environ["SERVER_PORT"] = _address(scope.server)
+    environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = _address(scope.client)
+    return environ
+
+
+def _address(text: str) -> tuple[str, str]:
+    host, _, port = text.rpartition(":")
+    return host.strip("[]"), port
+
+
+def _refuse(client: RSGIHTTPProtocol, status: int, detail: str) -> None:
+    answer = problem(status, detail, headers={"Connection": "close", HEADER: new_id()})
+    client.response_bytes(status, answer.headers.to_wsgi_list(), answer.get_data())
+
+
+def _take_shortcut(bridge: Bridge) -> None:
+    """Let Granian's own thread answer what has no body, as it would under WSGI.
+
+    The way to the event loop costs a tenth of an increment. How to leave it out is no public part
+    of Granian: where it does not work any more, all requests go over the loop.
+    """
+    to_loop = getattr(_futures, "_cbsched_aioschedule", None)
+    if to_loop is None:
+        return
+
+    def schedule_by(*arguments: Any) -> Callable[[Any], None]:
+        wait = to_loop(*arguments)
+
+        def schedule(request: Any) -> None:
+            if has_body(request.scope):
+                return wait(request)
+            try:
+                bridge.answer(request.scope, request.proto)
+            except BaseException as error:  # noqa: BLE001  # Granian logs it and answers 500
+                request.err(error)
+            else:
+                request.done()
+
+        return schedule
+
+    _futures._cbsched_aioschedule = schedule_by
+
+
+def create() -> Bridge:
+    """What Granian serves.
+
+    :raises SystemExit: if the application cannot be made; the log has the reason.
+    """
+    # Nothing is begun that would have to be finished, and the main process's handlers, which a fork
+    # hands on, would let this one live.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        return Bridge(create_app())
+    except Exception:
+        logger.exception("a worker cannot start")
+        sys.exit(1)

@@ -1,0 +1,188 @@
+"""Rate limits on the application's own store: a storage for the ``limits`` library.
+
+With Flask-Limiter::
+
+    cache.init_app(app)
+    limiter = Limiter(get_remote_address, app=app, storage_uri="sharedstate://")
+
+The scheme is known once :mod:`sharedstate` is imported. It needs limits 4.1 or newer.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from math import floor
+from typing import Any
+
+from flask import current_app
+from limits.storage import MovingWindowSupport, SlidingWindowCounterSupport, Storage
+
+from .arguments import ABSENT
+from .cache import fit_key
+from .codec import JSONCodec
+from .errors import SharedStateError
+from .locks.contention import pauses
+from .state import State
+
+_MOVING = "moving "
+_SLIDING = "sliding "
+
+# A moving window with more entries than this is brought down to that many parts of its length.
+_MOST_ENTRIES = 400
+_PARTS = 200
+
+Entries = list[list[Any]]  # When, and how many hits.
+
+
+class SharedStateStorage(Storage, MovingWindowSupport, SlidingWindowCounterSupport):
+    """Exact among all that share the store, for each of the strategies.
+
+    In a moving window with hits at more than 400 moments, those that are close together count as
+    long as the last of them: up to a 200th of the window longer than they should. More than the
+    limit never pass.
+
+    It uses the store of the current application.
+    """
+
+    STORAGE_SCHEME = ["sharedstate"]
+
+    @property
+    def base_exceptions(self) -> type[Exception]:
+        return SharedStateError
+
+    @property
+    def storage(self) -> str:
+        """Where the hits are, in words, as ``flask limiter config`` shows it."""
+        store = _state().store
+        return f"{store.name} at {store.describe()['location']}"
+
+    def incr(self, key: str, expiry: int, amount: int = 1) -> int:
+        """The number of hits in the window, which begins with the first of them."""
+        return _state().inc(fit_key(key), amount, timeout=expiry)
+
+    def get(self, key: str) -> int:
+        """The number of hits in the window."""
+        hits: int = _state().get(fit_key(key), 0)
+        return hits
+
+    def get_expiry(self, key: str) -> float:
+        """When the window ends, in seconds since the epoch."""
+        return time.time() + (_state().ttl(fit_key(key)) or 0)
+
+    def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
+        """Record ``amount`` hits unless that would be more than ``limit`` in ``expiry`` seconds."""
+
+        def with_hits(entries: Entries) -> Entries | None:
+            now = time.time()
+            entries = _within(entries, now - expiry)
+            if sum(hits for _, hits in entries) + amount > limit:
+                return None
+            return _compacted(sorted([*entries, [now, amount]]), expiry / _PARTS)
+
+        return _replace(fit_key(_MOVING + key), with_hits, timeout=expiry)
+
+    def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
+        """When the window begins, and the number of hits in it."""
+        now = time.time()
+        entries = _within(_state().get(fit_key(_MOVING + key), ()), now - expiry)
+        return (entries[0][0] if entries else now), sum(hits for _, hits in entries)
+
+    def acquire_sliding_window_entry(
+        self, key: str, limit: int, expiry: int, amount: int = 1
+    ) -> bool:
+        """Record ``amount`` hits unless the weighted sum of two windows would pass ``limit``."""
+
+        def with_hits(record: list[int]) -> list[int] | None:
+            now = time.time()
+            window, current, previous = _windows(record, int(now / expiry))
+            weighted = previous * _remaining(now, expiry) / expiry + current
+            if floor(weighted) + amount > limit:
+                return None
+            return [window, current + amount, previous]
+
+        return _replace(fit_key(_SLIDING + key), with_hits, timeout=2 * expiry)
+
+    def get_sliding_window(self, key: str, expiry: int) -> tuple[int, float, int, float]:
+        """The hits of the last window and how long they count, in seconds; and the current."""
+        now = time.time()
+        record = _state().get(fit_key(_SLIDING + key), [])
+        _, current, previous = _windows(record, int(now / expiry))
+        remaining = _remaining(now, expiry)
+        return previous, remaining if previous else 0.0, current, remaining + expiry
+
+    def clear_sliding_window(self, key: str, expiry: int) -> None:
+        """Forget the hits in sliding windows under a key."""
+        _state().delete(fit_key(_SLIDING + key))
+
+    def check(self) -> bool:
+        """Whether the store answers."""
+        try:
+            _state().store.ping()
+        except SharedStateError:
+            return False
+        return True
+
+    def reset(self) -> int | None:
+        """Forget all hits of all clients.
+
+        :returns: how many keys had some, ``None`` on a store that cannot list its keys.
+        """
+        state = _state()
+        found = len(state.keys()) if "keys" in state.store.can else None
+        state.clear()
+        return found
+
+    def clear(self, key: str) -> None:
+        """Forget the hits under a key, in fixed and moving windows."""
+        _state().delete_many(fit_key(key), fit_key(_MOVING + key))
+
+
+def _state() -> State:
+    state: State = current_app.extensions["sharedstate"].state
+    return state.namespace("limits", JSONCodec())
+
+
+def _replace(name: str, change: Callable[[Any], Any], *, timeout: float) -> bool:
+    """Replace a record in one step by what ``change`` returns; returns whether that was not None.
+
+    ``change`` gets an empty list where there is no record, and may be called more than once.
+    """
+    state = _state()
+    for pause in pauses():
+        found = state.get(name, ABSENT)
+        new = change([] if found is ABSENT else found)
+        if new is None:
+            return False
+        if state.compare_and_set(name, found, new, timeout=timeout):
+            return True
+        time.sleep(pause)
+    raise AssertionError  # pragma: no cover - the pauses never end
+
+
+def _within(entries: Entries, begin: float) -> Entries:
+    return [entry for entry in entries if entry[0] >= begin]
+
+
+def _compacted(entries: Entries, length: float) -> Entries:
+    """The entries, those of a part of the window in one where they are too many."""
+    if len(entries) <= _MOST_ENTRIES:
+        return entries
+    parts: dict[int, list[Any]] = {}
+    for at, hits in entries:
+        part = int(at / length)
+        parts[part] = [at, hits + parts.get(part, [at, 0])[1]]
+    return list(parts.values())
+
+
+def _windows(record: list[int], window: int) -> tuple[int, int, int]:
+    """The number of the current window, the hits in it, and those in the one before."""
+    found, current, previous = record or (window, 0, 0)
+    if found >= window:  # Later than now where another host's clock is ahead.
+        return found, current, previous
+    return window, 0, current if found == window - 1 else 0
+
+
+def _remaining(now: float, expiry: int) -> float:
+    """How many seconds are left of the current window."""
+    return (1 - (now / expiry) % 1) * expiry

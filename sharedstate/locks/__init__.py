@@ -1,0 +1,1 @@
+"""Leases, and the fair way of those who wait for the same."""

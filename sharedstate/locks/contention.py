@@ -1,0 +1,137 @@
+"""Compare-and-swap for many: who loses again and again gets a turn."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypeVar
+
+from ..errors import Deadlock, SharedStateError, StoreFull, ValueTooLarge
+from . import fairness
+from .fairness import Record
+
+if TYPE_CHECKING:
+    from ..state import State
+
+T = TypeVar("T")
+
+LEASE_SECONDS = 2.0
+WAIT_SECONDS = 10.0
+CONTENDED_SECONDS = 0.5
+_MAX_CONTENDED = 1000
+
+
+class _Thread(threading.local):
+    """The keys that this thread, or greenlet, has a turn for."""
+
+    def __init__(self) -> None:
+        self.keys: set[str] = set()
+
+
+class Contention:
+    """Repeats what others may undo, so that everybody gets it done.
+
+    An attempt that takes long loses to short ones for ever, and whoever has just won begins the
+    next one first. So who has lost twice and is late takes a lock of the key for its attempts, and
+    so does whoever finds that lock taken. The lock only orders those who wait for it: the swap
+    decides, and nobody has to hold the lock.
+    """
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._turns = state.namespace("turn")
+        self._thread = _Thread()
+        self._contended: dict[str, float] = {}
+        """Until when a key counts as one that others change all the time."""
+        self._last = ("", 0.0)
+        self._looked = 0.0
+
+    def settle(self, key: str, attempt: Callable[[], tuple[bool, T]]) -> T:
+        """Repeat the attempt until it succeeds; returns its result.
+
+        :raises Deadlock: if an attempt for the same key, of the same thread, cannot end before.
+        """
+        if key in self._thread.keys:
+            raise Deadlock(
+                f"the key {key!r} is changed again and again in the middle of another change of "
+                "it, by the same thread: the outer one cannot come to an end"
+            )
+        began = time.monotonic()
+        if began < self._contended.get(key, 0):
+            return self._settle_in_turn(key, attempt)
+        for losses, pause in enumerate(pauses()):
+            is_done, result = attempt()
+            if is_done:
+                self._look(key, began)
+                return result
+            if losses and time.monotonic() - began > fairness.LATE_SECONDS:
+                break
+            time.sleep(pause)
+        return self._settle_in_turn(key, attempt)
+
+    def _settle_in_turn(self, key: str, attempt: Callable[[], tuple[bool, T]]) -> T:
+        record, nonce = Record(self._turns, key), secrets.token_urlsafe(9)
+        if record.is_left():
+            is_done, result = attempt()
+            if is_done:
+                record.end_turn()
+                self._remember(key)
+                return result
+        is_holder = self._take(record, nonce, key)
+        self._thread.keys.add(key)
+        try:
+            for pause in pauses():
+                is_done, result = attempt()
+                if is_done:
+                    return result
+                if not is_holder:
+                    time.sleep(pause)
+        finally:
+            self._thread.keys.discard(key)
+            if is_holder:
+                with suppress(SharedStateError):  # It ends by itself.
+                    record.release(nonce)
+        raise AssertionError  # pragma: no cover - the pauses never end
+
+    def _take(self, record: Record, nonce: str, key: str) -> bool:
+        """Wait until it is this one's turn; returns whether it is. The swap decides in any case."""
+        with suppress(StoreFull, ValueTooLarge):
+            if record.take(nonce, LEASE_SECONDS, 0):
+                return True
+            self._remember(key)
+            is_holder = record.take(nonce, LEASE_SECONDS, WAIT_SECONDS, lambda: self._present(key))
+            self._remember(key)
+            return is_holder
+        return False
+
+    def _present(self, key: str) -> bytes | None:
+        return self._state.store.values((self._state._key(key),))[0]
+
+    def _look(self, key: str, began: float) -> None:
+        """Now and then, one who changes a key over and over sees whether others wait for it."""
+        now = time.monotonic()
+        last, ended = self._last
+        self._last = (key, now)
+        if last != key or began - ended > fairness.LATE_SECONDS:
+            self._looked = now
+        elif now - self._looked > fairness.LATE_SECONDS:
+            self._looked = now
+            if self._turns.has(key):
+                self._remember(key)
+
+    def _remember(self, key: str) -> None:
+        if len(self._contended) >= _MAX_CONTENDED:
+            self._contended.clear()
+        self._contended[key] = time.monotonic() + CONTENDED_SECONDS
+
+
+def pauses() -> Iterator[float]:
+    """Random pauses that grow to 10 ms, so that many that want the same get in turn."""
+    longest = 0.0001
+    while True:
+        yield random.random() * longest
+        longest = min(2 * longest, 0.01)

@@ -1,0 +1,251 @@
+"""A queue of those who wait for a lock, kept in the lock's own record.
+
+The record is the holder's token and, behind it, whoever has waited for long::
+
+    (none)       free: the first to come takes it
+    "A"          A holds it
+    "A b c"      A holds it; b and c are next, in this order
+    "~ b c"      A has released it: b takes it, and nobody else for HAND_OVER_SECONDS
+    "~A b c"     A has released it and may take it again; b does if A does not at once
+
+Without contention only the first two occur, and the queue costs nothing. If the first in the queue
+has died, the record expires, and those who still wait form the queue anew.
+
+To wake a process that sleeps takes longer than a short use of a lock. So a thread that was handed
+the lock may take it again and again for TURN_SECONDS: that is the last state.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from ..arguments import ABSENT
+from ..errors import StoreFull, ValueTooLarge
+
+if TYPE_CHECKING:
+    from ..state import State
+
+LATE_SECONDS = 0.01
+"""Who has waited for longer joins the queue, and so does whoever finds one."""
+
+TURN_SECONDS = 0.02
+HAND_OVER_SECONDS = 0.5
+
+_MAX_WAITERS = 64
+_MIN_PAUSE = 0.0005
+_MAX_PAUSE = 0.1
+_RELEASED = "~"
+
+
+class _Turn(threading.local):
+    """Which record this thread, or greenlet, was handed last, when, and as what it left that."""
+
+    place: tuple[int, bytes] | None = None
+    began = 0.0
+    left = ""
+
+    def begin(self, place: tuple[int, bytes]) -> None:
+        self.place, self.began, self.left = place, time.monotonic(), ""
+
+    @property
+    def mark(self) -> str:
+        return self.left.partition(" ")[0]
+
+    def lasts(self, place: tuple[int, bytes]) -> bool:
+        return self.place == place and time.monotonic() - self.began < TURN_SECONDS
+
+
+_turn = _Turn()
+
+
+def _nothing() -> None: ...
+
+
+class Record:
+    """The record of one lock, as one client last saw it."""
+
+    def __init__(self, state: State, name: str) -> None:
+        self._state = state
+        self._name = name
+        self.place = (id(state.store), state._key(name))
+        self._seen = ""
+
+    def take(
+        self, nonce: str, lease: float, wait: float, activity: Callable[[], Any] = _nothing
+    ) -> bool:
+        """Wait up to ``wait`` seconds to be the holder, as ``nonce``; returns whether it is.
+
+        :param activity: what changes as long as one whose turn it is comes back.
+        """
+        if self._take_again(nonce, lease) or self.add(nonce, lease):
+            return True
+        return wait > 0 and _Waiter(self, nonce, lease, activity).wait(wait)
+
+    def is_left(self) -> bool:
+        """Whether this thread left the record in a turn that lasts."""
+        return bool(_turn.left) and _turn.lasts(self.place)
+
+    def end_turn(self) -> None:
+        """Hand over what this thread left, when its turn is over."""
+        if _turn.lasts(self.place):
+            return
+        self._seen, mark, _turn.left = _turn.left, _turn.mark, ""
+        while (words := self._seen.split()) and words[0] == mark:
+            if self.write([_RELEASED, *words[1:]], HAND_OVER_SECONDS):
+                return
+
+    def replace(self, holder: str, new: str, lease: float) -> bool:
+        """Make ``new`` the holder instead of ``holder``; returns whether that was the holder."""
+        for _, *queue in self._held_by(holder):
+            if self.write([new, *queue], lease):
+                return True
+        return False
+
+    def release(self, holder: str) -> bool:
+        """Let in whoever is next, if this is the holder; returns whether it was."""
+        for _, *queue in self._held_by(holder):
+            is_turn = bool(queue) and _turn.lasts(self.place)
+            mark = _RELEASED + holder[:8] * is_turn
+            if self.write([mark, *queue] if queue else [], HAND_OVER_SECONDS):
+                if is_turn:
+                    _turn.left = self._seen
+                return True
+        return False
+
+    def read(self) -> list[str]:
+        """The holder and the queue; nothing if the lock is free."""
+        self._seen = self._state.get(self._name, "")
+        return self._seen.split()
+
+    def add(self, nonce: str, lease: float) -> bool:
+        """Be the holder if the lock is free; returns whether it was."""
+        if not self._state.add(self._name, nonce, lease):
+            return False
+        self._seen = nonce
+        if _turn.place != self.place:
+            _turn.begin(self.place)
+        return True
+
+    def enter(self, nonce: str, lease: float) -> bool:
+        """Be the holder of a record that was released, if it is still this one's to take."""
+        mark = self._seen.split()[0]
+        while len(words := self._seen.split()) > 1 and words[0] == mark:
+            is_first = words[1] == nonce
+            if not is_first and mark != _turn.mark:
+                return False
+            if self.write([nonce, *words[1 + is_first :]], lease):
+                if is_first:
+                    _turn.begin(self.place)
+                return True
+        return False
+
+    def write(self, words: list[str], lease: float | None) -> bool:
+        """Replace the record if it is as it was seen last; returns whether it was."""
+        new = " ".join(words)
+        is_written, raw = self._state._swap(
+            self._name,
+            self._state._encode(self._seen),
+            new or ABSENT,
+            ABSENT if lease is None else lease,
+        )
+        if not is_written:
+            new = "" if raw is None else self._state.codec.decode(raw)
+        self._seen = new
+        return is_written
+
+    def _held_by(self, holder: str) -> Iterator[list[str]]:
+        """The record, again and again, as long as this is its holder."""
+        if self._seen.split()[:1] != [holder]:
+            self._seen = holder
+        while (words := self._seen.split()) and words[0] == holder and holder[0] != _RELEASED:
+            yield words
+
+    def _take_again(self, nonce: str, lease: float) -> bool:
+        """Take the record once more that this thread left in its turn, ahead of the queue."""
+        if not self.is_left():
+            return False
+        self._seen = _turn.left
+        return self.enter(nonce, lease)
+
+
+class _Waiter:
+    """One who waits for a record."""
+
+    def __init__(
+        self, record: Record, nonce: str, lease: float, activity: Callable[[], Any]
+    ) -> None:
+        self._record = record
+        self._nonce = nonce
+        self._lease = lease
+        self._activity = activity
+        self._began = time.monotonic()
+        self._joined: tuple[float, int] | None = None
+        """When it got into the queue, and how many were before it."""
+
+    def wait(self, wait: float) -> bool:
+        """Wait for up to ``wait`` seconds; returns whether it holds the record then."""
+        is_holder = False
+        try:
+            is_holder = self._poll(self._began + wait)
+        finally:
+            if self._joined and not is_holder:
+                self._leave()
+        return is_holder
+
+    def _poll(self, deadline: float) -> bool:
+        before = None
+        while True:
+            words = self._record.read()
+            now = words, self._is_next(words) and self._activity()
+            if self._step(words, is_unchanged=now == before):
+                return True
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            time.sleep(min(self._pause(words[1:]), left))
+            before = now
+
+    def _is_next(self, words: list[str]) -> bool:
+        return words[1:2] == [self._nonce] and words[0].startswith(_RELEASED)
+
+    def _step(self, words: list[str], is_unchanged: bool) -> bool:
+        """Take the record if that is possible; if it is late, get into the queue."""
+        if not words:
+            return self._record.add(self._nonce, self._lease)
+        holder, *queue = words
+        if self._is_next(words):
+            if holder == _RELEASED or is_unchanged:
+                return self._record.enter(self._nonce, self._lease)
+        elif self._nonce not in queue and len(queue) < _MAX_WAITERS:
+            now = time.monotonic()
+            if queue or now - self._began > LATE_SECONDS:
+                with suppress(StoreFull, ValueTooLarge):  # It waits without a place then.
+                    if self._record.write([*words, self._nonce], None):
+                        self._joined = now, len(queue)
+        return False
+
+    def _pause(self, queue: list[str]) -> float:
+        """The first in the queue looks often, the others as fast as the queue moves."""
+        now = time.monotonic()
+        if self._joined is None or self._nonce not in queue:
+            longest = (now - self._began) / 4
+        else:
+            joined, before = self._joined
+            position = queue.index(self._nonce)
+            pace = (now - joined) / max(before - position, 1)
+            longest = pace * position / 2 if position else pace / 20
+        return min(max(longest, _MIN_PAUSE), _MAX_PAUSE) * (0.5 + random.random())
+
+    def _leave(self) -> None:
+        """Get out of the queue; whoever is behind moves up."""
+        while self._nonce in (words := self._record.read())[1:]:
+            words.remove(self._nonce)
+            if len(words) == 1 and words[0][0] == _RELEASED:
+                words = []
+            if self._record.write(words, None):
+                return

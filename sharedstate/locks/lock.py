@@ -1,0 +1,186 @@
+"""A lease lock, built on the contract alone."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
+
+from ..errors import Deadlock, LockLost, LockTimeout, SharedStateError
+from .fairness import Record
+
+if TYPE_CHECKING:
+    from ..state import State
+
+MAX_LEASE = 24 * 3600.0
+
+
+class _Thread(threading.local):
+    """The locks that this thread, or greenlet, has acquired and that still exist."""
+
+    def __init__(self) -> None:
+        self.locks: WeakValueDictionary[tuple[int, bytes], Lock] = WeakValueDictionary()
+
+
+_thread = _Thread()
+
+
+class Lock:
+    """A lock that one client at a time holds, on whatever process or host it runs.
+
+    ::
+
+        with cache.lock("report", lease=60) as lock:
+            write_report(fence=lock.fence)
+
+    The holder has it until it releases it or the lease ends, whichever comes first, so that the
+    lock of a client that died comes free. A holder that may take longer calls :meth:`renew`. One
+    that is stopped for longer than its lease does not notice; whatever it writes to should refuse
+    a ``fence`` lower than one it has seen: each holder's fence is higher than all before::
+
+        A  add(token a) ── fence 7 ── confirm a ── works … stopped …… writes with 7: refused
+        B                                      (lease ends) add(token b) ── fence 8 ── writes with 8
+
+    The fence is drawn while a nonce is in place, and holding is confirmed after that: a client
+    that lost its lease between the two begins again, so that fences grow in the order of holding.
+
+    :param lease: seconds, from 0.01 to a day.
+    :param wait: seconds to wait for others to release it; 0 tries once.
+    """
+
+    def __init__(self, state: State, name: str, *, lease: float = 30, wait: float = 10) -> None:
+        self.name = name
+        self.lease = _checked_lease(lease)
+        self.wait = wait
+        self.token: str | None = None
+        """What proves who holds it; ``None`` while this object does not.
+
+        An object for the same name that is given it holds the lock as well.
+        """
+        self.fence = 0
+        """A number that grows with each holder."""
+        self._state = state
+        self._record = Record(state, name)
+        self._process = 0
+
+    def acquire(self) -> Lock:
+        """Wait for the lock and hold it.
+
+        Those who have waited for longer than 10 ms get it in the order in which they came.
+
+        :raises LockTimeout: if others held it for ``wait`` seconds.
+        :raises Deadlock: at once, if another object of this thread holds it.
+        """
+        deadline = time.monotonic() + self.wait
+        if self.wait > 0:
+            if self.try_acquire():
+                return self
+            if self.is_held_by_this_thread():
+                raise Deadlock(
+                    f"this thread holds the lock {self.name!r} already, by another object: use "
+                    "that one, or release it first"
+                )
+        while not self._acquire(deadline - time.monotonic()):
+            if time.monotonic() >= deadline:
+                raise LockTimeout(
+                    f"the lock {self.name!r} was held by others for {self.wait} seconds"
+                )
+        return self
+
+    def try_acquire(self) -> bool:
+        """Hold the lock if it is free; answers whether this object holds it now."""
+        return self._acquire(0)
+
+    def _acquire(self, wait: float) -> bool:
+        if self.token is not None:
+            raise RuntimeError(f"this object holds the lock {self.name!r} already")
+        nonce = secrets.token_urlsafe(16)
+        if not self._record.take(nonce, self.lease, wait):
+            return False
+        fence = self._state.namespace("fence").inc("all locks", timeout=0)
+        token = f"{nonce}.{fence}"
+        if not self._record.replace(nonce, token, self.lease):
+            return False
+        self.token, self.fence, self._process = token, fence, os.getpid()
+        _thread.locks[self._record.place] = self
+        return True
+
+    def is_held_by_this_thread(self) -> bool:
+        """Whether another object of this thread, or greenlet, holds the lock: it would not end."""
+        other = _thread.locks.get(self._record.place)
+        if other is None or other.token is None or other._process != os.getpid():
+            return False
+        return other.token in self._record.read()[:1]
+
+    def renew(self, lease: float | None = None) -> None:
+        """Hold it for another ``lease`` seconds from now, by default as long as at first.
+
+        :raises LockLost: if the lease had ended.
+        """
+        seconds = self.lease if lease is None else _checked_lease(lease)
+        held = self._held()
+        if not self._record.replace(held, held, seconds):
+            self.token = None
+            raise self._lost()
+
+    def release(self) -> None:
+        """Let the next one in.
+
+        :raises LockLost: if the lease had ended; another client's lock is left alone.
+        """
+        held = self._held()
+        self.token = None
+        if not self._release(held):
+            raise self._lost()
+
+    def discard(self) -> None:
+        """Like :meth:`release`, but a lock that is not held any more is no error."""
+        if self.token is not None:
+            held = self._held()
+            self.token = None
+            self._release(held)
+
+    def remaining(self) -> float | None:
+        """Seconds until its lease ends, whoever holds it; ``None`` if it is free."""
+        return self._state.ttl(self.name)
+
+    def __enter__(self) -> Lock:
+        return self.acquire()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self.release()
+            return
+        try:
+            self.discard()
+        except SharedStateError as failed:
+            error.add_note(f"the lock {self.name!r} could not be released: {failed}")
+
+    def _held(self) -> str:
+        if self.token is None:
+            raise self._lost()
+        return self.token
+
+    def _release(self, held: str) -> bool:
+        return self._record.release(held)
+
+    def _lost(self) -> LockLost:
+        return LockLost(
+            f"the lock {self.name!r} is not held any more, or never was: its lease may have ended, "
+            "and others may have held it"
+        )
+
+
+def _checked_lease(lease: float) -> float:
+    if not 0.01 <= lease <= MAX_LEASE:
+        raise ValueError(f"a lease is 0.01 to {MAX_LEASE:,.0f} seconds, not {lease!r}")
+    return float(lease)

@@ -1,0 +1,5 @@
+"""``database``: a table, through SQLAlchemy."""
+
+from .store import DatabaseStore
+
+__all__ = ["DatabaseStore"]

@@ -1,0 +1,1 @@
+"""What differs between the servers of the ``database`` store, a module each."""

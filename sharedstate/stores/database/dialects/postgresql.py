@@ -1,0 +1,195 @@
+"""PostgreSQL, through psycopg."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Generator, Sequence
+from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
+from typing import Any, ClassVar, TypeVar
+
+import psycopg
+from psycopg import OperationalError, pq
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from ..deadline import left
+from .base import Dialect, Trouble
+
+R = TypeVar("R")
+
+# The server gives up a little before its client does: its answer says that nothing was applied.
+_SERVERS_SHARE = 0.8
+# Of psycopg.connect()'s arguments, those that are no parameters of libpq's.
+_ATTRIBUTES = ("autocommit", "prepare_threshold", "row_factory", "cursor_factory")
+
+_TROUBLES = {
+    "40P01": Trouble.CONFLICT,  # deadlock_detected
+    "40001": Trouble.CONFLICT,  # serialization_failure
+    "23505": Trouble.CONFLICT,  # unique_violation: in the catalogue, when many make the table
+    "42P07": Trouble.CONFLICT,  # duplicate_table
+    "42710": Trouble.CONFLICT,  # duplicate_object, its row type
+    "42P01": Trouble.NO_TABLE,  # undefined_table
+    "42703": Trouble.WRONG_TABLE,  # undefined_column
+    "42804": Trouble.WRONG_TABLE,  # datatype_mismatch
+    "42P10": Trouble.WRONG_TABLE,  # no unique constraint on the name
+    "42501": Trouble.DENIED,  # insufficient_privilege
+    "55P03": Trouble.LATE,  # lock_not_available
+    "57014": Trouble.LATE,  # query_canceled, as by statement_timeout
+    "25P03": Trouble.LATE,  # idle_in_transaction_session_timeout
+    "25006": Trouble.READ_ONLY,  # read_only_sql_transaction
+}
+_TROUBLES_OF_CLASS = {
+    "53": Trouble.FULL,  # insufficient_resources
+    "54": Trouble.FULL,  # program_limit_exceeded
+    "08": Trouble.LOST,  # connection_exception
+    "57": Trouble.LOST,  # operator_intervention: it may have come after the commit
+}
+_CONNECTIONS = "53300"  # too_many_connections, of class 53 too
+
+
+class PostgreSQL(Dialect):
+    """Rows are locked by SELECT … FOR UPDATE in the order of their names."""
+
+    engine_options: ClassVar[dict[str, Any]] = {"use_native_hstore": False}  # Asks the server.
+    schema = (
+        # Room on each page keeps the new versions of a counter's row on it, out of the index.
+        "CREATE TABLE {table} (name bytea PRIMARY KEY, value bytea, number bigint, "
+        "expires double precision) WITH (fillfactor = 80)",
+        "CREATE INDEX {index} ON {table} (expires) WHERE expires IS NOT NULL",
+    )
+    insert = Dialect.insert + " ON CONFLICT DO NOTHING"
+
+    def among(self, names: Sequence[bytes]) -> tuple[str, Sequence[Any]]:
+        return "name = ANY(?)", (list(names),)
+
+    @property
+    def connect_args(self) -> dict[str, Any]:
+        milliseconds = math.ceil(self.timeout * _SERVERS_SHARE * 1000)
+        server = {
+            "lock_timeout": milliseconds,
+            "statement_timeout": milliseconds,
+            # The locks of a worker that is stopped come free.
+            "idle_in_transaction_session_timeout": math.ceil(self.timeout * 1000),
+            "default_transaction_isolation": r"read\ committed",
+        }
+        return {
+            "autocommit": True,
+            "tcp_user_timeout": math.ceil(self.timeout * 1000),
+            "application_name": "sharedstate",
+            "options": " ".join(f"-c {name}={value}" for name, value in server.items()),
+        }
+
+    def connect(self, *arguments: Any, **options: Any) -> Any:
+        """A connection on which nothing waits for longer than the call may take.
+
+        psycopg's own ``connect`` gives each host at least two seconds.
+        """
+        options.pop("context", None)  # How SQLAlchemy wants types that are not ours.
+        attributes = {name: options.pop(name) for name in _ATTRIBUTES if name in options}
+        connection = _Connection(_first_of(_hosts(make_conninfo(*arguments, **options)), self))
+        connection.seconds = self.timeout
+        for name, value in attributes.items():
+            setattr(connection, name, value)
+        return connection
+
+    def prepare(self, connection: Any) -> None:
+        """Nothing: all is said when connecting."""
+
+    def trouble(self, error: Exception) -> Trouble:
+        code = getattr(error, "sqlstate", None)
+        if code is None:
+            return Trouble.LOST if isinstance(error, OperationalError) else Trouble.OTHER
+        if code == _CONNECTIONS:
+            return Trouble.OTHER
+        return _TROUBLES.get(code) or _TROUBLES_OF_CLASS.get(code[:2], Trouble.OTHER)
+
+    def descriptor(self, connection: Any) -> int | None:
+        return None if connection.closed else connection.pgconn.socket
+
+
+def _hosts(parameters: str) -> list[dict[str, Any]]:
+    """The parameters for each of the hosts that they name."""
+    common = conninfo_to_dict(parameters)
+    lists = {
+        name: str(common.pop(name)).split(",")
+        for name in ("host", "hostaddr", "port")
+        if common.get(name)
+    }
+    number = max(map(len, lists.values()), default=1)
+    return [
+        # One port may be that of all.
+        common
+        | {name: each[i] for name, each in lists.items() if i < len(each)}
+        | {name: each[0] for name, each in lists.items() if len(each) == 1}
+        for i in range(number)
+    ]
+
+
+def _first_of(hosts: Sequence[dict[str, Any]], dialect: Dialect) -> pq.abc.PGconn:
+    """A connection to the first host that lets us in, each of which has its share of the time."""
+    failures = []
+    for number, host in enumerate(hosts):
+        try:
+            return _connected(
+                make_conninfo("", **host), left(dialect.timeout) / (len(hosts) - number)
+            )
+        except OperationalError as error:
+            failures.append(error)
+    if len(failures) == 1:
+        raise failures[0]
+    raise OperationalError("; ".join(str(error).partition("\n")[0] for error in failures))
+
+
+def _connected(parameters: str, seconds: float) -> pq.abc.PGconn:
+    deadline = time.monotonic() + seconds
+    connection = pq.PGconn.connect_start(parameters.encode())
+    try:
+        while connection.status != pq.ConnStatus.BAD:
+            polled = connection.connect_poll()
+            if polled == pq.PollingStatus.OK:
+                connection.nonblocking = 1
+                return connection
+            if polled == pq.PollingStatus.FAILED:
+                break
+            event = EVENT_READ if polled == pq.PollingStatus.READING else EVENT_WRITE
+            with DefaultSelector() as selector:
+                selector.register(connection.socket, event)
+                if not selector.select(max(deadline - time.monotonic(), 0)):
+                    where = f"{connection.host.decode()}:{connection.port.decode()}"
+                    raise OperationalError(f"{where} did not answer within {seconds:.2g} seconds")
+        raise OperationalError(connection.error_message.decode(errors="replace"))
+    except BaseException:
+        connection.finish()
+        raise
+
+
+class _Connection(psycopg.Connection[Any]):
+    """psycopg waits for ever for a server that is stopped; this gives up, and hangs up."""
+
+    seconds = 0.0
+
+    def wait(self, gen: Generator[Any, Any, R], *arguments: Any, **options: Any) -> R:
+        try:
+            return super().wait(_limited(gen, left(self.seconds)), *arguments, **options)
+        except _TooLate:
+            self.pgconn.finish()
+            raise
+
+
+class _TooLate(OperationalError):
+    pass
+
+
+def _limited(gen: Generator[Any, Any, R], seconds: float) -> Generator[Any, Any, R]:
+    """The same generator of waits, until the time is up; it is sent 0 where nothing has come."""
+    deadline = time.monotonic() + seconds
+    try:
+        state = next(gen)
+        while True:
+            ready = yield state
+            if not ready and time.monotonic() > deadline:
+                raise _TooLate(f"the server did not answer within {seconds:.2g} seconds")
+            state = gen.send(ready)
+    except StopIteration as done:
+        answer: R = done.value
+        return answer

@@ -1,0 +1,5 @@
+"""``filesystem``: one SQLite file."""
+
+from .store import FilesystemStore
+
+__all__ = ["FilesystemStore"]

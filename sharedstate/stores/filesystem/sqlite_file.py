@@ -1,0 +1,335 @@
+"""One process's access to an SQLite file: a writer that takes turns, and a pool of readers."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from ...errors import ConfigurationError, SharedStateError, StoreFull, StoreUnavailable
+from ..support.directory import Identity, Watch
+from ..support.file_lock import Turn
+from ..support.gate import Gate
+from ..support.sqlite_damage import ERRORS, REMEDY, is_damage, refuse_text
+from .sqlite_log import PAGE_BYTES, Bounds, Log
+
+Execute = Callable[..., sqlite3.Cursor]
+Statement = tuple[str, Sequence[Any]]
+
+_APPLICATION_ID = 0x53685374
+_FORMAT = 1
+
+_IDLE_READERS = 8
+
+_SYNCHRONOUS = {"normal": "NORMAL", "full": "FULL"}
+
+
+class SQLiteFile:
+    """The file, opened when it is first used and made when it is missing.
+
+    As a context manager it is a write transaction of its own turn::
+
+        with file as execute:
+            execute("UPDATE …")
+
+    :param schema: the statements that make the tables of a new file.
+    :param max_bytes: bound of the file and its log together.
+    :param timeout: how long a writer waits for its turn, in seconds.
+    """
+
+    def __init__(
+        self, path: Path, schema: str, *, durability: str, max_bytes: int, timeout: float
+    ) -> None:
+        self.path = path
+        self._schema = schema
+        self._durability = durability
+        self._bounds = Bounds(max_bytes)
+        self._timeout = timeout
+        self._turn = Turn(path.with_suffix(".lock"))
+        self._writer: sqlite3.Connection | None = None
+        self._execute: Execute
+        self._log: Log
+        self._watch: Watch
+        self.is_lost = False
+        self._readers: deque[sqlite3.Connection] = deque()
+        self.identity: Identity | None = None
+        self._gate = Gate()
+        self._retired = False
+
+    def __enter__(self) -> Execute:
+        execute = self._begin_turn()
+        try:
+            self._check_room()
+            execute("BEGIN IMMEDIATE")
+        except BaseException as error:
+            self._end_turn()
+            if isinstance(error, ERRORS):
+                raise self.explained(error) from error
+            raise
+        return execute
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if error is None:
+                assert self._writer is not None
+                self._writer.execute("COMMIT")
+        except ERRORS as failed:
+            error = failed
+        finally:
+            if error is not None:
+                self._roll_back()
+            self._end_turn()
+        if isinstance(error, ERRORS):
+            raise self.explained(error) from error
+
+    def write(self, statement: str, arguments: Sequence[Any]) -> list[Any]:
+        """The rows of one statement that is a write transaction by itself.
+
+        For one that writes a few pages. It does not look for the bound, as transactions do.
+        """
+        execute = self._begin_turn()
+        try:
+            return execute(statement, arguments).fetchall()
+        except ERRORS as error:
+            raise self.explained(error) from error
+        finally:
+            self._end_turn()
+
+    def query(self, *statements: Statement) -> list[Any]:
+        """The rows of all ``statements``, read from one snapshot; waits for no writer."""
+        if self.identity is None and not self._find():
+            with self:  # Makes the file, or refuses it.
+                pass
+        try:
+            with self._gate:
+                reader = self._take_reader()
+                try:
+                    rows = _fetch(reader, statements)
+                except BaseException:
+                    reader.close()
+                    raise
+                self._return_reader(reader)
+        except ERRORS as error:
+            raise self.explained(error) from error
+        return rows
+
+    def rows(self, statement: str, arguments: Sequence[Any]) -> Iterator[Any]:
+        """The rows of a statement one by one, all from one snapshot; waits for no writer."""
+        self.query(("SELECT 1", ()))  # Makes the file where there is none.
+        try:
+            with self._gate, closing(self._connect()) as reader:
+                yield from reader.execute(statement, arguments)
+        except ERRORS as error:
+            raise self.explained(error) from error
+
+    def size(self) -> int:
+        """The bytes of the file and of what is not yet merged into it."""
+        parts = (self.path, self.path.with_name(f"{self.path.name}-wal"))
+        return sum(part.stat().st_size for part in parts if part.exists())
+
+    def close(self) -> None:
+        """Wait for the operations in progress, and close everything for good."""
+        self.pause()
+        self._retired = True
+        self.resume()
+
+    def pause(self) -> None:
+        """Wait for the operations in progress, close everything, and let none begin."""
+        # Those that wait for their turn leave in time by themselves.
+        if self._gate.shut(2 * self._timeout):
+            while self._readers:
+                self._readers.pop().close()
+            self._close_writer()
+            self._turn.close()
+
+    def resume(self) -> None:
+        """Let operations begin again."""
+        self._gate.open()
+
+    def _begin_turn(self) -> Execute:
+        """Wait for the turn to write; answers what executes statements in it."""
+        self._gate.__enter__()
+        try:
+            if not self._turn.take(self._timeout):
+                raise self._too_late()
+        except BaseException as error:
+            self._gate.__exit__()
+            if isinstance(error, OSError):
+                raise self.explained(error) from error
+            raise
+        try:
+            if self._writer is None:
+                self._open()
+            elif self._watch.is_lost():
+                raise self._lost()
+            return self._execute
+        except BaseException as error:
+            self._end_turn()
+            if isinstance(error, (*ERRORS, OSError)):
+                raise self.explained(error) from error
+            raise
+
+    def _check_room(self) -> None:
+        assert self._writer is not None
+        if not self._log.has_room(self._writer):
+            raise StoreFull(
+                f"{self.path} and its log have reached CACHE_MAX_BYTES "
+                f"({self._bounds.max_bytes:,} bytes), and somebody who reads it, such as a backup, "
+                "keeps the log from being emptied; the write was not applied, and nothing is lost"
+            )
+
+    def _end_turn(self) -> None:
+        if self._retired:
+            self._close_writer()
+            self._turn.close()
+        self._turn.end()
+        self._gate.__exit__()
+
+    def _find(self) -> bool:
+        """Whether the file is there and ours, for readers, who need not wait to make it."""
+        try:
+            with self._gate:
+                if not self.path.exists():
+                    return False
+                reader = self._connect()
+                if _format_of(reader) != (_APPLICATION_ID, _FORMAT):
+                    reader.close()
+                    return False
+                self.identity = Identity(self.path)
+                self._return_reader(reader)
+                return True
+        except (OSError, *ERRORS) as error:
+            raise self.explained(error) from error
+
+    def _open(self) -> None:
+        if self.identity is not None and self.identity.is_other():
+            raise self._lost()
+        try:
+            # SQLite gives its own files beside this one the same mode.
+            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL, 0o600))
+        except FileExistsError:
+            pass
+        with ExitStack() as undo:
+            writer = undo.enter_context(closing(self._connect()))
+            self._prepare(writer)
+            log = undo.enter_context(closing(Log(self.path, self._bounds)))
+            identity = Identity(self.path)
+            watch = Watch(identity)
+            undo.pop_all()
+        self._log, self._watch, self.identity = log, watch, identity
+        self._writer = writer
+        # One cursor for all that the writer does; making one takes as long as some statements.
+        self._execute = writer.cursor().execute
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self.path, timeout=self._timeout, isolation_level=None, check_same_thread=False
+        )
+        connection.text_factory = refuse_text
+        connection.executescript(
+            f"PRAGMA page_size = {PAGE_BYTES};"
+            f"PRAGMA synchronous = {_SYNCHRONOUS[self._durability]};"
+            f"PRAGMA wal_autocheckpoint = {self._bounds.log_pages};"
+            f"PRAGMA journal_size_limit = {self._bounds.log_bytes};"
+            "PRAGMA cell_size_check = ON;"
+        )
+        return connection
+
+    def _prepare(self, writer: sqlite3.Connection) -> None:
+        """Make the tables of a new file; refuse a file that is not ours."""
+        application, form = _format_of(writer)
+        is_new = not writer.execute("SELECT 1 FROM sqlite_schema").fetchall()
+        if is_new and application == 0:
+            writer.executescript(
+                f"PRAGMA journal_mode = WAL; BEGIN; {self._schema}"
+                f"PRAGMA application_id = {_APPLICATION_ID};"
+                f"PRAGMA user_version = {_FORMAT}; COMMIT;"
+            )
+        elif (application, form) != (_APPLICATION_ID, _FORMAT):
+            raise ConfigurationError(
+                f"{self.path} is an SQLite file of another program or version; "
+                "it was left as it is: choose another CACHE_DIR"
+            )
+        _pragma(writer, f"max_page_count = {self._bounds.file_pages}")
+
+    def _roll_back(self) -> None:
+        writer = self._writer
+        if writer is not None and writer.in_transaction:
+            try:
+                writer.execute("ROLLBACK")
+            except ERRORS:
+                self._close_writer()  # Which undoes what was not committed just as well.
+
+    def _take_reader(self) -> sqlite3.Connection:
+        try:
+            return self._readers.pop()
+        except IndexError:
+            return self._connect()
+
+    def _return_reader(self, reader: sqlite3.Connection) -> None:
+        if len(self._readers) < _IDLE_READERS and not self._retired:
+            self._readers.append(reader)
+        else:
+            reader.close()
+
+    def _close_writer(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            self._log.close()
+            self._watch.close()
+            writer.close()
+
+    def _lost(self) -> StoreUnavailable:
+        assert self.identity is not None
+        self.is_lost = True
+        return self.identity.error()
+
+    def _too_late(self) -> StoreUnavailable:
+        return StoreUnavailable(
+            f"other processes kept {self.path} busy for {self._timeout} seconds (CACHE_TIMEOUT); "
+            "one of them may be stopped, or its disk may hang"
+        )
+
+    def explained(self, error: Exception) -> SharedStateError:
+        """The library's error for one of SQLite's or the system's."""
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code == sqlite3.SQLITE_FULL or getattr(error, "errno", 0) == errno.ENOSPC:
+            return StoreFull(
+                f"{self.path} has reached CACHE_MAX_BYTES ({self._bounds.max_bytes:,} bytes), "
+                "or its disk is full; the write was not applied, and nothing is lost"
+            )
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            return self._too_late()
+        if is_damage(error):
+            return StoreUnavailable(
+                f"{self.path} is damaged or not an SQLite file ({error}); {REMEDY}"
+            )
+        return StoreUnavailable(f"{self.path} cannot be used: {error}")
+
+
+def _pragma(connection: sqlite3.Connection, text: str) -> Any:
+    return connection.execute(f"PRAGMA {text}").fetchall()[0][0]
+
+
+def _format_of(connection: sqlite3.Connection) -> tuple[int, int]:
+    return _pragma(connection, "application_id"), _pragma(connection, "user_version")
+
+
+def _fetch(reader: sqlite3.Connection, statements: Sequence[Statement]) -> list[Any]:
+    if len(statements) == 1:
+        return reader.execute(*statements[0]).fetchall()
+    reader.execute("BEGIN")
+    rows = [row for statement in statements for row in reader.execute(*statement).fetchall()]
+    reader.execute("COMMIT")
+    return rows

@@ -1,0 +1,296 @@
+"""``filesystem``: the records in one SQLite file, shared by all processes of a host."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+from weakref import finalize
+
+from ...errors import StoreFull
+from ...settings import GIBIBYTE, Settings, byte_count, choice, seconds
+from ..base import DEFAULT_TIMEOUT, Page, Store, key_range
+from ..operations import COUNTER_MAX, COUNTER_MIN, NEVER, Increment, Operation, Record
+from ..support.directory import data_directory, make_private, set_aside
+from ..support.paging import ordered_page
+from ..support.sqlite_damage import Damaged, checked_rows
+from .sqlite_file import Execute, SQLiteFile
+
+FILE_NAME = "sharedstate.sqlite3"
+
+_COLLECT_EVERY = 32
+_ROOM_ROWS = 1000
+_KEYS_A_QUERY = 500
+_COUNTER_DIGITS = len(b"-9223372036854775808")
+
+_SCHEMA = """
+CREATE TABLE entries (
+    key BLOB PRIMARY KEY, value NOT NULL, expires REAL
+) WITHOUT ROWID;
+CREATE INDEX entries_expires ON entries (expires) WHERE expires IS NOT NULL;
+"""
+_SELECT = "SELECT value, expires FROM entries WHERE key = ?"
+_SNAPSHOT = "SELECT key, value, expires FROM entries WHERE expires IS NULL OR expires > ?"
+_SELECT_MANY = "SELECT key, value, expires FROM entries WHERE key IN ({})"
+_SIZES = "SELECT key, length(value), expires FROM entries WHERE key IN ({})"
+_UPSERT = (
+    "INSERT INTO entries VALUES (?, ?, ?) "
+    "ON CONFLICT (key) DO UPDATE SET value = excluded.value, expires = excluded.expires"
+)
+# The commonest operation of all in one statement. It answers no row, and does nothing, where the
+# record has expired, is no counter, or would leave its bounds.
+_INCREMENT = (
+    "INSERT INTO entries VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET value = value + ? "
+    "WHERE typeof(value) = 'integer' AND value BETWEEN ? AND ? "
+    "AND (expires IS NULL OR expires > ?) RETURNING value"
+)
+_DELETE = "DELETE FROM entries WHERE key = ?"
+_DELETE_RANGE = "DELETE FROM entries WHERE key >= ? AND key < ?"
+_COLLECT = (
+    "DELETE FROM entries WHERE key IN (SELECT key FROM entries "
+    "WHERE expires IS NOT NULL AND expires <= ? ORDER BY expires LIMIT ?)"
+)
+_ROWS = "SELECT key, expires FROM entries WHERE key >= ? AND key < ? ORDER BY key LIMIT ?"
+
+# What a parent had open. SQLite forbids a child to touch it, closing included, so it must not be
+# collected either, in the rare case that the parent could not close it before it forked.
+_inherited: list[SQLiteFile] = []
+
+
+class FilesystemStore(Store):
+    """A table in an SQLite file in WAL mode.
+
+    ``kill -9`` of any process loses nothing that was answered. With ``durability="normal"`` a
+    power cut may lose the last moments but never damages the file; with ``"full"`` an answer
+    means that the disk has it.
+
+    :param directory: where the file lies; made when missing, private to this user.
+    :param max_bytes: bound of the file and its log together; a write past it is refused.
+    """
+
+    name = "filesystem"
+    scope = "host"
+    snapshot_is_atomic = True
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        durability: str = "normal",
+        max_bytes: int = GIBIBYTE,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self.directory = directory
+        self.durability = durability
+        self._max_bytes = max_bytes
+        self._opened: SQLiteFile | None = None
+        self._of_process: dict[int, SQLiteFile] = {}
+        # Rows since the last collection; the first write of a process collects what others left.
+        self._written = _COLLECT_EVERY
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> FilesystemStore:
+        return cls(
+            data_directory(settings),
+            durability=choice(settings, "CACHE_DURABILITY", ("normal", "full")),
+            max_bytes=byte_count(settings, "CACHE_MAX_BYTES", GIBIBYTE),
+            timeout=seconds(settings, "CACHE_TIMEOUT", DEFAULT_TIMEOUT),
+        )
+
+    def transact(self, keys: Sequence[bytes], operation: Operation) -> Any:
+        self._written += len(keys)
+        try:
+            if type(operation) is Increment and self._written < _COLLECT_EVERY:
+                number = self._increment(keys[0], operation)
+                if number is not None:
+                    return number
+            return self._transact(keys, operation)
+        except StoreFull as error:
+            return self.retry_with_room(error, partial(self._transact, keys, operation))
+
+    def _increment(self, key: bytes, increment: Increment) -> int | None:
+        """The new number, or ``None`` if it takes a whole transaction to say what is wrong."""
+        delta, low, high = increment.delta, increment.minimum, increment.maximum
+        first = increment.initial + delta
+        if not low <= first <= high:
+            return None
+        now = self.clock()
+        expires = now + increment.timeout if increment.timeout else None
+        low, high = max(low - delta, COUNTER_MIN), min(high - delta, COUNTER_MAX)
+        arguments = (key, first, expires, delta, low, high, now)
+        rows = self._file().write(_INCREMENT, arguments)
+        return rows[0][0] if rows else None
+
+    def _transact(self, keys: Sequence[bytes], operation: Operation) -> Any:
+        with self._file() as execute:
+            now = self.clock()
+            records = [_live(execute(_SELECT, (key,)).fetchall(), now) for key in keys]
+            after, answer = operation(records, now)
+            for key, old, new in zip(keys, records, after, strict=True):
+                if new is not old:
+                    _write(execute, key, new)
+            if self._written >= _COLLECT_EVERY:
+                execute(_COLLECT, (now, 2 * self._written))
+                self._written = 0
+            return answer
+
+    def read(self, keys: Sequence[bytes]) -> list[Record | None]:
+        file = self._file()
+        try:
+            if len(keys) == 1:
+                return [_live(file.query((_SELECT, (keys[0],))), self.clock())]
+            return self._read_many(file, keys)
+        except Damaged as error:
+            raise file.explained(error) from error
+
+    def _read_many(self, file: SQLiteFile, keys: Sequence[bytes]) -> list[Record | None]:
+        chunks = [keys[i : i + _KEYS_A_QUERY] for i in range(0, len(keys), _KEYS_A_QUERY)]
+        rows = file.query(
+            *((_SELECT_MANY.format(",".join("?" * len(chunk))), chunk) for chunk in chunks)
+        )
+        now = self.clock()
+        found = {row[0]: _live([row[1:]], now) for row in rows}
+        return [found.get(key) for key in keys]
+
+    def page(self, prefix: bytes, cursor: str | None, limit: int) -> Page:
+        file = self._file()
+
+        def fetch(*bounds: Any) -> Sequence[Any]:
+            try:
+                return checked_rows(file.query((_ROWS, bounds)))
+            except Damaged as error:
+                raise file.explained(error) from error
+
+        return ordered_page(fetch, prefix, cursor, limit, self.clock())
+
+    def clear(self, prefix: bytes) -> None:
+        with self._file() as execute:
+            execute(_DELETE_RANGE, key_range(prefix))
+
+    def snapshot(self) -> Iterator[tuple[bytes, Record]]:
+        now = self.clock()
+        file = self._file()
+        try:
+            for key, *columns in file.rows(_SNAPSHOT, (now,)):
+                record = _live([columns], now)
+                if record is not None:
+                    yield key, record
+        except Damaged as error:
+            raise file.explained(error) from error
+
+    def set_aside(self) -> list[str]:
+        self.close()
+        return set_aside(make_private(self.directory) / FILE_NAME, "-wal", "-shm")
+
+    def ping(self) -> None:
+        self._file().query(("SELECT 1 FROM entries LIMIT 1", ()))
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "location": str(self._file().path),
+            "durability": self.durability,
+        }
+
+    def measure(self) -> dict[str, int]:
+        file = self._file()
+        [[entries]] = file.query(("SELECT count(*) FROM entries", ()))
+        return {"entries": entries, "bytes": file.size()}
+
+    def collect(self) -> int:
+        with self._file() as execute:
+            return execute(_COLLECT, (self.clock(), _ROOM_ROWS)).rowcount
+
+    def close(self) -> None:
+        if self._opened is not None:
+            self._drop(self._opened)
+
+    def before_fork(self) -> None:
+        if self._opened is not None:
+            self._opened.pause()
+
+    def after_fork_in_parent(self) -> None:
+        if self._opened is not None:
+            self._opened.resume()
+
+    def after_fork_in_child(self) -> None:
+        if self._opened is not None:
+            self._closer.detach()
+            _inherited.append(self._opened)
+            self._opened = None
+            self._of_process.clear()
+
+    def _file(self) -> SQLiteFile:
+        file = self._opened or self._open()
+        if file.is_lost:  # Which a writer was told.
+            self._drop(file)
+            file = self._open()
+        if file.identity is not None and file.identity.is_lost():
+            self._drop(file)
+            raise file.identity.error()
+        return file
+
+    def _open(self) -> SQLiteFile:
+        file = SQLiteFile(
+            make_private(self.directory) / FILE_NAME,
+            _SCHEMA,
+            durability=self.durability,
+            max_bytes=self._max_bytes,
+            timeout=self.timeout,
+        )
+        # Of threads that come here together one wins, without a lock that a fork could copy.
+        self._opened = self._of_process.setdefault(os.getpid(), file)
+        if self._opened is file:
+            self._closer = finalize(self, file.close)
+        return self._opened
+
+    def _drop(self, file: SQLiteFile) -> None:
+        if self._opened is file:
+            self._opened = None
+            self._of_process.clear()
+            self._closer()
+
+
+def _of_many(statement: str, keys: Sequence[bytes]) -> list[tuple[str, Sequence[Any]]]:
+    """The statement for all of the keys, as often as they are too many for one."""
+    chunks = [keys[i : i + _KEYS_A_QUERY] for i in range(0, len(keys), _KEYS_A_QUERY)]
+    return [(statement.format(",".join("?" * len(chunk))), chunk) for chunk in chunks]
+
+
+def _live(rows: Sequence[Any], now: float) -> Record | None:
+    """The record in the rows of ``_SELECT``, unless it has expired."""
+    if not rows:
+        return None
+    value, expires = rows[0]
+    if type(value) is not bytes:
+        if type(value) is not int:
+            raise Damaged("it has a value that is none")
+        value = b"%d" % value
+    if expires is None:
+        return value, NEVER
+    try:
+        return (value, expires) if expires > now else None
+    except TypeError:
+        raise Damaged("it has an expiry that is none") from None
+
+
+def _write(execute: Execute, key: bytes, record: Record | None) -> None:
+    if record is None:
+        execute(_DELETE, (key,))
+    else:
+        execute(_UPSERT, (key, _number_or_bytes(record[0]), _column(record[1])))
+
+
+def _column(expires: float) -> float | None:
+    return None if expires == NEVER else expires
+
+
+def _number_or_bytes(value: bytes) -> int | bytes:
+    """A counter as a number that SQLite can add to; its bytes are those of the number."""
+    if len(value) <= _COUNTER_DIGITS and value.lstrip(b"-").isdigit():
+        number = int(value)
+        if COUNTER_MIN <= number <= COUNTER_MAX and b"%d" % number == value:
+            return number
+    return value

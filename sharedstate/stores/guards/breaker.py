@@ -1,0 +1,73 @@
+"""Keeps workers from waiting, one after the other, for a store that does not answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Any, TypeVar
+
+from ...errors import StoreUnavailable
+from ..base import Store
+from .guard import Wrapper
+
+R = TypeVar("R")
+
+PROBE_SECONDS = 1.0
+
+
+class Circuit:
+    """A server that did not answer, and when it is worth asking again."""
+
+    def __init__(self) -> None:
+        self._failure = ""
+        self._probe_at = 0.0
+        self._tickets: dict[float, object] = {}
+
+    def check(self, timeout: float) -> None:
+        """Raise :exc:`StoreUnavailable` while it is open, but let one caller a second through."""
+        due, now, ticket = self._probe_at, time.monotonic(), object()
+        # setdefault is atomic: of those who come when it is due, one finds its own ticket.
+        if now < due or self._tickets.setdefault(due, ticket) is not ticket:
+            raise StoreUnavailable(f"{self._failure} (tried again within a second)")
+        self._probe_at = now + max(PROBE_SECONDS, timeout)
+        self._tickets = {due: ticket}
+
+    def open(self, failure: str) -> None:
+        """Let nothing through for a second."""
+        self._probe_at = time.monotonic() + PROBE_SECONDS
+        self._failure = failure
+
+
+class Breaker(Wrapper):
+    """A store with a circuit breaker before each of its servers, for this process.
+
+    A call that ends in :exc:`StoreUnavailable` opens it: for a second every call fails at once,
+    without anything being sent. Then one call is let through to try: if it is answered, all are
+    again, and if not, the next one may try a second later.
+    """
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        # Of the servers that did not answer when they were last asked.
+        self._circuits: dict[Hashable, Circuit] = {}
+
+    def _call(self, keys: Sequence[bytes], method: Callable[..., R], *arguments: Any) -> R:
+        homes = self._homes(keys) if self._circuits else ()
+        for circuit in [self._circuits[home] for home in homes if home in self._circuits]:
+            circuit.check(self.timeout)
+        try:
+            answer = method(*arguments)
+        except StoreUnavailable as error:
+            for home in self._homes(keys):
+                self._circuits.setdefault(home, Circuit()).open(str(error))
+            raise
+        for home in homes:
+            self._circuits.pop(home, None)
+        return answer
+
+    def _homes(self, keys: Sequence[bytes]) -> Iterable[Hashable]:
+        return self._store.homes(keys) if keys else _WHOLE
+
+
+_WHOLE = ("",)
+"""The home of what asks all servers, which is that of all keys where there is only one server."""

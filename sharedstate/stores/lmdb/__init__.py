@@ -1,0 +1,5 @@
+"""``lmdb``: an LMDB environment."""
+
+from .store import LmdbStore
+
+__all__ = ["LmdbStore"]

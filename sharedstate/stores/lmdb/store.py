@@ -1,0 +1,383 @@
+"""``lmdb``: the records in an LMDB environment, shared by all processes of a host; the fastest.
+
+LMDB's writers queue at one mutex that ends with its holder. It knows no time-out: a process that
+is *stopped* (not killed) in the microseconds of its write holds the others up until it goes on.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+from weakref import finalize
+
+from ...errors import SharedStateError, StoreFull, StoreUnavailable
+from ...settings import GIBIBYTE, Settings, byte_count, choice, seconds
+from ..base import DEFAULT_TIMEOUT, Page, Store, cursor_key, key_range
+from ..operations import NEVER, Increment, Operation, Record, parse_counter
+from ..support.directory import data_directory, is_disk_full, make_private, set_aside
+from ..support.drivers import import_driver
+from .check import is_damage
+from .environment import Environment, abandon, acquire, discard, release
+from .header import REMEDY
+
+_pack = struct.Struct(">d").pack
+_unpack = struct.Struct(">d").unpack
+_NEVER = _pack(NEVER)
+
+_COLLECT_EVERY = 32
+_REMOVE_AT_ONCE = 1000
+_EXPIRED_A_PAGE = 5000
+
+
+class LmdbStore(Store):
+    """Two LMDB databases: the entries by key, and the keys of those that expire by time.
+
+    ``kill -9`` of any process loses nothing that was answered. With ``durability="normal"`` a
+    power cut may leave an environment that cannot be used; with ``"full"`` an answer means that
+    the disk has it, and costs an fsync.
+
+    :param directory: where the environment lies; made when missing, private to this user.
+    :param max_bytes: bound of the entries' size; a write past it is refused. The file is sparse.
+    """
+
+    name = "lmdb"
+    scope = "host"
+    snapshot_is_atomic = True
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        durability: str = "normal",
+        max_bytes: int = GIBIBYTE,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        import_driver("lmdb")
+        self.directory = directory
+        self.durability = durability
+        self._max_bytes = max_bytes
+        self._user = object()
+        self._opened: Environment | None = None
+        self._written = _COLLECT_EVERY  # The first write of a process collects what others left.
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> LmdbStore:
+        return cls(
+            data_directory(settings),
+            durability=choice(settings, "CACHE_DURABILITY", ("normal", "full")),
+            max_bytes=byte_count(settings, "CACHE_MAX_BYTES", GIBIBYTE),
+            timeout=seconds(settings, "CACHE_TIMEOUT", DEFAULT_TIMEOUT),
+        )
+
+    def transact(self, keys: Sequence[bytes], operation: Operation) -> Any:
+        try:
+            return self._transact(keys, operation)
+        except StoreFull as error:
+            return self.retry_with_room(error, partial(self._transact, keys, operation))
+
+    def read(self, keys: Sequence[bytes]) -> list[Record | None]:
+        now = self.clock()
+        with self._transaction() as (_, txn):
+            return [_live(txn.get(key), now) for key in keys]
+
+    def sizes(self, keys: Sequence[bytes]) -> list[int]:
+        now = _pack(self.clock())
+        with self._transaction(buffers=True) as (_, txn):
+            found = [txn.get(key) for key in keys]
+            # Entries begin with when they end, as bytes in the order of the times.
+            return [len(raw) - len(now) if raw and bytes(raw[:8]) > now else 0 for raw in found]
+
+    def expiries(self, keys: Sequence[bytes]) -> list[float | None]:
+        now = self.clock()
+        with self._transaction(buffers=True) as (_, txn):
+            found = [txn.get(key) for key in keys]
+            ends = [None if raw is None else _unpack(raw[:8])[0] for raw in found]
+        return [None if end is None or end <= now else end for end in ends]
+
+    def page(self, prefix: bytes, cursor: str | None, limit: int) -> Page:
+        first, end = key_range(prefix)
+        after = cursor_key(cursor)
+        now = self.clock()
+        keys: list[bytes] = []
+        last, expired = b"", 0
+        with self._transaction() as (_, txn), txn.cursor() as entries:
+            for key, raw in _entries_from(entries, max(first, after)):
+                if key >= end:
+                    break
+                if len(keys) == limit or expired == _EXPIRED_A_PAGE:
+                    return keys, last.hex()
+                last = key
+                if key > after:
+                    if _live(raw, now):
+                        keys.append(key)
+                    else:
+                        expired += 1
+        return keys, None
+
+    def clear(self, prefix: bytes) -> None:
+        first, end = key_range(prefix)
+        removed = _REMOVE_AT_ONCE
+        while removed == _REMOVE_AT_ONCE:
+            with self._transaction(write=True) as (opened, txn):
+                removed = _remove_some(opened, txn, first, end)
+
+    def snapshot(self) -> Iterator[tuple[bytes, Record]]:
+        now = self.clock()
+        with self._transaction() as (_, txn), txn.cursor() as entries:
+            for key, raw in entries.iternext():
+                record = _live(raw, now)
+                if record is not None and key < b"\xff":  # Where the index of expiries is.
+                    yield key, record
+
+    def set_aside(self) -> list[str]:
+        self.close()
+        return set_aside(make_private(self.directory) / "data.mdb")
+
+    def ping(self) -> None:
+        self.read([b"\x00"])
+
+    def describe(self) -> dict[str, Any]:
+        return {"location": str(make_private(self.directory)), "durability": self.durability}
+
+    def measure(self) -> dict[str, int]:
+        with self._transaction() as (opened, txn):
+            found = [txn.stat(), txn.stat(opened.expiries)]
+        pages = sum(
+            one["branch_pages"] + one["leaf_pages"] + one["overflow_pages"] for one in found
+        )
+        return {"entries": max(found[0]["entries"] - 1, 0), "bytes": pages * found[0]["psize"]}
+
+    def collect(self) -> int:
+        with self._transaction(write=True) as (opened, txn):
+            return _collect(opened, txn, self.clock(), _REMOVE_AT_ONCE)
+
+    def close(self) -> None:
+        if self._opened is not None:
+            opened, self._opened = self._opened, None
+            self._closer.detach()
+            release(opened, self._user)
+
+    def after_fork_in_child(self) -> None:
+        if self._opened is not None:
+            self._opened = None
+            self._closer.detach()
+
+    def _ready(self) -> Environment:
+        opened = self._opened
+        if opened is None or not opened.is_open:
+            return self._open()
+        if opened.watch.is_lost():
+            discard(opened)
+            raise opened.watch.error()
+        return opened
+
+    def _open(self) -> Environment:
+        self.close()
+        try:
+            opened = acquire(
+                make_private(self.directory),
+                self._user,
+                durability=self.durability,
+                max_bytes=self._max_bytes,
+                timeout=self.timeout,
+            )
+        except SharedStateError:
+            raise
+        except Exception as error:
+            raise self._explained(error) from error
+        self._closer = finalize(self, abandon, opened, self._user)
+        self._opened = opened
+        return opened
+
+    @contextmanager
+    def _transaction(
+        self, write: bool = False, buffers: bool = False
+    ) -> Iterator[tuple[Environment, Any]]:
+        """A transaction, with LMDB's errors as the library's."""
+        opened = self._ready()
+        try:
+            with opened.gate, opened.env.begin(write=write, buffers=buffers) as txn:
+                yield opened, txn
+        except SharedStateError:
+            raise
+        except Exception as error:
+            raise self._failed(opened, error) from error
+
+    def _transact(self, keys: Sequence[bytes], operation: Operation) -> Any:
+        opened = self._opened
+        if opened is None or not opened.is_open or opened.watch.is_due():
+            opened = self._ready()
+        try:
+            with opened.gate:
+                try:
+                    return self._attempt(opened, keys, operation)
+                except opened.full_error:
+                    # Readers that died keep old pages from being used again.
+                    opened.env.reader_check()
+                    return self._attempt(opened, keys, operation)
+        except SharedStateError:
+            raise
+        except Exception as error:
+            raise self._failed(opened, error) from error
+
+    def _attempt(self, opened: Environment, keys: Sequence[bytes], operation: Operation) -> Any:
+        # Nothing in here may run a caller's code, switch greenlets, or touch another thread: the
+        # transaction holds the environment's one mutex.
+        txn = opened.env.begin(None, None, True)
+        try:
+            answer = _increment(txn, keys[0], operation) if type(operation) is Increment else None
+            if answer is None:
+                answer = self._change(opened, txn, keys, operation)
+            self._written += len(keys)
+            if self._written >= _COLLECT_EVERY:
+                _collect(opened, txn, self.clock(), 2 * self._written)
+                self._written = 0
+            txn.commit()
+            return answer
+        except BaseException:
+            txn.abort()
+            raise
+
+    def _change(
+        self, opened: Environment, txn: Any, keys: Sequence[bytes], operation: Operation
+    ) -> Any:
+        """Do any operation in a transaction."""
+        now = self.clock()
+        stored = [txn.get(key) for key in keys]
+        records = [_live(raw, now) for raw in stored]
+        after, answer = operation(records, now)
+        for key, raw, old, new in zip(keys, stored, records, after, strict=True):
+            if new is not old:
+                _write(opened, txn, key, raw, new)
+        return answer
+
+    def _failed(self, opened: Environment, error: Exception) -> Exception:
+        """The error to raise; the environment is closed if only opening it anew can help."""
+        if is_damage(error):
+            opened.is_sound = False  # It is checked when it is opened next.
+            discard(opened)
+        elif opened.has_panicked_by(error):
+            discard(opened)
+        return self._explained(error)
+
+    def _explained(self, error: Exception) -> Exception:
+        """The library's error for one of LMDB's or the system's; any other as it is."""
+        lmdb = import_driver("lmdb")
+        # Where the disk is full LMDB says that the write was cut short, as of any other fault.
+        if isinstance(error, (lmdb.MapFullError, lmdb.DiskError)) or (
+            isinstance(error, (lmdb.Error, OSError))
+            and not isinstance(error, lmdb.InvalidError)
+            and is_disk_full(self.directory)
+        ):
+            return StoreFull(
+                f"{self.directory} or its disk is full ({error}); the write was not applied, "
+                "and nothing is lost"
+            )
+        if is_damage(error):
+            return StoreUnavailable(
+                f"the environment in {self.directory} is damaged or not LMDB ({error}); {REMEDY}"
+            )
+        if isinstance(error, (lmdb.Error, OSError)):
+            return StoreUnavailable(f"{self.directory} cannot be used: {error}")
+        return error
+
+
+def _live(raw: bytes | None, now: float) -> Record | None:
+    """The record in an entry's bytes, unless it has expired."""
+    if raw is None:
+        return None
+    if raw[:8] == _NEVER:
+        return raw[8:], NEVER
+    (expires,) = _unpack(raw[:8])
+    return (raw[8:], expires) if expires > now else None
+
+
+def _write(
+    opened: Environment, txn: Any, key: bytes, old: bytes | None, record: Record | None
+) -> None:
+    """Store the record, or remove it, and keep the index of expiries true."""
+    if record is None:
+        new, expires = None, _NEVER
+    else:
+        expires = _NEVER if record[1] == NEVER else _pack(record[1])
+        new = expires + record[0]
+    if old is not None and (indexed := old[:8]) != _NEVER and indexed != expires:
+        txn.delete(indexed + key, db=opened.expiries)
+    if new is None:
+        txn.delete(key)
+        return
+    if expires != _NEVER:
+        txn.put(expires + key, b"", db=opened.expiries)
+    if old is None or len(new) > len(old):
+        _make_sure_of_room(opened, txn, len(new))
+    txn.put(key, new)
+
+
+def _make_sure_of_room(opened: Environment, txn: Any, size: int) -> None:
+    used = txn.stat()
+    pages = used["branch_pages"] + used["leaf_pages"] + used["overflow_pages"]
+    if pages * used["psize"] + size > opened.max_bytes:
+        raise StoreFull(
+            f"{opened.directory} has reached CACHE_MAX_BYTES ({opened.max_bytes:,} bytes); "
+            "the write was not applied, and nothing is lost"
+        )
+
+
+def _entries_from(cursor: Any, first: bytes) -> Iterator[tuple[bytes, bytes]]:
+    # A cursor that was not placed would begin with the first entry of all.
+    return cursor.iternext() if cursor.set_range(first) else iter(())
+
+
+def _increment(txn: Any, key: bytes, increment: Increment) -> int | None:
+    """The commonest operation of all written out: a counter that stays, and takes no more room.
+
+    :returns: the new number, or ``None`` if this is not all that there is to it.
+    """
+    raw = txn.get(key)
+    if raw is None or raw[:8] != _NEVER:
+        return None
+    number = parse_counter(raw[8:]) + increment.delta
+    new = _NEVER + b"%d" % number
+    if len(new) > len(raw) or not increment.minimum <= number <= increment.maximum:
+        return None
+    txn.put(key, new)
+    return number
+
+
+def _collect(opened: Environment, txn: Any, now: float, limit: int) -> int:
+    """Remove up to ``limit`` expired entries; returns how many."""
+    with txn.cursor(opened.expiries) as cursor:
+        due = list(islice(_due(cursor, now), limit))
+    for expired in due:
+        txn.delete(expired, db=opened.expiries)
+        txn.delete(expired[8:])
+    return len(due)
+
+
+def _due(cursor: Any, now: float) -> Iterator[bytes]:
+    limit = _pack(now)
+    for key in cursor.iternext(values=False):
+        if key[:8] > limit:
+            return
+        yield key
+
+
+def _remove_some(opened: Environment, txn: Any, first: bytes, end: bytes) -> int:
+    """Remove a bounded number of entries of a range; answers how many."""
+    found: list[tuple[bytes, bytes]] = []
+    with txn.cursor() as cursor:
+        for key, raw in _entries_from(cursor, first):
+            if key >= end or len(found) == _REMOVE_AT_ONCE:
+                break
+            found.append((key, raw[:8]))
+    for key, expires in found:
+        txn.delete(key)
+        if expires != _NEVER:
+            txn.delete(expires + key, db=opened.expiries)
+    return len(found)

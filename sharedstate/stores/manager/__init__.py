@@ -1,0 +1,5 @@
+"""``manager``: a process that holds the records."""
+
+from .store import ManagerStore
+
+__all__ = ["ManagerStore"]

@@ -1,0 +1,206 @@
+"""A process's connections to a manager."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .protocol import (
+    GREETING,
+    INSTANCE_BYTES,
+    NONCE_BYTES,
+    PROOF_BYTES,
+    prepare,
+    proof,
+    size_of,
+    unpack,
+)
+
+Address = Path | tuple[str, int]
+"""A socket's path, or a host and a port."""
+
+_READ_BYTES = 1 << 16
+_FULL_SECONDS = 0.005
+
+
+class NotRunning(OSError):
+    """Nobody listens at the address."""
+
+
+class Refused(OSError):
+    """The manager does not let us in, or is none that knows our authkey."""
+
+
+class Connection:
+    """An authenticated connection, for one request at a time.
+
+    After any error it must be closed: a late answer would be taken for the next request's.
+
+    :param authkey: called when somebody has answered at the address, not before.
+    :raises OSError: :exc:`NotRunning`, :exc:`Refused`, or whatever goes wrong within ``timeout``.
+    """
+
+    def __init__(self, address: Address, authkey: Callable[[], bytes], timeout: float) -> None:
+        deadline = time.monotonic() + timeout
+        self._timeout = timeout
+        self._socket = _connected(address, deadline)
+        try:
+            prepare(self._socket)
+            self.instance = self._introduce(authkey, deadline)
+            self._socket.settimeout(timeout)
+        except BaseException:
+            self._socket.close()
+            raise
+        self.sent = False
+        """Whether the whole last request was sent, so that the manager may have acted on it."""
+
+    def ask(self, request: bytes) -> Any:
+        """The manager's answer to a packed request.
+
+        :raises OSError: if none came in time, or the connection broke.
+        :raises BadMessage: if it is none.
+        """
+        self.sent = False
+        self._socket.sendall(request)
+        self.sent = True
+        answer = self._socket.recv(_READ_BYTES)
+        if not answer or size_of(answer) != len(answer):
+            answer = self._rest(answer)
+        return unpack(answer)
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def _rest(self, begun: bytes) -> bytes:
+        """The whole of an answer that came in several pieces."""
+        if not begun:
+            raise _closed()
+        deadline = time.monotonic() + self._timeout
+        received = bytearray(begun)
+        while (size := size_of(received)) is None or len(received) < size:
+            received += self._received((size or _READ_BYTES) - len(received), deadline)
+        self._socket.settimeout(self._timeout)
+        return bytes(received)
+
+    def _introduce(self, authkey: Callable[[], bytes], deadline: float) -> bytes:
+        """Prove to each other who we are; answers the manager's instance."""
+        greeting = self._exactly(len(GREETING) + NONCE_BYTES, deadline, "it ends or is full")
+        if not greeting.startswith(GREETING):
+            raise Refused("what answers there is not a manager of this version")
+        mine, key = secrets.token_bytes(NONCE_BYTES), authkey()
+        nonces = greeting[len(GREETING) :] + mine
+        self._socket.sendall(mine + proof(key, b"client", nonces))
+        welcome = self._exactly(INSTANCE_BYTES + PROOF_BYTES, deadline, "the authkey is wrong")
+        instance = welcome[:INSTANCE_BYTES]
+        expected = proof(key, b"manager", nonces, instance)
+        if not secrets.compare_digest(welcome[INSTANCE_BYTES:], expected):
+            raise Refused("what answers there does not know the authkey")
+        return instance
+
+    def _exactly(self, size: int, deadline: float, refusal: str) -> bytes:
+        received = bytearray()
+        try:
+            while len(received) < size:
+                received += self._received(size - len(received), deadline)
+        except ConnectionError as error:
+            raise Refused(refusal) from error
+        return bytes(received)
+
+    def _received(self, size: int, deadline: float) -> bytes:
+        self._socket.settimeout(_left(deadline))
+        data = self._socket.recv(min(size, 16 * _READ_BYTES))
+        if not data:
+            raise _closed()
+        return data
+
+
+def _connected(address: Address, deadline: float) -> socket.socket:
+    try:
+        if isinstance(address, tuple):
+            return socket.create_connection(address, _left(deadline))
+        return _connected_to_file(os.fspath(address), deadline)
+    except (FileNotFoundError, ConnectionRefusedError) as error:
+        raise NotRunning(error.errno, error.strerror) from error
+
+
+def _connected_to_file(path: str, deadline: float) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        while True:
+            connection.settimeout(_left(deadline))
+            try:
+                connection.connect(path)
+                return connection
+            except BlockingIOError:  # Too many come at once; it does not wait by itself.
+                time.sleep(_FULL_SECONDS)
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _left(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("timed out")
+    return left
+
+
+def _closed() -> ConnectionResetError:
+    return ConnectionResetError("the manager closed the connection")
+
+
+class Pool:
+    """The connections of one process: as many as ask at once, and used again.
+
+    :param connect: makes one.
+    """
+
+    def __init__(self, connect: Callable[[], Connection]) -> None:
+        self._connect = connect
+        self._lock = threading.Lock()
+        self._idle: list[Connection] = []
+        self._all: set[Connection] = set()
+
+    def take(self) -> Connection:
+        """One that nobody else uses, to be given back or dropped."""
+        with self._lock:
+            if self._idle:
+                return self._idle.pop()
+        connection = self._connect()
+        with self._lock:
+            self._all.add(connection)
+        return connection
+
+    def give_back(self, connection: Connection) -> None:
+        """Keep it for the next one who asks."""
+        with self._lock:
+            if connection in self._all:
+                self._idle.append(connection)
+                return
+        connection.close()
+
+    def drop(self, connection: Connection) -> None:
+        """Close it, as it failed, and the others as soon as they are idle: they go the same way."""
+        with self._lock:
+            self._all.discard(connection)
+        connection.close()
+        self.clear()
+
+    def clear(self) -> None:
+        """Close what is idle, and what is in use when it is given back."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+            self._all.clear()
+        for connection in idle:
+            connection.close()
+
+    def forget(self) -> None:
+        """Close this process's copies of what belongs to its parent."""
+        for connection in self._all:
+            connection.close()

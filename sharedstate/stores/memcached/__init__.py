@@ -1,0 +1,5 @@
+"""``memcached``: one or several memcached servers."""
+
+from .store import MemcachedStore
+
+__all__ = ["MemcachedStore"]

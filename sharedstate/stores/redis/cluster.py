@@ -1,0 +1,123 @@
+"""``redis-cluster``: the records on the nodes of a Redis Cluster, by the hash of their keys."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import time
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Any
+
+from ...errors import ConfigurationError, NotSupported
+from ...settings import Settings, count
+from ..base import Page
+from ..operations import Batch, Increment, Once, Operation, Record
+from .commands import pattern
+from .connections import cluster
+from .store import RedisStore, cursor_number
+
+_SCAN_COUNT = 1000
+
+
+class RedisClusterStore(RedisStore):
+    """Strings on many nodes. Each operation on one key is as exact as on one server.
+
+    What changes several keys in one step needs all of them on one node: name them with the same
+    hash tag, as in ``{cart7}items`` and ``{cart7}total``; :exc:`NotSupported` is raised where they
+    are not. ``set_many`` and ``delete_many`` then go key by key, and ``get_many`` node by node. A
+    ``once`` token is kept beside its counter, so one that comes again for a counter on another
+    node is not recognized.
+    """
+
+    name = "redis-cluster"
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> RedisClusterStore:
+        if count(settings, "CACHE_REDIS_WAIT"):
+            raise ConfigurationError(
+                "CACHE_REDIS_WAIT is not for a Redis Cluster, which answers before its replicas "
+                "have a write: leave it out, or use redis+sentinel://, where it holds"
+            )
+        return cls(cluster(settings))
+
+    def transact(self, keys: Sequence[bytes], operation: Operation) -> Any:
+        if isinstance(operation, Once):
+            token, counter = keys
+            keys = (b"\0{%b}%b" % (self._tag(counter), token), counter)
+        if isinstance(operation, Batch) and len(self._by_slot(keys)) > 1:
+            return self._key_by_key(keys, operation)
+        return super().transact(keys, operation)
+
+    def read(self, keys: Sequence[bytes]) -> list[Record | None]:
+        client = self._client or self._open()
+        found: dict[bytes, Record | None] = {}
+        with self._errors():
+            for group in self._by_slot(keys):
+                found.update(zip(group, self._commands.read(client, group), strict=True))
+        return [found[key] for key in keys]
+
+    def values(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        found: dict[bytes, bytes | None] = {}
+        for group in self._by_slot(keys):
+            found.update(zip(group, super().values(group), strict=True))
+        return [found[key] for key in keys]
+
+    def homes(self, keys: Sequence[bytes]) -> Iterable[Hashable]:
+        try:
+            return {self._client.get_node_from_key(key).name for key in keys}
+        except (AttributeError, *self._failures):
+            return ("",)  # Not connected yet, or no node has the slot.
+
+    def page(self, prefix: bytes, cursor: str | None, limit: int) -> Page:
+        """See :meth:`RedisStore.page`; one node after the other."""
+        number, _, position = (cursor or "0:").partition(":")
+        nodes = self._nodes()
+        keys: list[bytes] = []
+        node = cursor_number(number, len(nodes))
+        deadline = self._page_deadline()
+        while node < len(nodes) and len(keys) < limit:
+            found, following = self._page_of(
+                nodes[node], prefix, position or None, limit - len(keys), deadline
+            )
+            keys += found
+            node, position = (node, following) if following else (node + 1, "")
+            if time.monotonic() > deadline:
+                break
+        return keys, f"{node}:{position}" if node < len(nodes) else None
+
+    def clear(self, prefix: bytes) -> None:
+        client = self._client or self._open()
+        with self._errors():
+            for key in client.scan_iter(match=pattern(prefix), count=_SCAN_COUNT):
+                client.unlink(key)
+
+    def _tag(self, key: bytes) -> bytes:
+        """A hash tag that leads to the slot of a key: its own tag, itself, or a number."""
+        tag = re.search(rb"^[^{]*\{([^}]+)\}", key)
+        if tag or b"}" not in key:
+            return tag[1] if tag else key
+        slot_of = (self._client or self._open()).keyslot
+        numbers = map(b"%d".__mod__, itertools.count())
+        return next(number for number in numbers if slot_of(number) == slot_of(key))
+
+    def _nodes(self) -> list[Any]:
+        client = self._client or self._open()
+        return sorted(client.get_primaries(), key=lambda node: str(node.name))
+
+    def _by_slot(self, keys: Sequence[bytes]) -> list[list[bytes]]:
+        client = self._client or self._open()
+        groups: dict[int, list[bytes]] = {}
+        for key in keys:
+            groups.setdefault(client.keyslot(key), []).append(key)
+        return list(groups.values())
+
+    def _key_by_key(self, keys: Sequence[bytes], batch: Batch) -> list[Any]:
+        if any(isinstance(operation, Increment) for _, operation in batch.steps):
+            raise NotSupported(
+                "these counters are on different nodes of the Redis Cluster, which cannot be "
+                "changed in one step; give their keys the same hash tag, as in {tag}name"
+            )
+        return [
+            super(RedisClusterStore, self).transact((keys[position],), operation)
+            for position, operation in batch.steps
+        ]

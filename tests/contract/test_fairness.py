@@ -1,0 +1,332 @@
+"""Who waits for a lock, or loses a value's swaps to others, gets it in turn."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import crowd
+import pytest
+from backends import BACKENDS, Backend
+
+from sharedstate import Deadlock, Lock, LockLost, LockTimeout, State
+from sharedstate.locks import contention, fairness
+
+
+class Time:
+    """The time of the waiters: it passes in their sleeps alone, and others act meanwhile."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.asleep: Callable[[], object] = lambda: None
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        self.asleep()
+
+
+@pytest.fixture
+def waiting(monkeypatch: pytest.MonkeyPatch) -> Time:
+    fake = Time()
+    for module in ("fairness", "contention", "lock"):
+        monkeypatch.setattr(f"sharedstate.locks.{module}.time", fake)
+    return fake
+
+
+@pytest.fixture
+def elsewhere() -> Any:
+    """Runs a function in another thread, which is always the same."""
+    with ThreadPoolExecutor(1) as pool:
+        yield lambda function, *arguments: pool.submit(function, *arguments).result()
+
+
+def record(state: State, name: str = "job", space: str = "lock") -> list[str]:
+    """Who holds a lock, and who is in its queue."""
+    return state.namespace(space).get(name, "").split()
+
+
+def late_and_newcomer(state: State, waiting: Time, elsewhere: Any) -> tuple[Lock, list[bool]]:
+    """A lock comes free when one has waited for 50 ms; at that moment a newcomer tries it."""
+    holder = elsewhere(state.lock("job").acquire)
+    began, tries = waiting.now, []
+
+    def asleep() -> None:
+        if waiting.now - began > 0.05 and not tries:
+            holder.release()
+            tries.append(elsewhere(state.lock("job").try_acquire))
+
+    waiting.asleep = asleep
+    late = state.lock("job", wait=5)
+    try:
+        late.acquire()
+    except LockTimeout:
+        pass
+    return late, tries
+
+
+class TestLock:
+    def test_late(self, state: State, waiting: Time, elsewhere: Any) -> None:
+        """Who has waited for long gets the lock, and no newcomer who comes when it is free."""
+        late, tries = late_and_newcomer(state, waiting, elsewhere)
+        assert tries == [False]
+        assert record(state) == [late.token]
+        late.release()
+        assert record(state) == []
+
+    def test_late_without_a_queue(
+        self, state: State, waiting: Time, elsewhere: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Without the queue the newcomer has it, and the other one waits in vain."""
+        monkeypatch.setattr(fairness, "LATE_SECONDS", float("inf"))
+        late, tries = late_and_newcomer(state, waiting, elsewhere)
+        assert tries == [True]
+        assert late.token is None
+
+    def test_order(self, state: State, waiting: Time, elsewhere: Any) -> None:
+        """The queue is in the order in which they came, also behind one who did not wait long."""
+        holder = elsewhere(state.lock("job").acquire)
+        state.namespace("lock").set("job", f"{holder.token} first", 30)
+        seen = []
+        waiting.asleep = lambda: seen.append(record(state))
+        with pytest.raises(LockTimeout):
+            state.lock("job", wait=1).acquire()
+        assert all(words[:2] == [holder.token, "first"] for words in seen)
+        assert len(seen[0]) == 3
+        assert record(state) == [holder.token, "first"]
+        holder.release()
+        assert record(state)[-1] == "first"
+        assert not state.lock("job").try_acquire()
+
+    def test_dead_waiter(self, state: State, clock: Any) -> None:
+        """A lock that is handed to one who died comes free soon, however long its leases are."""
+        holder = state.lock("job", lease=1000)
+        holder.token = "token"
+        state.namespace("lock").set("job", "token dead", 1000)
+        holder.release()
+        assert not state.lock("job").try_acquire()
+        assert 0 < (state.lock("job").remaining() or 0) <= fairness.HAND_OVER_SECONDS
+        clock.advance(2 * fairness.HAND_OVER_SECONDS)
+        assert state.lock("job").try_acquire()
+
+    def test_dead_holder(self, state: State, waiting: Time, elsewhere: Any, clock: Any) -> None:
+        """Those in the queue of one who died get the lock when its lease is over."""
+        elsewhere(state.lock("job", lease=100).acquire)
+        waiting.asleep = lambda: len(record(state)) > 1 and clock.advance(110)
+        with state.lock("job", wait=50) as lock:
+            assert record(state) == [lock.token]
+
+    def test_given_up(self, state: State, waiting: Time, elsewhere: Any) -> None:
+        """Who gives up leaves the queue, and the lock free for all if it was handed to it."""
+        holder = elsewhere(state.lock("job").acquire)
+        error = KeyboardInterrupt("given up")
+
+        def asleep() -> None:
+            if len(record(state)) > 1:
+                holder.release()
+                raise error
+
+        waiting.asleep = asleep
+        with pytest.raises(KeyboardInterrupt):
+            state.lock("job").acquire()
+        assert record(state) == []
+
+    def test_held_while_others_queue(self, state: State, clock: Any) -> None:
+        """A holder renews and loses its lock the same whether others wait for it or not."""
+        lock = state.lock("job", lease=100).acquire()
+        state.namespace("lock").set("job", f"{lock.token} other", 100)
+        clock.advance(80)
+        lock.renew()
+        assert record(state) == [lock.token, "other"]
+        clock.advance(80)
+        assert record(state) == [lock.token, "other"]
+        clock.advance(30)
+        with pytest.raises(LockLost):
+            lock.renew()
+
+    @pytest.mark.parametrize("token", ["", "~", "~x", "other", "~ other", "token other"])
+    def test_wrong_token(self, state: State, token: str) -> None:
+        """No token but the holder's releases a lock that others wait for."""
+        for text in ("token.1 other", "~ other", "~x other"):
+            state.namespace("lock").set("job", text, 100)
+            lock = state.lock("job")
+            lock.token = token
+            with pytest.raises(LockLost):
+                lock.release()
+            assert record(state) == text.split()
+
+    def test_costs_nothing(self, state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A lock that nobody waits for is four operations, and no reading."""
+        done = []
+        transact = state.store.transact
+
+        def counted(keys: Any, operation: Any) -> Any:
+            done.append(type(operation).__name__)
+            return transact(keys, operation)
+
+        monkeypatch.setattr(state.store, "transact", counted)
+        monkeypatch.setattr(state.store, "values", None)
+        monkeypatch.setattr(state.store, "read", None)
+        for _ in range(2):
+            with state.lock("job"):
+                pass
+        assert done == ["Add", "Increment", "Swap", "Swap"] * 2
+
+
+class TestDeadlock:
+    def test_lock(self, state: State) -> None:
+        """A thread that holds a lock and waits for it by another object is told at once."""
+        began = time.monotonic()
+        with state.lock("job"):
+            with pytest.raises(Deadlock, match="'job'"):
+                state.lock("job").acquire()
+            assert not state.lock("job").try_acquire()
+        assert time.monotonic() - began < 5
+        with state.lock("job"):
+            pass
+
+    def test_other_thread(self, state: State, elsewhere: Any) -> None:
+        """Another thread waits as ever, and so does one whose lock was lost or given away."""
+        lock = state.lock("job").acquire()
+        with pytest.raises(LockTimeout) as caught:
+            elsewhere(state.lock("job", wait=0.05).acquire)
+        assert not isinstance(caught.value, Deadlock)
+        lock.release()
+        other = elsewhere(state.lock("job").acquire)
+        with pytest.raises(LockTimeout) as caught:
+            state.lock("job", wait=0.05).acquire()
+        assert not isinstance(caught.value, Deadlock)
+        other.release()
+
+    def test_get_or_set(self, state: State) -> None:
+        """A value that is computed from itself is an error at once, and not computed."""
+        with pytest.raises(Deadlock, match="'a'.*make"):
+            state.get_or_set("a", lambda: state.get_or_set("a", lambda: 1))
+        assert state.get_or_set("a", lambda: state.get_or_set("b", lambda: 2)) == 2
+
+    def test_update(self, state: State) -> None:
+        """A change that always changes its own key is an error, and no endless loop."""
+
+        def change(value: int) -> int:
+            state.update("n", lambda inner: inner + 1, default=0)
+            return value + 1
+
+        with pytest.raises(Deadlock, match="'n'"):
+            state.update("n", change, default=0)
+        assert state.update("n", lambda value: -1) == -1
+
+
+class TestUpdate:
+    def test_turn(self, state: State, waiting: Time) -> None:
+        """Who loses to others and is late changes the value in turn, and others step back."""
+        runs = []
+
+        def change(value: int) -> int:
+            runs.append(bool(record(state, "n", "turn")))
+            waiting.now += 0.02
+            if len(runs) < 4:
+                state.set("n", 10 * len(runs))
+            return value + 1
+
+        assert state.update("n", change, default=0) == 31
+        assert runs == [False, False, True, True]
+        assert record(state, "n", "turn") == []
+
+    def test_winner_steps_back(self, state: State, waiting: Time) -> None:
+        """Who changes a value over and over waits once another one has a turn for it."""
+        turns = state.namespace("turn")
+
+        def change(value: int) -> int:
+            waiting.now += 0.02
+            return value + 1
+
+        state.update("n", change, default=0)
+        turns.set("n", "other", 30)
+        state.update("n", change)
+        assert state.get("n") == 2
+        joined = []
+
+        def asleep() -> None:
+            if len(words := record(state, "n", "turn")) == 2:
+                joined.append(words)
+                turns.delete("n")
+
+        waiting.asleep = asleep
+        assert state.update("n", change) == 3
+        assert [words[0] for words in joined] == ["other"]
+        assert record(state, "n", "turn") == []
+
+    def test_dead_turn(self, state: State, waiting: Time, clock: Any) -> None:
+        """One who dies in its turn keeps nobody from changing the value for long."""
+        state.set("n", 1)
+        assert fairness.Record(state.namespace("turn"), "n").take(
+            "dead", contention.LEASE_SECONDS, 0
+        )
+        lost = []
+
+        def change(value: int) -> int:
+            if len(lost) < 2:
+                lost.append(value)
+                waiting.now += 0.02
+                state.set("n", value + 1)
+            return value + 1
+
+        waiting.asleep = lambda: waiting.now > 1000.1 and clock.advance(2.5)
+        assert state.update("n", change) == 4
+        assert waiting.now < 1010
+
+    def test_nobody_has_to_have_a_turn(self, state: State, waiting: Time) -> None:
+        """A value changes although the turn of another one does not end."""
+        state.set("n", 1)
+        state.namespace("turn").set("n", "other", 0)
+        lost = []
+
+        def change(value: int) -> int:
+            if len(lost) < 2:
+                lost.append(value)
+                waiting.now += 0.02
+                state.set("n", value + 1)
+            return value + 1
+
+        assert state.update("n", change) == 4
+
+
+STORES = ("filesystem", "lmdb", "redis", "memcached")
+SHARED = [pytest.param(each, id=each.id) for each in BACKENDS if each.id in STORES]
+
+
+def take_and_take(state: Any, me: int) -> Generator[Any, Any, None]:
+    yield partial(state.get, "opens it")
+    yield crowd.GATE
+    for _ in range(60):
+        yield partial(hold, state)
+
+
+def hold(state: Any) -> str:
+    with state.lock("job", wait=10):
+        time.sleep(0.005)
+    return "held"
+
+
+def open_state(settings: dict[str, str]) -> State:
+    return State.from_settings(settings)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", SHARED)
+def test_nobody_starves(backend: Backend, cache_settings: dict[str, str]) -> None:
+    """Processes that take a lock over and over all get it: nobody while another is done first."""
+    settings = cache_settings | {"CACHE_KEY_PREFIX": backend.prefix, "CACHE_TIMEOUT": "30"}
+    answers = crowd.run("spawned", partial(open_state, settings), take_and_take, 8, no_look).answers
+    held = [answer for answer in answers if answer.result == "held"]
+    assert len(held) == 8 * 60
+    first = min(max(each.ended for each in held if each.worker == me) for me in range(8))
+    assert {each.worker for each in held if each.ended <= first} == set(range(8))
+
+
+def no_look(state: Any) -> None: ...

@@ -1,0 +1,327 @@
+"""Every checker passes good histories and fails on the bad ones it is for."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from race.judging.checkers import (
+    Event,
+    Increment,
+    duplicates,
+    exactly_one_to,
+    gaps,
+    linearizable,
+    out_of_bounds,
+    real_time_violations,
+)
+from race.judging.model import LARGEST, MISSING, CompareAndSet, Inc, Raised, Update, one_key
+
+IN_TURN = [Increment(1, 0, 1), Increment(2, 2, 3), Increment(3, 4, 5)]
+ALL_AT_ONCE = [Increment(3, 0, 9), Increment(1, 0, 9), Increment(2, 0, 9)]
+
+
+def double(value: int | None) -> int:
+    return 2 * (value or 0)
+
+
+class TestNumbers:
+    def test_every_number_once(self):
+        """Each number from 1 to n once is accepted, in any order."""
+        assert duplicates([3, 1, 2]) == []
+        assert gaps([3, 1, 2], 3) == []
+        assert exactly_one_to([3, 1, 2], 3)
+
+    def test_number_given_twice(self):
+        """A number that was given twice is found, and so is the one that is missing for it."""
+        assert duplicates([1, 2, 2, 4, 4, 4]) == [2, 4]
+        assert gaps([1, 2, 2, 4], 4) == [3]
+        assert not exactly_one_to([1, 2, 2, 4], 4)
+
+    def test_duplicate_with_the_right_total(self):
+        """A counter that ends at n is not exact when two clients were told the same number."""
+        numbers = [1, 2, 2, 4]
+        assert max(numbers) == len(numbers)
+        assert not exactly_one_to(numbers, 4)
+
+    @pytest.mark.parametrize("numbers", [[0, 1, 2], [2, 3, 4], [1, 2], [1, 2, 3, 4], []])
+    def test_other_numbers(self, numbers):
+        """Numbers outside 1 to n, too few and too many are refused."""
+        assert not exactly_one_to(numbers, 3)
+
+    def test_unanswered_may_be_missing(self):
+        """As many numbers may be missing as increments got no answer, and no more."""
+        assert exactly_one_to([1, 2, 4], 4, unanswered=1)
+        assert exactly_one_to([1, 2, 3], 4, unanswered=1)
+        assert not exactly_one_to([1, 2], 4, unanswered=1)
+        assert not exactly_one_to([1, 2, 3], 3, unanswered=1)
+
+    def test_unanswered_hides_no_duplicate(self):
+        """An increment without an answer excuses neither a duplicate nor a number beyond n."""
+        assert not exactly_one_to([1, 2, 2], 4, unanswered=1)
+        assert not exactly_one_to([1, 2, 5], 4, unanswered=1)
+
+
+class TestRealTime:
+    @pytest.mark.parametrize("history", [IN_TURN, ALL_AT_ONCE, []])
+    def test_good(self, history):
+        """Increments in turn get rising numbers; those that overlap get them in any order."""
+        assert real_time_violations(history) == []
+        assert out_of_bounds(history) == []
+
+    def test_touching(self):
+        """An increment that starts in the moment another ends may come before it."""
+        assert real_time_violations([Increment(2, 0, 1), Increment(1, 1, 2)]) == []
+
+    def test_inversion(self):
+        """A later increment with a smaller number is found, with the largest before it."""
+        first, other, late = Increment(3, 0, 1), Increment(1, 0, 1), Increment(2, 2, 3)
+        assert real_time_violations([late, other, first]) == [(first, late)]
+
+    def test_repeated(self):
+        """A later increment with the same number is in the wrong order too."""
+        first, late = Increment(1, 0, 1), Increment(1, 2, 3)
+        assert real_time_violations([first, late]) == [(first, late)]
+
+    def test_too_small(self):
+        """Three answered increments leave no number below 4 to the next."""
+        late = Increment(3, 6, 7)
+        assert out_of_bounds([*IN_TURN, late]) == [late]
+
+    def test_too_large(self):
+        """The only increment so far cannot be the second, though a later one has no answer."""
+        early = Increment(2, 0, 1)
+        history = [early, Increment(None, 2, 3)]
+        assert exactly_one_to([2], 2, unanswered=1)
+        assert out_of_bounds(history) == [early]
+
+    def test_unanswered_widens(self):
+        """An increment without an answer may be counted or not, also long after it was sent."""
+        lost = Increment(None, 0, 1)
+        for number in (1, 2):
+            assert out_of_bounds([lost, Increment(number, 2, 3)]) == []
+        assert out_of_bounds([lost, Increment(3, 2, 3)]) == [Increment(3, 2, 3)]
+
+    def test_finds_what_all_pairs_find(self):
+        """An increment is named exactly when comparing all pairs finds it."""
+        shuffled = random.Random(1)
+        for _ in range(200):
+            starts = [shuffled.randrange(20) for _ in range(12)]
+            history = [
+                Increment(shuffled.randrange(9), start, start + shuffled.randrange(6))
+                for start in starts
+            ]
+            late = {
+                b for a in history for b in history if a.ended < b.started and a.number >= b.number
+            }
+            assert {b for _, b in real_time_violations(history)} == late
+
+    def test_many(self):
+        """A hundred thousand increments are judged at once, not pair by pair."""
+        history = [Increment(number, number, number + 50) for number in range(1, 100_001)]
+        assert real_time_violations(history) == []
+        assert out_of_bounds(history) == []
+
+
+class TestModel:
+    @pytest.mark.parametrize(
+        ("state", "operation", "argument", "result", "after"),
+        [
+            (MISSING, "get", None, MISSING, MISSING),
+            (None, "get", None, None, None),
+            (1, "set", 2, True, 2),
+            (MISSING, "add", 1, True, 1),
+            (None, "add", 1, False, None),
+            (None, "delete", None, True, MISSING),
+            (MISSING, "delete", None, False, MISSING),
+            (MISSING, "inc", Inc(), 1, 1),
+            (MISSING, "inc", Inc(2, initial=5), 7, 7),
+            (7, "inc", Inc(-2, initial=5), 5, 5),
+            ("text", "inc", Inc(), Raised("NotACounter"), "text"),
+            (True, "inc", Inc(), Raised("NotACounter"), True),
+            (LARGEST, "inc", Inc(), Raised("OutOfBounds"), LARGEST),
+            (9, "inc", Inc(maximum=9), Raised("OutOfBounds"), 9),
+            (MISSING, "inc", Inc(-1, minimum=0), Raised("OutOfBounds"), MISSING),
+            (MISSING, "update", Update(double, 2), 4, 4),
+            (3, "update", Update(double, 2), 6, 6),
+            (MISSING, "compare_and_set", CompareAndSet(MISSING, 1), True, 1),
+            (2, "compare_and_set", CompareAndSet(MISSING, 1), False, 2),
+            (2, "compare_and_set", CompareAndSet(2, 3), True, 3),
+            (MISSING, "compare_and_set", CompareAndSet(None, 1), False, MISSING),
+        ],
+    )
+    def test_contract(self, state, operation, argument, result, after):
+        """The model answers as the store's contract says."""
+        assert one_key(state, operation, argument) == (result, after)
+
+
+def event(operation, argument, result, started, ended, process=0):
+    return Event(process, operation, argument, result, started, ended)
+
+
+GOOD = {
+    "nothing": [],
+    "in turn": [
+        event("set", 1, True, 0, 1),
+        event("inc", Inc(), 2, 2, 3),
+        event("get", None, 2, 4, 5),
+    ],
+    "read beside a write: old, then new": [
+        event("set", 1, True, 0, 9),
+        event("get", None, MISSING, 1, 2),
+        event("get", None, 1, 3, 4),
+    ],
+    "two winners of add, the key deleted between them": [
+        event("add", 1, True, 0, 1),
+        event("delete", None, True, 0, 9),
+        event("add", 2, True, 2, 3),
+    ],
+    "unanswered increment that counted": [
+        event("inc", Inc(), None, 0, math.inf),
+        event("get", None, MISSING, 1, 2),
+        event("inc", Inc(), 2, 3, 4),
+    ],
+    "unanswered increment that never counted": [
+        event("inc", Inc(), None, 0, math.inf),
+        event("inc", Inc(), 1, 1, 2),
+        event("get", None, 1, 3, 4),
+    ],
+    "in the moment that the other ends, and before it": [
+        event("inc", Inc(), 2, 0, 1),
+        event("inc", Inc(), 1, 1, 2),
+    ],
+    "refused increments leave the value": [
+        event("set", "text", True, 0, 1),
+        event("inc", Inc(), Raised("NotACounter"), 2, 3),
+        event("get", None, "text", 4, 5),
+    ],
+}
+
+BAD = {
+    "lost update": [
+        event("set", 1, True, 0, 1),
+        event("update", Update(double), 2, 2, 5),
+        event("update", Update(double), 2, 3, 6),
+        event("get", None, 2, 7, 8),
+    ],
+    "lost update behind answers that look right": [
+        event("inc", Inc(), 1, 0, 3),
+        event("inc", Inc(), 2, 0, 3),
+        event("get", None, 1, 4, 5),
+    ],
+    "number given twice, right total": [
+        event("inc", Inc(), 2, 0, 3),
+        event("inc", Inc(), 2, 0, 3),
+        event("get", None, 2, 4, 5),
+    ],
+    "stale read": [
+        event("set", 1, True, 0, 1),
+        event("set", 2, True, 2, 3),
+        event("get", None, 1, 4, 5),
+    ],
+    "new value, then the old one again": [
+        event("set", 1, True, 0, 9),
+        event("get", None, 1, 1, 2),
+        event("get", None, MISSING, 3, 4),
+    ],
+    "real-time inversion": [
+        event("inc", Inc(), 2, 0, 1),
+        event("inc", Inc(), 1, 2, 3),
+    ],
+    "unanswered increment counted twice": [
+        event("inc", Inc(), None, 0, math.inf),
+        event("inc", Inc(), 3, 1, 2),
+    ],
+    "unanswered increment counted before it was sent": [
+        event("get", None, 1, 0, 1),
+        event("inc", Inc(), None, 2, math.inf),
+    ],
+    "two winners of add": [
+        event("add", 1, True, 0, 3),
+        event("add", 2, True, 0, 3),
+    ],
+    "two winners of compare_and_set": [
+        event("set", 0, True, 0, 1),
+        event("compare_and_set", CompareAndSet(0, 1), True, 2, 5),
+        event("compare_and_set", CompareAndSet(0, 2), True, 2, 5),
+    ],
+    "deleted twice": [
+        event("set", 1, True, 0, 1),
+        event("delete", None, True, 2, 5),
+        event("delete", None, True, 2, 5),
+    ],
+    "refused though in bounds": [
+        event("inc", Inc(maximum=1), Raised("OutOfBounds"), 0, 1),
+    ],
+}
+
+
+class TestLinearizable:
+    @pytest.mark.parametrize("history", GOOD.values(), ids=GOOD)
+    def test_good(self, history):
+        """What can have happened one at a time is accepted."""
+        assert linearizable(history, one_key)
+
+    @pytest.mark.parametrize("history", BAD.values(), ids=BAD)
+    def test_bad(self, history):
+        """What cannot have happened one at a time is refused, in whatever order it is given."""
+        assert not linearizable(history, one_key)
+        assert not linearizable(reversed(history), one_key)
+
+    def test_initial(self):
+        """The key may have a value before the first operation."""
+        history = [event("inc", Inc(), 8, 0, 1)]
+        assert linearizable(history, one_key, initial=7)
+        assert not linearizable(history, one_key)
+
+    @pytest.mark.parametrize("wrong", [False, True])
+    def test_eight_at_once(self, wrong):
+        """Sixty operations, eight at any time, are judged well within a second."""
+        history = [event("set", n, True, n, n + 7.5) for n in range(59)]
+        history.append(event("get", None, 0 if wrong else 58, 100, 101))
+        began = time.monotonic()
+        assert linearizable(history, one_key) is not wrong
+        assert time.monotonic() - began < 5
+
+
+values = st.integers(0, 2)
+steps = st.one_of(
+    st.just(("get", None)),
+    st.tuples(st.just("set"), values),
+    st.tuples(st.just("add"), values),
+    st.just(("delete", None)),
+    st.tuples(st.just("inc"), st.builds(Inc, delta=st.integers(-2, 2), maximum=st.just(3))),
+    st.just(("update", Update(double, 1))),
+    st.tuples(st.just("compare_and_set"), st.builds(CompareAndSet, values, values)),
+)
+around = st.floats(0, 3, allow_nan=False)
+
+
+@given(st.lists(st.tuples(steps, around, around, st.booleans()), max_size=40))
+@settings(deadline=None)
+def test_what_happened_in_turn_is_linearizable(operations):
+    """Operations that took effect one at a time are accepted, however their calls overlapped."""
+    state, history = MISSING, []
+    for moment, ((operation, argument), before, after, lost) in enumerate(operations):
+        result, state = one_key(state, operation, argument)
+        ended = math.inf if lost and moment % 8 == 0 else moment + after
+        history.append(event(operation, argument, result, moment - before, ended))
+    assert linearizable(history, one_key)
+
+
+@given(st.lists(st.tuples(around, around, st.booleans()), min_size=1, max_size=40))
+def test_numbers_given_in_turn_are_exact(increments):
+    """The counter's checkers accept what an exact counter answers, with and without answers."""
+    history = [
+        Increment(None if lost else number, number - before, number + after)
+        for number, (before, after, lost) in enumerate(increments, 1)
+    ]
+    numbers = [increment.number for increment in history if increment.number is not None]
+    assert exactly_one_to(numbers, len(history), unanswered=len(history) - len(numbers))
+    assert real_time_violations(history) == []
+    assert out_of_bounds(history) == []

@@ -1,0 +1,118 @@
+"""The promise: 100 clients at once get the numbers 1 to n, under every server, on every store.
+
+Two detectors, as a final total alone misses lost updates: all the answers, and the counter after.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from pathlib import Path
+
+import pytest
+from backends import give_up
+
+from race.clients.rush import Answer, rush
+from race.judging.checkers import (
+    Increment,
+    duplicates,
+    exactly_one_to,
+    gaps,
+    out_of_bounds,
+    real_time_violations,
+)
+from race.servers.serve import Server, missing, serve
+
+pytestmark = pytest.mark.slow
+
+TESTS = Path(__file__).parents[1]
+CLIENTS = 100
+ROUNDS = 20
+COUNTER = "/v1/counters/hits"
+
+SERVERS = (
+    "flask-threaded",
+    "flask-processes",
+    "gunicorn-sync",
+    "gunicorn-gthread",
+    "gunicorn-gevent",
+    "granian",
+)
+
+
+def need(server: str) -> None:
+    """In CI a missing server is a failure, elsewhere a skip."""
+    if package := missing(server):
+        give_up(f"{server} needs: pip install {package}")
+
+
+def count(server: Server) -> list[Increment]:
+    """The increments of all clients. Each one is answered with 200."""
+    answers = rush(server.host, server.port, "POST", COUNTER, clients=CLIENTS, rounds=ROUNDS)
+    failed = [answer for answer in answers if answer.status != 200]
+    assert not failed, f"{len(failed)} failed, as {failed[0]}\n{server.log()}"
+    return [Increment(number(answer), answer.started, answer.ended) for answer in answers]
+
+
+def total(server: Server) -> int:
+    [answer] = rush(server.host, server.port, "GET", COUNTER, clients=1, rounds=1)
+    assert answer.status == 200, f"{answer}\n{server.log()}"
+    return number(answer)
+
+
+def number(answer: Answer) -> int:
+    body = json.loads(answer.body)
+    assert body["key"] == "hits"
+    return body["value"]
+
+
+@pytest.fixture(params=["filesystem", "lmdb", "redis"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
+    """The settings of an empty store, as environment variables."""
+    settings = {
+        "FLASK_CACHE_TYPE": request.param,
+        "FLASK_CACHE_KEY_PREFIX": f"acceptance-{uuid.uuid4()}:",
+    }
+    if request.param == "redis":
+        return settings | {"FLASK_CACHE_REDIS_URL": request.getfixturevalue("redis_url")}
+    return settings | {"FLASK_CACHE_DIR": str(tmp_path)}
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_numbers_are_exact(name: str, store: dict[str, str]) -> None:
+    """Every number from 1 to n is given once, in the order of real time, and n is the total."""
+    need(name)
+    n = CLIENTS * ROUNDS
+    with serve(name, "app:create_app()", env=store, cwd=TESTS.parent) as server:
+        increments = count(server)
+        numbers = [increment.number for increment in increments]
+        assert duplicates(numbers) == []
+        assert gaps(numbers, n) == []
+        assert exactly_one_to(numbers, n)
+        assert real_time_violations(increments) == []
+        assert out_of_bounds(increments) == []
+        assert total(server) == n
+
+
+def test_numbers_are_exact_under_waitress(tmp_path: Path) -> None:
+    """The same holds on a server of threads in one process."""
+    need("waitress")
+    settings = {"FLASK_CACHE_TYPE": "filesystem", "FLASK_CACHE_DIR": str(tmp_path)}
+    with serve("waitress", "app:create_app()", env=settings, cwd=TESTS.parent) as server:
+        numbers = [increment.number for increment in count(server)]
+        assert exactly_one_to(numbers, CLIENTS * ROUNDS)
+
+
+def test_get_then_set_is_not_exact(tmp_path: Path) -> None:
+    """The same requests at the usual get-then-set fail every check: the checks do see a race."""
+    need("gunicorn-sync")
+    settings = {"FLASK_CACHE_TYPE": "FileSystemCache", "FLASK_CACHE_DIR": str(tmp_path)}
+    with serve("gunicorn-sync", "racy:create_app()", env=settings, cwd=TESTS / "apps") as server:
+        increments = count(server)
+        numbers = [increment.number for increment in increments]
+        assert duplicates(numbers)
+        assert gaps(numbers, CLIENTS * ROUNDS)
+        assert not exactly_one_to(numbers, CLIENTS * ROUNDS)
+        assert real_time_violations(increments)
+        assert out_of_bounds(increments)
+        assert total(server) < CLIENTS * ROUNDS

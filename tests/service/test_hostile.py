@@ -1,0 +1,388 @@
+"""Clients that mean no good, or whose network does not, beside ordinary ones on a real server."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from served import ask, free_port, serving
+
+import app as service
+from race.clients.rush import rush
+
+pytestmark = pytest.mark.slow
+
+# Guards against a hang, and nothing else.
+SECONDS = 30
+# Many more than the two workers have threads.
+CROWD = 40
+HEAD = b"Host: localhost\r\nContent-Type: application/json\r\n"
+PUT = b"PUT /v1/values/hostile HTTP/1.1\r\n" + HEAD
+POST = b"POST /v1/counters/hostile HTTP/1.1\r\n" + HEAD
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
+
+names = count()
+
+
+@pytest.fixture(scope="module")
+def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of a server with two workers of one thread, which cuts nobody off."""
+    yield from started(
+        tmp_path_factory.mktemp("patient"), BODY_TIMEOUT="3600", HEADER_TIMEOUT="3600"
+    )
+
+
+@pytest.fixture(scope="module")
+def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of one that wants a body at once."""
+    yield from started(tmp_path_factory.mktemp("strict"), BODY_TIMEOUT="0.2")
+
+
+def started(directory: Path, **settings: str) -> Iterator[int]:
+    port = free_port()
+    with serving(port, "--workers", "2", CACHE_DIR=str(directory), **settings):
+        large = json.dumps({"value": "x" * 1_000_000}).encode()
+        assert talk(port, put("large", large)).startswith(b"HTTP/1.1 201 ")
+        yield port
+
+
+def put(key: str, body: bytes) -> bytes:
+    head = f"PUT /v1/values/{key} HTTP/1.1\r\nContent-Length: {len(body)}\r\nConnection: close\r\n"
+    return head.encode() + HEAD + b"\r\n" + body
+
+
+def connect(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), timeout=SECONDS)
+
+
+def talk(port: int, *sent: bytes, ends: bool = False) -> bytes:
+    """All that a server answers until it closes the connection.
+
+    :param ends: let it know that nothing more will come.
+    """
+    assert ask(port, "GET", "/health/live")[0] == 200
+    with connect(port) as client:
+        for part in sent:
+            try:
+                client.sendall(part)
+            except (BrokenPipeError, ConnectionResetError):
+                break  # It has heard enough.
+        if ends:
+            with suppress(OSError):  # It has hung up.
+                client.shutdown(socket.SHUT_WR)
+        return b"".join(received(client))
+
+
+def received(client: socket.socket) -> Iterator[bytes]:
+    try:
+        while part := client.recv(1 << 16):
+            yield part
+    except ConnectionResetError:
+        return
+
+
+def listing(port: int) -> Any:
+    items = json.loads(ask(port, "GET", "/v1/values?limit=1000")[1])["items"]
+    return {item["key"]: item["etag"] for item in items if not item["key"].startswith("ordinary-")}
+
+
+@contextmanager
+def nothing_changed(port: int) -> Iterator[None]:
+    before = listing(port)
+    yield
+    assert listing(port) == before
+
+
+def others_are_served(port: int) -> None:
+    """Ordinary clients, all at once, get the numbers from 1 on, and what they have stored."""
+    path = f"/v1/counters/ordinary-{next(names)}"
+    counted = rush("127.0.0.1", port, "POST", path, clients=8, rounds=10, timeout=SECONDS)
+    assert [answer.error for answer in counted if answer.error] == []
+    assert sorted(json.loads(answer.body)["value"] for answer in counted) == list(range(1, 81))
+    path, body = f"/v1/values/ordinary-{next(names)}", b'{"value": [1]}'
+    headers = {"Content-Type": "application/json"}
+    stored = rush("127.0.0.1", port, "PUT", path, clients=8, rounds=5, body=body, headers=headers)
+    assert {answer.status for answer in stored} <= {200, 201}
+
+
+HANGING = {
+    "nothing": b"",
+    "half a request line": b"POST /v1/coun",
+    "half of the headers": PUT + b"X-Slow: ",
+    "no body": POST + b"Content-Length: 10\r\n\r\n",
+    "ten bytes of a million": PUT + b"Content-Length: 1000000\r\n\r\n" + b'{"value": ',
+    "valid JSON of a longer body": POST + b"Content-Length: 100\r\n\r\n{}",
+    "no chunk": POST + CHUNKED,
+    "half a chunk": PUT + CHUNKED + b"ffff\r\n" + b'{"value": 1',
+    "no last chunk": PUT + CHUNKED + b"c\r\n" + b'{"value": 1}' + b"\r\n",
+    "half a body of a request without one": b"GET /v1/values/large HTTP/1.1\r\n"
+    + HEAD
+    + b"Content-Length: 10\r\n\r\n{",
+    "half a request after a whole one": POST.replace(b"POST", b"GET") + b"\r\n" + PUT[:20],
+}
+
+
+@pytest.mark.parametrize("sent", HANGING.values(), ids=HANGING.keys())
+def test_clients_that_hang_keep_nobody_waiting(patient: int, sent: bytes) -> None:
+    """As many as you like may send a part of a request and then nothing, and leave at last."""
+    with nothing_changed(patient):
+        with ExitStack() as stack:
+            for _ in range(CROWD):
+                stack.enter_context(connect(patient)).sendall(sent)
+            others_are_served(patient)
+        others_are_served(patient)
+
+
+def test_clients_that_drip_keep_nobody_waiting(patient: int) -> None:
+    """Nor do clients whose body comes byte by byte, for as long as they like."""
+    over = threading.Event()
+
+    def drip() -> None:
+        with connect(patient) as client:
+            client.sendall(PUT + b"Content-Length: 1000000\r\n\r\n")
+            while not over.wait(0.01):
+                client.sendall(b" ")
+
+    with nothing_changed(patient), crowd(drip, over):
+        others_are_served(patient)
+
+
+def test_clients_that_do_not_read_keep_nobody_waiting(patient: int) -> None:
+    """Nor do clients that ask for a hundred megabytes and leave them where they are."""
+    asked = b"GET /v1/values/large HTTP/1.1\r\n" + HEAD + b"\r\n"
+    with nothing_changed(patient), ExitStack() as stack:
+        for _ in range(CROWD):
+            stack.enter_context(connect(patient)).sendall(asked * 100)
+        others_are_served(patient)
+
+
+def test_a_client_that_reads_slowly_gets_it_all(patient: int) -> None:
+    """A large answer that is read in small pieces, with others served in between, is whole."""
+    with connect(patient) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 15)
+        client.sendall(b"GET /v1/values/large HTTP/1.1\r\n" + HEAD + b"Connection: close\r\n\r\n")
+        first = client.recv(100)
+        others_are_served(patient)
+        whole = first + b"".join(received(client))
+    assert json.loads(whole.partition(b"\r\n\r\n")[2])["value"] == "x" * 1_000_000
+
+
+def test_endless_bodies_end(patient: int) -> None:
+    """Bodies in chunks that never stop are cut off at MAX_CONTENT_LENGTH, and others are served."""
+    over = threading.Event()
+    answers: list[bytes] = []
+
+    def flood() -> None:
+        with connect(patient) as client:
+            client.sendall(PUT + CHUNKED)
+            chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
+            try:
+                while not over.is_set():
+                    client.sendall(chunk)
+            except (BrokenPipeError, ConnectionResetError):
+                answers.append(b"")
+
+    with nothing_changed(patient), crowd(flood, over, size=4, ends_itself=True):
+        others_are_served(patient)
+    assert len(answers) == 4
+
+
+@contextmanager
+def crowd(
+    work: Callable[[], None], over: threading.Event, size: int = 20, ends_itself: bool = False
+) -> Iterator[None]:
+    """Threads that do this work, until they are told or, by themselves, within the deadline."""
+    members = [threading.Thread(target=work) for _ in range(size)]
+    for member in members:
+        member.start()
+    try:
+        yield
+        if ends_itself:
+            for member in members:
+                member.join(SECONDS)
+    finally:
+        over.set()
+        for member in members:
+            member.join()
+
+
+RUBBISH = {
+    "no HTTP": (b"rubbish\r\n\r\n", b"400"),
+    "a TLS hello": (
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(256)) * 2,
+        b"400",
+    ),
+    "zeros": (bytes(100_000), b"400"),
+    "a version of its own": (b"GET / HTTP/9.9\r\n\r\n", b"400"),
+    "10,000 header lines": (PUT + b"a: b\r\n" * 10_000 + b"\r\n", b"431"),
+    "a header of a megabyte": (PUT + b"a: " + b"b" * 1_000_000 + b"\r\n\r\n", b"431"),
+    "a path of 70,000 bytes": (b"GET /v1/values/" + b"x" * 70_000 + b" HTTP/1.1\r\n\r\n", b"414"),
+    "a negative length": (POST + b"Content-Length: -1\r\n\r\n{}", b"400"),
+    "a length that is none": (POST + b"Content-Length: ten\r\n\r\n{}", b"400"),
+    "two lengths": (POST + b"Content-Length: 2\r\nContent-Length: 20\r\n\r\n{}", b"400"),
+    "a huge length": (POST + b"Content-Length: 99999999999\r\n\r\n{}", b"413"),
+    "a length beyond 64 bits": (POST + b"Content-Length: 99999999999999999999\r\n\r\n{}", b"400"),
+    "a chunk of no size": (POST + CHUNKED + b"ten\r\n{}\r\n0\r\n\r\n", b"400"),
+    "too much in chunks": (
+        PUT + CHUNKED + b'c\r\n{"value": 1}\r\n' + (b"ffff\r\n" + b" " * 0xFFFF + b"\r\n") * 20,
+        b"413",
+    ),
+    "too much with a length": (PUT + b"Content-Length: 2000000\r\n\r\n" + b" " * 2_000_000, b"413"),
+    "a path that is no UTF-8": (
+        PUT.replace(b"hostile", b"%FF") + b"Connection: close\r\n\r\n",
+        b"400",
+    ),
+}
+
+
+@pytest.mark.parametrize(("sent", "status"), RUBBISH.values(), ids=RUBBISH.keys())
+def test_rubbish_is_refused(patient: int, sent: bytes, status: bytes) -> None:
+    """The answer to what is no request has the right status, and nothing changes."""
+    with nothing_changed(patient):
+        answer = talk(patient, sent)
+        # The answer may be lost if the server hangs up on what it has not read.
+        is_lost = answer == b"" and len(sent) > 60_000
+        assert is_lost or answer.startswith(b"HTTP/1.1 " + status + b" ")
+        others_are_served(patient)
+
+
+def test_rubbish_behind_a_request_is_refused_by_itself(patient: int) -> None:
+    """The request before it is done once and answered, and what follows is 400."""
+    key = f"ordinary-{next(names)}".encode()
+    whole = POST.replace(b"hostile", key) + b"Content-Length: 2\r\n\r\n{}"
+    answer = talk(patient, whole + whole + b"rubbish\r\n\r\n" + whole, ends=True)
+    assert [line for line in answer.split(b"\r\n") if b"HTTP/1.1" in line] == [
+        b"HTTP/1.1 200 OK",
+        b'{"key":"%s","value":1}HTTP/1.1 200 OK' % key,
+        b'{"key":"%s","value":2}HTTP/1.1 400 Bad Request' % key,
+    ]
+
+
+def test_random_bytes_do_no_harm(patient: int) -> None:
+    """Whatever comes, from many at once, the server goes on and nothing changes."""
+    with nothing_changed(patient):
+        for _ in range(CROWD):
+            talk(patient, os.urandom(2000) + b"\r\n\r\n", ends=True)
+        others_are_served(patient)
+
+
+BROKEN_OFF = {name: sent for name, sent in HANGING.items() if sent.startswith((PUT, POST))}
+
+
+@pytest.mark.parametrize("sent", BROKEN_OFF.values(), ids=BROKEN_OFF.keys())
+def test_what_broke_off_is_not_done(patient: int, sent: bytes) -> None:
+    """A client that ends in the middle of a request changes nothing, and is told if it listens."""
+    with nothing_changed(patient):
+        answer = talk(patient, sent, ends=True)
+        assert answer == b"" or answer.startswith(b"HTTP/1.1 400 ")
+        assert answer or b"\r\n\r\n" not in sent
+
+
+TOO_SLOW = {name: sent for name, sent in BROKEN_OFF.items() if b"\r\n\r\n" in sent}
+
+
+@pytest.mark.parametrize("sent", TOO_SLOW.values(), ids=TOO_SLOW.keys())
+def test_a_body_that_does_not_come_in_time_is_408(strict: int, sent: bytes) -> None:
+    """After BODY_TIMEOUT seconds the client is told and disconnected, and nothing is done."""
+    with nothing_changed(strict):
+        head, _, body = talk(strict, sent).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 408 ")
+        assert b"content-type: application/problem+json" in head
+        assert json.loads(body)["status"] == 408
+
+
+def test_bodies_that_come_in_time_are_whole(strict: int) -> None:
+    """In one piece, in several and in chunks."""
+    for sent in (
+        [PUT + b'Content-Length: 12\r\n\r\n{"value": 1}'],
+        [PUT + b"Content-Length: 12\r\n\r\n", b'{"value"', b": 1}"],
+        [PUT + CHUNKED, b'4\r\n{"va\r\n', b'8\r\nlue": 1}\r\n', b"0\r\n\r\n"],
+    ):
+        with connect(strict) as client:
+            for part in sent:
+                client.sendall(part)
+            assert client.recv(1000).startswith((b"HTTP/1.1 201 ", b"HTTP/1.1 200 "))
+    assert ask(strict, "DELETE", "/v1/values/hostile")[0] == 204
+
+
+def test_odd_requests_are_understood(patient: int) -> None:
+    """Headers twice, not ASCII or with an underscore, HTTP/1.0, and raw UTF-8 in the path."""
+    get = b"GET /v1/values/large HTTP/1.1\r\nConnection: close\r\n" + HEAD
+    etag = listing(patient)["large"].encode()
+    twice = talk(patient, get + b'If-None-Match: "a"\r\nIf-None-Match: ' + etag + b"\r\n\r\n")
+    assert twice.startswith(b"HTTP/1.1 304 ")
+    umlaut = talk(patient, get + "If-None-Match: ü\r\n\r\n".encode())
+    assert umlaut.startswith(b"HTTP/1.1 400 ")  # left out, it would be another request
+    underscore = talk(patient, get + b"If_None_Match: " + etag + b"\r\n\r\n")
+    assert underscore.startswith(b"HTTP/1.1 200 ")
+    assert talk(patient, b"GET /v1/values/large HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.0 200 ")
+    raw = talk(patient, get.replace(b"large", "ü".encode()) + b"\r\n")
+    assert raw.startswith(b"HTTP/1.1 404 ") and "'ü'".encode() in raw
+
+
+def test_queries_that_are_not_ascii_are_read_or_refused(patient: int) -> None:
+    """On every route: raw UTF-8 is what its escapes would be, and other bytes are 400."""
+    head = b" HTTP/1.1\r\nConnection: close\r\n" + HEAD + b"\r\n"
+    rules = service.create_app({"CACHE_TYPE": "simple"}).url_map.iter_rules()
+    asked = {
+        (method.encode(), re.sub("<.*>", "page.css", rule.rule).encode())
+        for rule in rules
+        for method in rule.methods or ()
+    }
+    for method, path in sorted(asked):
+        umlaut = talk(patient, method + b" " + path + "?日".encode() + head)
+        assert re.match(rb"HTTP/1.1 [234]", umlaut), (method, path, umlaut)
+        broken = talk(patient, method + b" " + path + b"?x=\xe9" + head)
+        assert broken.startswith(b"HTTP/1.1 400 "), (method, path)
+    assert talk(patient, put("über", b'{"value": 1}')).startswith(b"HTTP/1.1 201 ")
+    raw = talk(patient, "GET /v1/values?prefix=ü".encode() + head)
+    assert json.loads(raw.partition(b"\r\n\r\n")[2])["items"][0]["key"] == "über"
+    assert ask(patient, "DELETE", "/v1/values/%C3%BCber")[0] == 204
+
+
+def test_silent_clients_are_disconnected_in_time(tmp_path: Path) -> None:
+    """As many as can connect keep others out for HEADER_TIMEOUT seconds, and not for longer.
+
+    A connection that idles after a request is closed as soon.
+    """
+    port, (soft, hard) = free_port(), resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < 2048:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 2048), hard))
+    with (
+        serving(port, "--workers", "2", CACHE_DIR=str(tmp_path), HEADER_TIMEOUT="0.5"),
+        ExitStack() as stack,
+    ):
+        assert ask(port, "GET", "/health/live")[0] == 200
+        idle = stack.enter_context(connect(port))
+        idle.settimeout(SECONDS / 3)  # Less than the 30 s after which Granian itself would do it.
+        idle.sendall(b"GET /health/live HTTP/1.1\r\n" + HEAD + b"\r\n")
+        silent = [stack.enter_context(connect(port)) for _ in range(1100)]
+        silent[0].sendall(b"GET / HTTP/1.1\r\nX-Slow: ")
+        assert b"".join(received(idle)).endswith(b'{"status":"live"}')
+        assert ask(port, "GET", "/health/live")[0] == 200
+        for client in silent:
+            client.settimeout(SECONDS / 3)
+            assert b"".join(received(client)) == b""
+        others_are_served(port)
+
+
+def test_clients_that_hang_do_not_keep_it_from_stopping(tmp_path: Path) -> None:
+    """With half-sent bodies from many clients, SIGTERM still ends the server."""
+    port = free_port()
+    with serving(port, "--workers", "2", CACHE_DIR=str(tmp_path)) as process, ExitStack() as stack:
+        assert ask(port, "GET", "/health/live")[0] == 200
+        for _ in range(CROWD):
+            stack.enter_context(connect(port)).sendall(HANGING["no body"])
+        others_are_served(port)
+        process.terminate()
+        process.wait(SECONDS)

@@ -1,0 +1,374 @@
+"""What only the memcached store promises, on servers that do what they should."""
+
+from __future__ import annotations
+
+import random
+import re
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+from backends import FakeClock
+from comparison import Comparison
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import run_state_machine_as_test
+from memcached_servers import Telnet, memcached_server, stand_in, state_at
+
+from sharedstate import ConfigurationError, NotSerializable, NotSupported, OutOfBounds, State
+from sharedstate.stores.memcached.item import from_text, lifetime, physical_key, to_text
+from sharedstate.stores.memcached.server import Server
+from sharedstate.stores.memcached.servers import addresses_of
+from sharedstate.stores.memcached.store import MemcachedStore
+from sharedstate.stores.operations import NEVER, Put
+from sharedstate.stores.registry import open_store
+
+MAX, MIN = 2**63 - 1, -(2**63)
+EDGE = 2**62
+DAY = 24 * 3600
+
+
+@pytest.fixture
+def state(empty_memcached: str, memcached_port: int) -> Iterator[State]:
+    with state_at(memcached_port) as state:
+        yield state
+
+
+@pytest.fixture
+def server(memcached_port: int) -> Iterator[Telnet]:
+    with Telnet(memcached_port) as server:
+        yield server
+
+
+# What is sent, and what is held.
+
+ROUND_TRIPS: dict[str, tuple[int, Callable[[State], Any]]] = {
+    "get": (1, lambda s: s.get("a")),
+    "has": (1, lambda s: s.has("a")),
+    "item": (1, lambda s: s.item("a")),
+    "get_many": (1, lambda s: s.get_many("a", "b", "n")),
+    "set": (1, lambda s: s.set("a", 1, 60)),
+    "set a new one": (2, lambda s: s.set("new", 1)),
+    "add": (1, lambda s: s.add("new", 1, 60)),
+    "add in vain": (2, lambda s: s.add("a", 1)),
+    "inc": (1, lambda s: s.inc("n")),
+    "dec": (1, lambda s: s.dec("n", 5)),
+    "inc a new one": (3, lambda s: s.inc("new")),
+    "bounded inc": (2, lambda s: s.inc("n", maximum=99)),
+    "inc out of bounds": (1, lambda s: pytest.raises(OutOfBounds, s.inc, "n", maximum=0)),
+    "exchange": (2, lambda s: s.exchange("a", 2)),
+    "touch": (2, lambda s: s.touch("a", 60)),
+    "delete": (2, lambda s: s.delete("a")),
+    "delete in vain": (1, lambda s: s.delete("new")),
+    "compare_and_set": (2, lambda s: s.compare_and_set("a", 1, 2)),
+    "compare_and_set in vain": (1, lambda s: s.compare_and_set("a", 5, 2)),
+}
+
+
+@pytest.mark.parametrize("name", ROUND_TRIPS)
+def test_round_trips(state: State, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """What is done most is one request, and nothing is more than it has to be."""
+    state.set("a", 1)
+    state.set("n", 1)
+    expected, operation = ROUND_TRIPS[name]
+    asked = []
+    ask = Server.ask
+
+    def count(self: Server, request: bytes, *args: Any, **options: Any) -> Any:
+        asked.append(request)
+        return ask(self, request, *args, **options)
+
+    monkeypatch.setattr(Server, "ask", count)
+    operation(state)
+    assert len(asked) == expected
+
+
+def test_telnet_shows_it(state: State, server: Telnet) -> None:
+    """Counters are numbers that telnet shows and counts on; what ends begins with when it does."""
+    state.inc("n", 41)
+    assert server.get("test:n") == b"41"
+    assert server.ask("incr test:n 1") == b"42"
+    assert state.get("n") == 42
+    state.set("v", {"a": "b c"})
+    assert server.get("test:v") == b'@inf {"a":"b c"}'
+    FakeClock(state.store, {})
+    state.set("t", 5, 0.25)
+    assert server.get("test:t") == b"@1800000000.25 5"
+
+
+def test_anothers_values_are_errors_and_stay(state: State, server: Telnet) -> None:
+    """What somebody else wrote under our key is no value and no counter, until it is replaced."""
+    server.ask("set test:a 0 0 5\r\nhello")
+    for operation in (state.get, state.inc, state.item, state.delete):
+        with pytest.raises(NotSerializable, match="memcached"):
+            operation("a")
+    assert server.get("test:a") == b"hello"
+    state.set("a", 1)
+    assert state.get("a") == 1
+
+
+# Numbers.
+
+
+def test_negative_numbers(state: State, server: Telnet) -> None:
+    """memcached's unsigned arithmetic goes below zero and back, in one request each."""
+    assert [state.dec("n") for _ in range(3)] == [-1, -2, -3]
+    assert server.get("test:n") == b"%d" % (2**64 - 3)
+    assert state.get("n") == -3
+    assert [state.inc("n", 2) for _ in range(3)] == [-1, 1, 3]
+    # Shorter than before, it is padded with spaces.
+    assert state.get("n") == 3
+    assert state.compare_and_set("n", 3, 4)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_any_number(state: State, seed: int) -> None:
+    """Counters are exact where memcached's arithmetic does it, where not, and on the way."""
+    dice = random.Random(seed)
+    starts = [0, 1, -1, EDGE - 1, EDGE, -EDGE, 1 - EDGE, MAX - 1, MIN + 1, MAX, MIN]
+    deltas = [0, 1, -1, 2**32, -(2**32), 2**32 + 1, EDGE, -EDGE, MAX, MIN]
+    for start in starts:
+        state.set("n", start)
+        number = start
+        for _ in range(20):
+            delta = dice.choice(deltas)
+            if MIN <= number + delta <= MAX:
+                number += delta
+                assert state.inc("n", delta) == number
+            else:
+                with pytest.raises(OutOfBounds):
+                    state.inc("n", delta)
+            assert state.get("n") == number
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_out_of_what_is_safe(state: State, server: Telnet, sign: int) -> None:
+    """A number that memcached counted too far is written so that it counts there no more."""
+    state.set("n", sign * (EDGE - 1))
+    assert server.get("test:n") == b"%d" % (sign * (EDGE - 1) % 2**64)
+    assert state.inc("n", sign) == sign * EDGE
+    assert server.get("test:n") == b"@inf %d" % (sign * EDGE)
+    assert server.ask("incr test:n 1").startswith(b"CLIENT_ERROR")
+    assert state.inc("n", -sign) == sign * (EDGE - 1)
+    assert server.get("test:n") == b"%d" % (sign * (EDGE - 1) % 2**64)
+
+
+@pytest.mark.parametrize("value", [b"007", b"+7", b"-0", b" 7", b"7 ", b"1_0", b"", b"1.5", b"1 x"])
+def test_bytes_come_back(memcached_port: int, empty_memcached: str, value: bytes) -> None:
+    """What memcached would take for a number, and we write otherwise, keeps its bytes."""
+    with closing(MemcachedStore([("127.0.0.1", memcached_port)])) as store:
+        store.transact([b"a"], Put(value, 0))
+        assert store.values([b"a"]) == [value]
+        assert from_text(to_text((value, NEVER))) == (value, NEVER)
+
+
+class Unlisted(Comparison):
+    """Without what memcached does not do."""
+
+    inc_many = None
+    keys = None
+
+
+@pytest.mark.slow
+def test_like_a_dictionary(state: State) -> None:
+    """Whatever is done, in any order, it answers as a dictionary would."""
+    run_state_machine_as_test(
+        lambda: Unlisted(state, FakeClock(state.store, {})),
+        settings=settings(
+            max_examples=50,
+            stateful_step_count=40,
+            deadline=None,
+            suppress_health_check=[HealthCheck.too_slow],
+        ),
+    )
+
+
+# Time.
+
+
+def exptime(server: Telnet, name: str) -> int:
+    """Seconds that the server keeps it, −1 for ever."""
+    return int(server.ask(f"mg {name} t").split()[1][1:])
+
+
+@pytest.mark.parametrize("seconds", [0.01, 1, 60, 29 * DAY, 30 * DAY, 31 * DAY, 3650 * DAY])
+def test_the_server_keeps_it_longer(state: State, server: Telnet, seconds: float) -> None:
+    """What ends is kept for at least its time, also past the 30 days that memcached counts."""
+    state.set("a", 1, seconds)
+    assert seconds < exptime(server, "test:a") < seconds + 15
+    assert state.ttl("a") == pytest.approx(seconds, abs=5)
+
+
+def test_past_2038(state: State, server: Telnet) -> None:
+    """What ends after the last moment that memcached knows is kept, and ends."""
+    clock = FakeClock(state.store, {})
+    state.set("a", 1, 90 * 365 * DAY)
+    assert exptime(server, "test:a") == -1
+    clock.advance(90 * 365 * DAY + 1)
+    assert not state.has("a")
+    assert lifetime(1e300, 0) == 0
+
+
+def test_fractions_of_a_second(state: State) -> None:
+    """A record ends at its moment, not at a whole second."""
+    clock = FakeClock(state.store, {})
+    state.set("a", 1, 0.5)
+    assert not state.add("a", 2)
+    clock.advance(0.49)
+    assert state.get("a") == 1
+    clock.advance(0.02)
+    assert state.get("a") is None
+    assert not state.delete("a")
+    assert state.add("a", 2, 0.5)
+    clock.advance(0.6)
+    assert state.inc("a") == 1
+
+
+# Names.
+
+
+def test_names() -> None:
+    """Keys are called as they are, as far as the protocol allows; all differ, and none is long."""
+    assert physical_key(b"flask_cache_hits/1") == b"flask_cache_hits/1"
+    assert physical_key("é".encode()) == "é".encode()
+    assert physical_key(b"\0lock:a b%") == b"%00lock:a%20b%25"
+    keys = ["x" * length for length in range(240, 260)] + [" " * 84, " " * 85, "é " * 90, "%-a"]
+    names = [physical_key(key.encode()) for key in keys]
+    assert len(set(names)) == len(keys)
+    assert all(re.fullmatch(rb"[^\0-\x20\x7f]{1,250}", name) for name in names)
+
+
+def test_long_keys(state: State) -> None:
+    """Keys that memcached would refuse are kept apart, and cleared with their state."""
+    keys = ["é" * 125, "e" * 249 + "a", "e" * 249 + "b", " " * 250]
+    for number, key in enumerate(keys):
+        state.set(key, number)
+    assert [state.get(key) for key in keys] == [0, 1, 2, 3]
+    state.clear()
+    assert state.get_many(*keys) == [None] * 4
+
+
+# Clearing.
+
+
+def test_clear_leaves_others(state: State, server: Telnet, memcached_port: int) -> None:
+    """Clearing removes what has the prefix, thousands of keys too, and never all there is."""
+    flushes = server.stats()[b"cmd_flush"]
+    server.ask("set other 0 0 1\r\n1")
+    server.ask("ms bWluZSBhbGwgbWluZQ== 1 b\r\n1")  # "mine all mine", which we cannot name.
+    with state_at(memcached_port, prefix="te") as shorter, state_at(memcached_port) as same:
+        for number in range(2500):
+            state.set(str(number), number)
+        lock = state.lock("job").acquire()
+        shorter.set("st", 1)
+        shorter.set("x", 1)
+        state.clear()
+        assert not any(state.get_many(*map(str, range(2500))))
+        assert same.inc("0") == 1
+        assert (shorter.get("st"), shorter.get("x"), server.get("other")) == (1, 1, b"1")
+        lock.release()
+    assert server.stats()[b"cmd_flush"] == flushes
+
+
+def test_clear_without_prefix(memcached_port: int, empty_memcached: str) -> None:
+    """A state without a prefix clears all but what is the library's own."""
+    with state_at(memcached_port, prefix="") as state:
+        state.set("a", 1)
+        lock = state.lock("job").acquire()
+        state.clear()
+        assert not state.has("a")
+        lock.release()
+
+
+def test_clear_of_what_is_longer(memcached_port: int, empty_memcached: str) -> None:
+    """A prefix of which hashed keys keep a part only is not guessed at."""
+    with state_at(memcached_port, prefix=" " * 128) as state:
+        state.set("a", 1)
+        with pytest.raises(NotSupported, match="128 bytes"):
+            state.clear()
+        assert state.has("a")
+
+
+@pytest.mark.parametrize("options", [["-X"], ["-o", "no_lru_crawler"]], ids=str)
+def test_clear_where_keys_are_not_listed(options: list[str]) -> None:
+    """A server that may not list its keys cannot clear them, and says so."""
+    with memcached_server(*options) as server, state_at(server.port) as state:
+        state.set("a", 1)
+        with pytest.raises(NotSupported, match="-X"):
+            state.clear()
+        assert state.get("a") == 1
+
+
+def test_clear_while_the_server_is_busy() -> None:
+    """A server that lists its keys for somebody else, or not all of them, is asked again."""
+    marks: list[bytes] = []
+    removed: list[bytes] = []
+
+    def behave(connection: socket.socket) -> None:
+        requests = connection.makefile("rwb")
+        with requests:
+            while line := requests.readline():
+                if line.startswith(b"set"):
+                    requests.readline()
+                    marks.append(line.split()[1])
+                    answer = b"STORED"
+                elif line.startswith(b"md"):
+                    removed.append(line.split()[1])
+                    answer = b"HD"
+                elif len(marks) == 1:
+                    answer = b"BUSY currently processing crawler request"
+                else:
+                    named = [b"test%3Aa", b"other"] + marks[1:] * (len(marks) > 2)
+                    answer = b"".join(b"key=%s exp=-1\n" % name for name in named) + b"END"
+                requests.write(answer + b"\r\n")
+                requests.flush()
+
+    with stand_in(behave) as state:
+        state.clear()
+    assert len(marks) == 3
+    assert removed == [b"test:a"]
+
+
+# Settings.
+
+
+@pytest.mark.parametrize(
+    "servers, found",
+    [
+        ("memcached://h:1", [("h", 1)]),
+        ("memcached://h:1,h2,[::1]:3/", [("h", 1), ("h2", 11211), ("::1", 3)]),
+        ("H:1,h2:2", [("h", 1), ("h2", 2)]),
+        (["h:1", ("H2", 2)], [("h", 1), ("h2", 2)]),
+        (("h:1", "h2"), [("h", 1), ("h2", 11211)]),
+    ],
+)
+def test_addresses(servers: Any, found: list[tuple[str, int]]) -> None:
+    """Servers are a URL, the same without its scheme, or a list."""
+    assert addresses_of(servers) == found
+
+
+@pytest.mark.parametrize(
+    "servers",
+    ["memcached://", "h:x", "h:1,,h:2", "h:99999", "user:secret@h", "h/x", [None], [5], [("h",)]],
+)
+def test_wrong_addresses(servers: Any) -> None:
+    """What is none is named, and no password is shown."""
+    with pytest.raises(ConfigurationError, match="CACHE_MEMCACHED_SERVERS") as caught:
+        open_store({"CACHE_TYPE": "memcached", "CACHE_MEMCACHED_SERVERS": servers})
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "settings, location",
+    [
+        ({"CACHE_TYPE": "memcached"}, "127.0.0.1:11211"),
+        ({"CACHE_TYPE": "MemcachedCache", "CACHE_MEMCACHED_SERVERS": ["h", "i:1"]}, "h:11211,i:1"),
+        ({"CACHE_URL": "memcached://h:1,[::1]:2"}, "h:1,[::1]:2"),
+    ],
+)
+def test_from_settings(settings: dict[str, Any], location: str) -> None:
+    """The store is found by its type, by Flask-Caching's name, and by a URL."""
+    described = open_store(settings).describe()
+    assert described["location"] == f"memcached://{location}"
+    assert described["durability"].startswith("none")

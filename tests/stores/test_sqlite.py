@@ -1,0 +1,143 @@
+"""What the two stores on SQLite, and the embedded ones beside them, do between two statements."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from backends import BACKENDS, Backend, FakeClock
+
+from sharedstate import State, StoreFull
+from sharedstate.stores.database.dialects.sqlite import SQLite
+from sharedstate.stores.support.file_lock import Turn
+
+Settings = dict[str, str]
+
+TABLES = {"filesystem": ("sharedstate.sqlite3", "entries"), "database": ("state.db", "sharedstate")}
+
+
+def of(*ids: str) -> Any:
+    """Run on these lines of the table of stores."""
+    chosen = [pytest.param(b, id=b.id) for b in BACKENDS if b.id in ids]
+    return pytest.mark.parametrize("backend", chosen)
+
+
+on_sqlite = of("filesystem", "database-sqlite")
+
+
+@contextmanager
+def opened(settings: Settings, **more: Any) -> Iterator[State]:
+    with closing(State.from_settings({**settings, **more})) as state:
+        yield state
+
+
+def trace(monkeypatch: pytest.MonkeyPatch, seen: Callable[[str], None]) -> None:
+    """Call `seen` with each statement that begins on a connection which is opened from now on."""
+    connect = sqlite3.connect
+
+    def traced(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        connection = connect(*arguments, **options)
+        connection.set_trace_callback(seen)
+        return connection
+
+    monkeypatch.setattr(sqlite3, "connect", traced)
+    monkeypatch.setattr(sqlite3.dbapi2, "connect", traced)
+
+
+@on_sqlite
+def test_many_keys_are_of_one_moment(
+    backend: Backend, cache_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A write between the statements of one `get_many` is not seen by the later ones."""
+    monkeypatch.setattr(SQLite, "most_names", 500)
+    keys = [f"k{i}" for i in range(1200)]
+    reads: list[str] = []
+    settings = cache_settings | {"CACHE_TIMEOUT": "0.2"}
+    with opened(settings) as writer, opened(settings) as reader:
+        writer.set_many(dict.fromkeys(keys, "old"))
+
+        def seen(statement: str) -> None:
+            if statement.startswith("SELECT") and " IN (" in statement:
+                reads.append(statement)
+                if len(reads) == 2:
+                    writer.set_many(dict.fromkeys(keys, "new"))
+
+        trace(monkeypatch, seen)
+        assert set(reader.get_many(*keys)) == {"old"}
+        assert len(reads) == 3
+        # On `database` such a read keeps writers out meanwhile.
+        assert set(reader.get_many(*keys)) == {"new" if backend.name == "filesystem" else "old"}
+
+
+@on_sqlite
+def test_what_is_renewed_is_not_collected(
+    backend: Backend, cache_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A record that others renew just before the collector has the lock stays."""
+    with opened(cache_settings) as state:
+        state.set("renewed", "x", timeout=10)
+        state.set("expired", "x", timeout=10)
+    name, table = TABLES[backend.name]
+    take = Turn.take
+
+    def renew_and_take(turn: Turn, timeout: float) -> bool:
+        with closing(sqlite3.connect(tmp_path / name, isolation_level=None)) as other:
+            column = "key" if backend.name == "filesystem" else "name"
+            other.execute(
+                f"UPDATE {table} SET expires = expires + 1000 "
+                f"WHERE CAST({column} AS TEXT) LIKE '%renewed'"
+            )
+        return take(turn, timeout)
+
+    with opened(cache_settings) as state:
+        clock = FakeClock(state.store, {})
+        clock.now = state.store.clock() + 10**9
+        with closing(sqlite3.connect(tmp_path / name, isolation_level=None)) as other:
+            other.execute(f"UPDATE {table} SET expires = {clock.now - 1}")
+        monkeypatch.setattr(Turn, "take", renew_and_take)
+        state.inc("n")  # The first write of a store collects.
+        monkeypatch.undo()
+        assert state.get_many("renewed", "expired") == ["x", None]
+        with closing(sqlite3.connect(tmp_path / name)) as other:
+            assert other.execute(f"SELECT count(*) FROM {table}").fetchall() == [(2,)]
+
+
+@of("simple", "filesystem", "lmdb")
+def test_each_of_a_batch_on_a_full_store(cache_settings: Settings) -> None:
+    """What there is no room for is refused alone; what needs none is done, and once."""
+    with opened(cache_settings, CACHE_MAX_BYTES=1 << 20) as state:
+        state.inc("n")
+        state.set("old", "x" * 100_000)
+        with pytest.raises(StoreFull):
+            for i in range(1000):
+                state.set(f"k{i}", "x" * 50_000)
+        batch = state.batch()
+        batch.inc("n")
+        batch.set("large", "x" * 900_000)
+        batch.delete("old")
+        batch.inc("n")
+        first, refused, removed, second = batch.apply_each()
+        assert (first, removed, second) == (2, True, 3)
+        assert isinstance(refused, StoreFull)
+        assert state.get_many("n", "large", "old") == [3, None, None]
+
+
+@on_sqlite
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="needs Linux")
+def test_nothing_is_open_in_a_child(cache_settings: Settings, tmp_path: Path) -> None:
+    """A fork finds the file closed: the parent's locks would end when the child closes it."""
+    with opened(cache_settings) as state:
+        state.inc("n")
+        assert state.get("n") == 1
+        pid = os.fork()
+        if pid == 0:
+            links = [f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd")]
+            found = [os.readlink(link) for link in links if os.path.islink(link)]
+            os._exit(sum(target.startswith(str(tmp_path)) for target in found))
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        assert state.inc("n") == 2
