@@ -40,7 +40,7 @@ def cluster(empty_cluster: str) -> Iterator[State]:
 def test_after_a_fail_over_the_new_master_is_used(tmp_path: Path) -> None:
     """The Sentinel's new master is found without a restart, with what was replicated to it."""
     with watched_master(tmp_path) as (url, (master, replica, _)):
-        state = state_at(url, CACHE_REDIS_WAIT=1, CACHE_TIMEOUT=1)
+        state = state_at(url, CACHE_REDIS_WAIT=1, CACHE_TIMEOUT=5)
         assert [state.inc("n") for _ in range(5)] == [1, 2, 3, 4, 5]
         state.store._store._replicas = 0  # type: ignore[attr-defined]
         master.kill()
