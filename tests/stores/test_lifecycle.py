@@ -343,7 +343,10 @@ def test_gunicorn(server: str, preload: bool, cache_settings: Settings) -> None:
         [counts] = rush(running.host, running.port, "GET", "/counts", clients=1, rounds=1)
     found = json.loads(counts.body)
     assert found["hits"] == 500
-    assert (found["starts"] == 1) == preload
+    if preload:
+        assert found["starts"] == 1
+    elif server == "gunicorn-sync":  # Each worker has made the application.
+        assert found["starts"] > 1
 
 
 class TestStoppedWriter:
