@@ -63,7 +63,6 @@ KNOWN = {
         "sharedstate.cache",
     },
     "long": {
-        "service.contract.schemas",
         "sharedstate.cache",
         "sharedstate.state",
         "sharedstate.stores.filesystem.sqlite_file",

@@ -18,7 +18,8 @@ from .bodies import JSON
 from .errors import PROBLEMS
 from .examples import add_examples
 from .operation import Contract, Header, Text
-from .schemas import Key, Problem
+from .schemas import Problem
+from .schemas.fields import Key
 
 PROBLEM = "application/problem+json"
 _REFERENCE = "#/components/schemas/{name}"
