@@ -102,7 +102,6 @@ class Contention:
         with suppress(StoreFull, ValueTooLarge):
             if record.take(nonce, LEASE_SECONDS, 0):
                 return True
-            self._remember(key)
             is_holder = record.take(nonce, LEASE_SECONDS, WAIT_SECONDS, lambda: self._present(key))
             self._remember(key)
             return is_holder

@@ -3,7 +3,15 @@
 import pytest
 from backends import about
 
-from sharedstate import ABSENT, InvalidKey, NotACounter, NotSupported, OutOfBounds, ValueTooLarge
+from sharedstate import (
+    ABSENT,
+    InvalidKey,
+    NotACounter,
+    NotSupported,
+    OutOfBounds,
+    State,
+    ValueTooLarge,
+)
 
 
 class TestApply:
@@ -55,6 +63,16 @@ class TestApply:
 
 
 class TestApplyEach:
+    @pytest.mark.parametrize("timeout", [None, 300])
+    def test_timeouts(self, store, timeout):
+        """What a batch creates ends after its timeout, or the default one, as it does alone."""
+        state = State(store, default_timeout=100)
+        batch = state.batch()
+        batch.set("a", 1, timeout)
+        batch.inc("b", timeout=timeout)
+        batch.apply_each()
+        assert [state.ttl(key) for key in "ab"] == [about(timeout or 100)] * 2
+
     def test_refused_alone(self, state):
         """One that is refused answers its error; the others are done."""
         state.set("text", "x")

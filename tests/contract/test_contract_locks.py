@@ -3,6 +3,7 @@
 import pytest
 
 from sharedstate import InvalidKey, LockLost, LockTimeout, StoreUnavailable
+from sharedstate.stores.operations import Increment
 
 
 def is_free(state, name="job"):
@@ -136,6 +137,23 @@ class TestLease:
         """A lease is a number."""
         with pytest.raises(TypeError):
             state.lock("job", lease=lease)
+
+    def test_begins_when_it_is_held(self, state, clock, monkeypatch):
+        """A lease begins when the lock is confirmed, however long the fence took."""
+        transact = state.store.transact
+
+        def slow(keys, operation):
+            if type(operation) is Increment:
+                clock.advance(60)
+            return transact(keys, operation)
+
+        monkeypatch.setattr(state.store, "transact", slow)
+        state.lock("job", lease=100).acquire()
+        monkeypatch.undo()
+        clock.advance(80)
+        assert not is_free(state)
+        clock.advance(30)
+        assert is_free(state)
 
     def test_no_default_timeout(self, state, clock):
         """A lock ends with its lease, whatever the state's default timeout is."""

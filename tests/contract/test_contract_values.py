@@ -23,6 +23,7 @@ PICKLE_VALUES = [
 ]
 STORE = {
     "set": lambda state, value, **options: state.set("key", value, **options),
+    "put": lambda state, value, **options: state.put("key", value, **options),
     "add": lambda state, value, **options: state.add("key", value, **options),
     "exchange": lambda state, value, **options: state.exchange("key", value, **options),
     "set_many": lambda state, value, **options: state.set_many({"key": value}, **options),
@@ -40,6 +41,7 @@ CREATE = STORE | {
 PROLONG = {
     "touch": lambda state, key, value, timeout: state.touch(key, timeout),
     "set": lambda state, key, value, timeout: state.set(key, value, timeout),
+    "put": lambda state, key, value, timeout: state.put(key, value, timeout),
     "exchange": lambda state, key, value, timeout: state.exchange(key, value, timeout),
     "set_many": lambda state, key, value, timeout: state.set_many({key: value}, timeout),
     "compare_and_set": lambda state, key, value, timeout: state.compare_and_set(

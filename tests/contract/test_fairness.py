@@ -12,8 +12,9 @@ import crowd
 import pytest
 from backends import BACKENDS, Backend
 
-from sharedstate import Deadlock, Lock, LockLost, LockTimeout, State
+from sharedstate import Deadlock, Lock, LockLost, LockTimeout, State, StoreUnavailable
 from sharedstate.locks import contention, fairness
+from sharedstate.stores.operations import Swap
 
 
 class Time:
@@ -49,6 +50,11 @@ def elsewhere() -> Any:
 def record(state: State, name: str = "job", space: str = "lock") -> list[str]:
     """Who holds a lock, and who is in its queue."""
     return state.namespace(space).get(name, "").split()
+
+
+def queue(state: State, lock: Lock, *waiters: str) -> None:
+    """Let others wait for a lock that is held."""
+    state.namespace("lock").set("job", " ".join([str(lock.token), *waiters]), 30)
 
 
 def late_and_newcomer(state: State, waiting: Time, elsewhere: Any) -> tuple[Lock, list[bool]]:
@@ -160,6 +166,63 @@ class TestLock:
                 lock.release()
             assert record(state) == text.split()
 
+    def test_turn(self, state: State, waiting: Time) -> None:
+        """Who has the lock may take it again for a while, before it is the others' for good."""
+        lock = state.lock("job").acquire()
+        queue(state, lock, "other")
+        lock.release()
+        for _ in range(2):
+            waiting.now += 0.4 * fairness.TURN_SECONDS
+            assert lock.try_acquire()
+            assert record(state) == [lock.token, "other"]
+            lock.release()
+        waiting.now += 0.4 * fairness.TURN_SECONDS
+        assert not lock.try_acquire()
+        assert record(state)[1:] == ["other"]
+
+    def test_turn_is_over(self, state: State, waiting: Time) -> None:
+        """Who has taken the lock again and again before others came has had its turn."""
+        lock = state.lock("job").acquire()
+        for _ in range(3):
+            lock.release()
+            waiting.now += 2 * fairness.TURN_SECONDS
+            lock.acquire()
+        queue(state, lock, "other")
+        lock.release()
+        assert record(state) == ["~", "other"]
+        assert not lock.try_acquire()
+
+    def test_turn_of_another(self, state: State, waiting: Time) -> None:
+        """The next one waits as long as the one before it takes the lock again and again."""
+        locks = state.namespace("lock")
+        locks.set("job", "holder", 30)
+        looks: list[str] = []
+
+        def asleep() -> None:
+            words = record(state)
+            if len(words) > 1:
+                looks.append(words[0])
+                if len(looks) < 4:
+                    locks.set("job", f"~{len(looks)} {words[1]}", 30)
+
+        waiting.asleep = asleep
+        lock = state.lock("job").acquire()
+        assert looks == ["holder", "~1", "~2", "~3"]
+        assert record(state) == [lock.token]
+
+    def test_full_queue(self, state: State, waiting: Time) -> None:
+        """Where the queue is full, or no place for it, one waits without a place in it."""
+        words = ["holder", *("w" * 64)]
+        state.namespace("lock").set("job", " ".join(words), 30)
+        with pytest.raises(LockTimeout):
+            state.lock("job", wait=1).acquire()
+        assert record(state) == words
+        state.namespace("lock").set("job", "holder", 30)
+        state.max_value_bytes = 40
+        with pytest.raises(LockTimeout):
+            state.lock("job", wait=1).acquire()
+        assert record(state) == ["holder"]
+
     def test_costs_nothing(self, state: State, monkeypatch: pytest.MonkeyPatch) -> None:
         """A lock that nobody waits for is four operations, and no reading."""
         done = []
@@ -203,6 +266,25 @@ class TestDeadlock:
         assert not isinstance(caught.value, Deadlock)
         other.release()
 
+    def test_lost(self, state: State, elsewhere: Any, clock: Any) -> None:
+        """Who has lost a lock to others waits for it as ever."""
+        lost = state.lock("job", lease=100).acquire()
+        clock.advance(110)
+        elsewhere(state.lock("job").acquire)
+        with pytest.raises(LockTimeout) as caught:
+            state.lock("job", wait=0.05).acquire()
+        assert not isinstance(caught.value, Deadlock)
+        assert lost.token
+
+    def test_fork(self, state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A child waits for the lock that its parent held when it forked."""
+        lock = state.lock("job").acquire()
+        monkeypatch.setattr(lock, "_process", -1)
+        with pytest.raises(LockTimeout) as caught:
+            state.lock("job", wait=0.05).acquire()
+        assert not isinstance(caught.value, Deadlock)
+        lock.release()
+
     def test_get_or_set(self, state: State) -> None:
         """A value that is computed from itself is an error at once, and not computed."""
         with pytest.raises(Deadlock, match="'a'.*make"):
@@ -227,7 +309,8 @@ class TestUpdate:
         runs = []
 
         def change(value: int) -> int:
-            runs.append(bool(record(state, "n", "turn")))
+            seconds = state.namespace("turn").ttl("n")
+            runs.append(seconds is not None and 0 < seconds <= contention.LEASE_SECONDS)
             waiting.now += 0.02
             if len(runs) < 4:
                 state.set("n", 10 * len(runs))
@@ -260,6 +343,74 @@ class TestUpdate:
         assert state.update("n", change) == 3
         assert [words[0] for words in joined] == ["other"]
         assert record(state, "n", "turn") == []
+
+    def test_kept_turn(self, state: State, waiting: Time) -> None:
+        """Who has a turn changes the value again and again in it, and then lets in the next one."""
+        turns = state.namespace("turn")
+
+        def contended(value: int) -> int:
+            turns.set("n", f"{record(state, 'n', 'turn')[0]} other", 30)
+            return value + 1
+
+        def longer(value: int) -> int:
+            waiting.now += 2 * fairness.TURN_SECONDS
+            return value + 1
+
+        state._contention._remember("n")  # As one does who has waited for its turn before.
+        assert state.update("n", contended, default=0) == 1
+        mark, *others = record(state, "n", "turn")
+        assert (mark[0], others) == ("~", ["other"])
+        assert state.update("n", lambda value: value + 1) == 2
+        assert record(state, "n", "turn") == [mark, "other"]
+        assert state.update("n", longer) == 3
+        assert record(state, "n", "turn") == ["~", "other"]
+
+    def test_costs_nothing(
+        self, state: State, waiting: Time, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Alone, an update is one reading and one swap, at whatever pace they come."""
+        done = []
+        values, transact = state.store.values, state.store.transact
+
+        def reading(keys: Any) -> Any:
+            done.append("values")
+            return values(keys)
+
+        def writing(keys: Any, operation: Any) -> Any:
+            done.append(type(operation).__name__)
+            return transact(keys, operation)
+
+        monkeypatch.setattr(state.store, "values", reading)
+        monkeypatch.setattr(state.store, "transact", writing)
+        for pause in (0, 0, 0, 0.05, 0.05, 0.05):
+            waiting.now += pause
+            state.update("n", lambda value: value + 1, default=0)
+        assert done == ["values", "Swap"] * 6
+
+    def test_turn_is_no_condition(
+        self, state: State, waiting: Time, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A value changes although there is no room for a turn, and though it cannot be ended."""
+        lost: list[int] = []
+
+        def change(value: int) -> int:
+            if len(lost) % 3 < 2:
+                lost.append(value)
+                waiting.now += 0.02
+                state.set("n", value + 1)
+            return value + 1
+
+        def failing(keys: Any, operation: Any) -> Any:
+            if b"turn" in keys[0] and type(operation) is Swap:
+                raise StoreUnavailable("gone")
+            return transact(keys, operation)
+
+        small = State(state.store, prefix=state.key_prefix, max_value_bytes=20)
+        assert small.update("n", change, default=0) == 3
+        lost.clear()
+        transact = state.store.transact
+        monkeypatch.setattr(state.store, "transact", failing)
+        assert state.update("n", change) == 6
 
     def test_dead_turn(self, state: State, waiting: Time, clock: Any) -> None:
         """One who dies in its turn keeps nobody from changing the value for long."""
