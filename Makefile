@@ -18,7 +18,7 @@ NEEDS_NEW = sharedstate needs Python 3.11 or newer, which $(PYTHON) is not: make
 NEW_VENV = $(if $(IS_NEW),,$(error $(NEEDS_NEW)))@$(PYTHON) -m venv --clear .venv
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast check race bench clean gone servers flask-caching
+.PHONY: help run test test-fast check docs race bench clean gone servers flask-caching
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s  %s\n", $$1, $$2 }' Makefile
@@ -35,10 +35,14 @@ test: $(TEST) servers flask-caching  ## run every test; ARGS="…" goes to pytes
 test-fast: $(TEST) servers flask-caching  ## run the tests that are not marked slow
 	@exec $(PYTEST) -m "not slow" $(ARGS)
 
-check: $(TEST)  ## lint, formatting and types
+check: $(TEST) docs  ## lint, formatting, types and the documentation
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+# -W: a warning is an error. No network is asked.
+docs: $(TEST)  ## build the documentation, into build/docs
+	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
 
 race: $(TEST)  ## race every way of sharing state under every server; ARGS="--help"
 	@exec $(BIN)/python -m race $(ARGS)
@@ -63,7 +67,7 @@ $(RUN): requirements.txt $(GONE)
 	@$(PIP) install -r requirements.txt
 	@touch $@
 
-$(TEST): tests/requirements.txt $(RUN)
+$(TEST): tests/requirements.txt docs/requirements.txt $(RUN)
 	@echo "Installing tests/requirements.txt into .venv"
 	@$(PIP) install -r tests/requirements.txt
 	@touch $@

@@ -340,4 +340,4 @@ def _fitting(make: Callable[..., Any]) -> Callable[..., ResultKey]:
 # The library limits knows a storage's scheme once its class is defined: also for those who give it
 # to Flask-Limiter as an argument, before or after there is a Cache.
 with suppress(ImportError):  # It is not installed, or older than 4.1.
-    import_module(".limits", __package__)
+    import_module(".limiter", __package__)

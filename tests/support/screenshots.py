@@ -1,4 +1,4 @@
-"""Takes the pictures of the page and of the race's report that the README shows, into ``docs/``.
+"""Takes the pictures of the page and of the race's report, for ``docs/images/``.
 
 ::
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import APIRequestContext, Browser, Page
 
 ROOT = Path(__file__).parents[2]
-DOCS = ROOT / "docs"
+DOCS = ROOT / "docs/images"
 SECONDS = 170
 COLOURS = ("light", "dark")
 

@@ -1,0 +1,264 @@
+"""The documentation is true: its examples run, and its tables are complete."""
+
+from __future__ import annotations
+
+import doctest
+import re
+import subprocess
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask, session
+from playwright.sync_api import Browser
+
+import app as service
+import sharedstate
+from race.servers.serve import Server, serve
+from sharedstate import Cache, State
+from sharedstate.settings import FLASK_CACHINGS
+from sharedstate.stores.registry import ALIASES, SCHEMES, STORES
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+README = ROOT / "README.md"
+GUIDES = [ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", ROOT / "examples/README.md"]
+PAGES = [README, *GUIDES, *sorted(DOCS.rglob("*.md"))]
+EVERYTHING = "".join(page.read_text() for page in PAGES)
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+LIBRARY = sorted((DOCS / "library").glob("*.md"))
+
+
+def blocks(language: str, page: str = "README.md") -> list[str]:
+    text = (README if page == "README.md" else DOCS / page).read_text()
+    return [code for name, code in BLOCK.findall(text) if name == language]
+
+
+def run(page: Path, names: dict[str, Any]) -> None:
+    """Run a page's ``python`` blocks, and compare what its ``pycon`` blocks show."""
+    for language, code in BLOCK.findall(page.read_text()):
+        if language == "python":
+            exec(compile(code, page.name, "exec"), names)
+        elif language == "pycon":
+            example = doctest.DocTestParser().get_doctest(code, names, page.name, None, 0)
+            runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.ELLIPSIS)
+            report: list[str] = []
+            runner.run(example, out=report.append, clear_globs=False)
+            names.update(example.globs)
+            assert not report, "".join(report)
+
+
+@pytest.fixture
+def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Applications that a page makes keep their state in a directory of the test's."""
+    monkeypatch.setattr(Flask, "auto_find_instance_path", lambda self: str(tmp_path))
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    with serve("granian", cwd=ROOT, env={"FLASK_CACHE_DIR": str(tmp_path)}) as server:
+        yield server
+
+
+def test_the_readme_is_a_door() -> None:
+    """It has at most 150 lines, and its application counts."""
+    assert len(README.read_text().splitlines()) <= 150
+
+
+@pytest.mark.usefixtures("instance")
+@pytest.mark.parametrize("page", ["README.md", "quickstart.md"])
+def test_the_first_application_counts(page: str) -> None:
+    """The application of the README and the quickstart counts."""
+    names: dict[str, Any] = {"__name__": "readme"}
+    exec(compile(blocks("python", page)[0], page, "exec"), names)
+    visit = names["app"].test_client().post
+    assert [visit("/visit").get_json()["you are number"] for _ in range(2)] == [1, 2]
+
+
+@pytest.mark.usefixtures("instance")
+def test_the_quickstart_runs() -> None:
+    """Each operation that the quickstart shows does what it says."""
+    names: dict[str, Any] = {"__name__": "quickstart"}
+    run(DOCS / "quickstart.md", names)
+    with names["app"].app_context():
+        values = names["cache"].get_many("motd", "stock", "paid", "tags", "report")
+        assert values == ["bye", 8, 50, ["new"], "computed once"]
+        queue = names["Queue"]("mail")
+        queue.put("a")
+        queue.put("b")
+        assert len(queue) == 2
+
+
+@pytest.mark.usefixtures("instance")
+@pytest.mark.parametrize("page", LIBRARY, ids=lambda page: page.stem)
+def test_a_page_of_the_library_runs(page: Path) -> None:
+    """The examples of a page run one after the other, and print what it shows."""
+    app = Flask("quickstart")
+    names: dict[str, Any] = {"__name__": "page", "Flask": Flask, "app": app, "cache": Cache(app)}
+    if page.stem in ("rate-limits", "sessions"):  # These only add to the application.
+        run(page, names)
+    else:
+        with app.app_context():
+            run(page, names)
+
+
+@pytest.mark.usefixtures("instance")
+def test_the_limits_of_the_page_hold() -> None:
+    """Flask-Limiter, and the limit without an extension, refuse the request after the last one."""
+    limits, counter = blocks("python", "library/rate-limits.md")
+    app = Flask("quickstart")
+    names: dict[str, Any] = {"Flask": Flask, "app": app, "cache": Cache(app)}
+    exec(limits, names)
+    limited = names["app"]
+    limited.get("/")(lambda: "")
+    assert [limited.test_client().get("/").status_code for _ in range(101)] == [200] * 100 + [429]
+    names["app"] = counted = Flask("counted")
+    names["cache"] = Cache(counted)
+    exec(counter, names)
+    counted.get("/")(lambda: "")
+    assert [counted.test_client().get("/").status_code for _ in range(101)] == [200] * 100 + [429]
+
+
+@pytest.mark.usefixtures("instance")
+def test_a_clients_parallel_clicks_are_exact() -> None:
+    """Both ways of the page on sessions give a client's parallel requests different numbers."""
+    app = Flask("quickstart")
+    names: dict[str, Any] = {"app": app, "cache": Cache(app)}
+    run(DOCS / "library/sessions.md", names)
+    app.get("/")(lambda: str(session.setdefault("hits", 1)))
+    assert sorted(clicks_at_once(app, "/clicks", 20)) == list(range(2, 22))
+    cookies = Flask("quickstart")
+    names = {"app": cookies, "cache": Cache(cookies, config={"CACHE_KEY_PREFIX": "cookies:"})}
+    exec(blocks("python", "library/sessions.md")[0], names)
+    assert sorted(clicks_at_once(cookies, "/mine", 20)) == list(range(2, 22))
+
+
+def clicks_at_once(app: Flask, path: str, number: int) -> list[int]:
+    """What a client is told whose requests are all there at the same time, after its first one."""
+    client, gate = app.test_client(), threading.Barrier(number)
+    client.post(path)
+    cookie = client.get_cookie("session")
+    assert cookie is not None
+
+    def click() -> int:
+        own = app.test_client()
+        own.set_cookie(cookie.key, cookie.value)
+        gate.wait()
+        clicked: int = own.post(path).get_json()["you have clicked"]
+        return clicked
+
+    with ThreadPoolExecutor(number) as threads:
+        return [done.result() for done in [threads.submit(click) for _ in range(number)]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["README.md", "service.md"])
+def test_the_curl_lines_return_what_they_show(server: Server, tmp_path: Path, page: str) -> None:
+    """Each curl line gets the response below it."""
+    (session,) = blocks("console", page)
+    examples = re.findall(r"^\$ (curl .*)\n(.*)\n", session, re.MULTILINE)
+    assert len(examples) == session.count("$ ")
+    for command, expected in examples:
+        command = command.replace("localhost:5000", f"{server.host}:{server.port}")
+        done = subprocess.run(
+            command, shell=True, capture_output=True, text=True, check=True, cwd=tmp_path
+        )
+        assert done.stdout.rstrip("\n") == expected, command
+
+
+@pytest.mark.slow
+def test_the_clients_count(server: Server, chromium: Browser) -> None:
+    """The client in Python and the one in JavaScript get the next number each, once an order."""
+    client = next(block for block in blocks("python", "service.md") if "urlopen" in block)
+    names: dict[str, Any] = {"URL": server.url}
+    exec(compile(client, "service.md", "exec"), names)
+    assert names["number"] == 1
+    again = names["call"](
+        "POST", "/v1/counters/orders", {"delta": 1}, Idempotency_Key=names["order"]
+    )
+    assert again["value"] == 1
+    page = chromium.new_page()
+    page.goto(server.url)
+    (script,) = blocks("js", "service.md")
+    assert page.evaluate(f"async () => {{ const URL = ''; {script} return value; }}") == 2
+    page.close()
+
+
+def test_every_route_is_in_the_table() -> None:
+    """Each route and method of the application stands in the page on the service."""
+    app = service.create_app({"CACHE_TYPE": "simple"})
+    rows = [
+        line
+        for line in (DOCS / "service.md").read_text().splitlines()
+        if re.match(r"\| `[A-Z]+`? ", line)
+    ]
+    for rule in app.url_map.iter_rules():
+        if rule.endpoint == "static":
+            continue
+        path = re.sub(r"<key:(\w+)>", r"{\1}", rule.rule)
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
+            named = (f"`{method}", f"{path}`")
+            assert any(all(name in row for name in named) for row in rows), (method, path)
+
+
+def test_every_setting_is_in_the_table() -> None:
+    """Each setting that the library or the service reads stands in the page of settings."""
+    code = "".join(path.read_text() for path in (ROOT / "sharedstate").rglob("*.py"))
+    read = set(re.findall(r'"(CACHE_[A-Z_]+[A-Z])"', code))
+    read -= {*FLASK_CACHINGS}
+    read |= {f"CACHE_REDIS_{name}" for name in ("DB", "PASSWORD", "USERNAME")}
+    # What a server that is no service sets, and what Flask has besides.
+    read |= {*service.DEFAULTS} - {"WORKERS", "SESSION_COOKIE_NAME"}
+    read |= {"MAX_CONTENT_LENGTH", "PERMANENT_SESSION_LIFETIME", "TRUSTED_HOSTS"}
+    settings = (DOCS / "settings.md").read_text()
+    assert {name for name in read if f"`{name}`" not in settings} == set()
+
+
+def test_every_store_and_operation_is_in_the_tables() -> None:
+    """Each store by its names and schemes, and each public operation, has its place."""
+    stores = (DOCS / "stores.md").read_text()
+    assert {name for name in {*STORES, *ALIASES} if f"`{name}`" not in stores} == set()
+    assert {name for name in STORES if f"`{name}`" not in README.read_text()} == set()
+    schemes = (DOCS / "settings.md").read_text()
+    assert {scheme for scheme in SCHEMES if f"`{scheme}:" not in schemes} == set()
+    operations = {name for name, value in vars(State).items() if name[0] != "_" and callable(value)}
+    table = (DOCS / "library/index.md").read_text()
+    missing = {name for name in operations - {"close"} if not re.search(rf"`{name}\b", table)}
+    assert missing == set()
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    """What the library exports has an entry, and errors their place in the tree."""
+    reference = (DOCS / "reference.md").read_text()
+    entries = set(re.findall(r"^\.\. auto\w+:: (\w+)$", reference, re.MULTILINE))
+    assert entries == {*sharedstate.__all__}
+    tree = (DOCS / "library/errors.md").read_text()
+    errors = {name for name in sharedstate.__all__ if isinstance(_exported(name), type)}
+    errors = {name for name in errors if issubclass(_exported(name), sharedstate.SharedStateError)}
+    assert {name for name in errors if not re.search(rf"\b{name}\b", tree)} == set()
+
+
+def _exported(name: str) -> Any:
+    return getattr(sharedstate, name)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_link_and_file_exists(page: Path) -> None:
+    """What a page links to, and each file of the project that it names, is there."""
+    text = page.read_text()
+    for target in re.findall(r"\]\(([^)#:\s]+)(?:#[\w-]+)?\)|(?:src|srcset)=\"([^\"]+)\"", text):
+        assert (page.parent / (target[0] or target[1])).exists(), target
+    tops = (
+        "app.py|common.py|bench|deploy|docs|examples|race|routes|service|sharedstate|static|tests"
+    )
+    for name in re.findall(rf"(?<![\w./])((?:{tops})/[\w./-]*\w/?)(?![\w*])", text):
+        assert "NAME" in name or (ROOT / name).exists(), name
+
+
+def test_every_command_exists() -> None:
+    """Each ``make`` target that a page names is in the Makefile."""
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"(?:`|^)make ([a-z-]+)", EVERYTHING, re.MULTILINE)) <= targets
