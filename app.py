@@ -42,7 +42,8 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     :param config: settings that go before those of the environment.
     :raises ConfigurationError: if a setting is wrong; it says which, and what it can be.
     """
-    app = TracedFlask(__name__)
+    # By this name also where it runs as __main__: the instance folder depends on it.
+    app = TracedFlask("app")
     app.config.from_mapping(DEFAULTS)
     settings.read_environment(app.config)
     app.config.from_mapping(config)
@@ -63,6 +64,6 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
 
 
 if __name__ == "__main__":
-    from service.server import serve
+    from service.server.serve import main
 
-    serve.main()
+    main(create_app)

@@ -49,7 +49,7 @@ SHARED_STORES = {"sharedstate.stores.memory"}
 # What does not hold yet: whoever mends one removes it here.
 KNOWN = {
     "circle": {"all"},
-    "one way": {"service.server.rsgi", "service.server.serve"},
+    "one way": set(),
     "library": {
         "sharedstate.limiter",
         "sharedstate.locks.contention",

@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class Server(Protocol):
 
     interrupt_signal: bool
 
-    def serve(self) -> None:
+    def serve(self, *, target_loader: Callable[[], Any], wrap_loader: bool) -> None:
         """Serve until a signal, which is noted, or until workers die one after the other."""
 
 
@@ -48,10 +48,13 @@ class Pauses:
         return pause
 
 
-def keep_running(make: Callable[[], Server], has_started: Callable[[], bool]) -> None:
+def keep_running(
+    make: Callable[[], Server], load: Callable[[], Any], has_started: Callable[[], bool]
+) -> None:
     """Serve until SIGTERM or Ctrl-C, whatever becomes of the workers.
 
     :param make: returns the server; called for each start.
+    :param load: returns what the server serves; called in each worker.
     :param has_started: whether a worker has ever been ready to serve.
     :raises SystemExit: with a message, if none ever was: the next one would not be either.
     """
@@ -60,7 +63,7 @@ def keep_running(make: Callable[[], Server], has_started: Callable[[], bool]) ->
         began = time.monotonic()
         server = make()
         try:
-            server.serve()
+            server.serve(target_loader=load, wrap_loader=False)
         except SystemExit:
             pass  # So it ends when its workers die.
         exit_on_signals()

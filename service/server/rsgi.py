@@ -23,8 +23,6 @@ from typing import TYPE_CHECKING, Any
 
 from granian import _futures
 
-from app import create_app
-
 from ..contract.errors import problem
 from ..requests import HEADER, new_id
 
@@ -226,9 +224,10 @@ def _take_shortcut(bridge: Bridge) -> None:
     _futures._cbsched_aioschedule = schedule_by
 
 
-def create() -> Bridge:
-    """What Granian serves.
+def create(create_app: Callable[[], Flask]) -> Bridge:
+    """Return what Granian serves, in a worker.
 
+    :param create_app: makes the application.
     :raises SystemExit: if the application cannot be made; the log has the reason.
     """
     # Nothing is begun that would have to be finished, and the main process's handlers, which a fork

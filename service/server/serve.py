@@ -7,8 +7,9 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from flask import Config, Flask
@@ -17,7 +18,6 @@ from granian.constants import HTTPModes, Interfaces, RuntimeModes
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
-from app import create_app
 from common import cache
 from sharedstate import ConfigurationError, State
 from sharedstate.cache import warn_of_processes
@@ -25,6 +25,7 @@ from sharedstate.cache import warn_of_processes
 from .. import logs
 from ..access import has_tokens, is_loopback
 from ..tallies import temporary_directory
+from . import rsgi
 from .restarts import Server, exit_on_signals, keep_running
 
 logger = logging.getLogger(__name__)
@@ -37,9 +38,12 @@ KILL_SECONDS = 5
 BACKLOG = 1024
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Serve until SIGTERM or Ctrl-C, which let the requests in flight finish.
+def main(create_app: Callable[[], Flask], arguments: list[str] | None = None) -> None:
+    """Serve an application until SIGTERM or Ctrl-C, which let the requests in flight finish.
 
+    :param create_app: makes the application: once here, for what its settings say, and once in
+        each worker. A function of a module, which also a worker that is not forked can import.
+    :param arguments: those of the command line; without them, the process's own.
     :raises SystemExit: with one line that says what is wrong with the settings, or that no worker
         could start.
     """
@@ -70,13 +74,16 @@ def main(arguments: list[str] | None = None) -> None:
     os.environ["FLASK_THREADS"] = str(threads)
     state.close()
     with _worker_files() as started:
-        keep_running(lambda: _server(options, workers, threads, app.config), started.exists)
+        keep_running(
+            lambda: _server(options, workers, threads, app.config),
+            partial(rsgi.create, create_app),
+            started.exists,
+        )
 
 
 def _server(options: argparse.Namespace, workers: int, threads: int, config: Config) -> Server:
     return Granian(
-        "service.server.rsgi:create",
-        factory=True,
+        "sharedstate",  # Only a name: the workers load what they serve by a function.
         address=options.host,
         port=options.port,
         interface=Interfaces.RSGI,

@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -254,13 +255,13 @@ def test_a_server_without_workers_can_be_stopped(
 def test_workers_that_cannot_start_end_the_server(tmp_path: Path) -> None:
     """It does not try for ever: where none was ever ready it ends, and its log has the reason."""
     (tmp_path / "sitecustomize.py").write_text(
-        "import multiprocessing, sys\n"
-        "class Broken:\n"
-        "    def find_spec(self, name, *_):\n"
-        "        if name == 'service.server.rsgi' and multiprocessing.parent_process():\n"
-        "            import app\n"
-        "            app.create_app = lambda: 1 / 0\n"
-        "sys.meta_path.insert(0, Broken())\n"
+        "import flask, multiprocessing\n"
+        "init = flask.Flask.__init__\n"
+        "def broken(*args, **kwargs):\n"
+        "    if multiprocessing.parent_process():\n"
+        "        1 / 0\n"
+        "    init(*args, **kwargs)\n"
+        "flask.Flask.__init__ = broken\n"
     )
     done = subprocess.run(
         command("--port", str(free_port()), "--workers", "2"),
@@ -273,6 +274,34 @@ def test_workers_that_cannot_start_end_the_server(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "a worker cannot start" in done.stderr and "ZeroDivisionError" in done.stderr
     assert done.stderr.endswith("\nsharedstate: no worker could start; the lines above say why\n")
+
+
+def test_the_application_is_executed_once() -> None:
+    """``python app.py`` does not import ``app`` besides, and has the same instance folder."""
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import runpy, sys\n"
+            "import service.server.serve as serve\n"
+            "made = []\n"
+            "def refuse(app, host):\n"
+            "    made.append(app)\n"
+            "    sys.exit()\n"
+            "serve._refuse_open_door = refuse\n"
+            "sys.argv = ['app.py']\n"
+            "try:\n"
+            f"    runpy.run_path({str(ROOT / 'app.py')!r}, run_name='__main__')\n"
+            "except SystemExit:\n"
+            "    print(len(made), 'app' in sys.modules, made[0].instance_path)\n",
+        ],
+        cwd="/",
+        env=environment(CACHE_TYPE="simple") | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout == f"1 False {ROOT / 'instance'}\n", done.stderr
 
 
 def test_pauses_grow_and_begin_anew() -> None:
