@@ -31,7 +31,8 @@ add_module_names = False
 
 html_theme = "flask"
 html_title = f"sharedstate {version}"
-html_static_path: list[str] = []
+html_static_path = ["_static"]
+html_css_files = ["wrap.css"]
 html_copy_source = False
 html_show_sphinx = False
 html_context = {
