@@ -448,13 +448,14 @@ class TestUpdate:
 
 
 STORES = ("filesystem", "lmdb", "redis", "memcached")
+HOLDS = 25
 SHARED = [pytest.param(each, id=each.id) for each in BACKENDS if each.id in STORES]
 
 
 def take_and_take(state: Any, me: int) -> Generator[Any, Any, None]:
     yield partial(state.get, "opens it")
     yield crowd.GATE
-    for _ in range(60):
+    for _ in range(HOLDS):
         yield partial(hold, state)
 
 
@@ -475,7 +476,7 @@ def test_nobody_starves(backend: Backend, cache_settings: dict[str, str]) -> Non
     settings = cache_settings | {"CACHE_KEY_PREFIX": backend.prefix, "CACHE_TIMEOUT": "30"}
     answers = crowd.run("spawned", partial(open_state, settings), take_and_take, 8, no_look).answers
     held = [answer for answer in answers if answer.result == "held"]
-    assert len(held) == 8 * 60
+    assert len(held) == 8 * HOLDS
     first = min(max(each.ended for each in held if each.worker == me) for me in range(8))
     assert {each.worker for each in held if each.ended <= first} == set(range(8))
 

@@ -11,9 +11,10 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browsers import DESKTOP, PHONE, Visit, cell, hide, page_server, put, visits
 from playwright.sync_api import APIRequestContext, Browser, Page, Playwright, Route, expect
-from redis_servers import redis_server, reserved_port
+from redis_servers import redis_server
 
 import app as service
+from race.servers.processes import reserved_port
 
 pytestmark = pytest.mark.slow
 

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 from database_servers import postgresql, server_directory
-from redis_servers import redis_server, reserved_port
+from redis_servers import redis_server
 
 from race.judging.checkers import duplicates
+from race.servers.processes import reserved_port
 from race.servers.serve import Server, serve
 
 pytestmark = pytest.mark.slow

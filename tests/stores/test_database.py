@@ -27,10 +27,10 @@ from database_servers import (
     postgresql_client,
     server_directory,
 )
-from redis_servers import reserved_port
 from sqlalchemy import make_url
 
 from race.judging.checkers import exactly_one_to
+from race.servers.processes import reserved_port
 from sharedstate import ConfigurationError, State, StoreFull, StoreUnavailable, ValueTooLarge
 from sharedstate.errors import SharedStateError
 from sharedstate.stores.database import connection as database_connection

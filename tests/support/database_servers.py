@@ -19,8 +19,9 @@ import psycopg
 import pymysql
 import pytest
 from backends import give_up
-from redis_servers import reserved_port
 from sqlalchemy import make_url
+
+from race.servers.processes import reserved_port
 
 TABLE = "sharedstate"
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 from backends import program
-from redis_servers import reserved_port
 from stand_ins import listening
 
+from race.servers.processes import reserved_port
 from sharedstate import State
 from sharedstate.codec import JSONCodec
 from sharedstate.stores.memcached.store import MemcachedStore

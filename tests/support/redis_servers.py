@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -14,17 +13,10 @@ import redis
 from backends import program
 from redis.sentinel import Sentinel
 
+from race.servers.processes import reserved_port
+
 MASTER = "shared"
 CLUSTER_NODES = 3
-
-
-@contextmanager
-def reserved_port() -> Iterator[int]:
-    """A port that nobody else is given; a server may bind beside the one that holds it."""
-    with socket.socket() as holder:
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        holder.bind(("127.0.0.1", 0))
-        yield holder.getsockname()[1]
 
 
 @contextmanager
@@ -65,10 +57,14 @@ def _wait_until_ready(server: subprocess.Popen[str]) -> None:
 def watched_master(directory: Path) -> Iterator[tuple[str, list[subprocess.Popen[str]]]]:
     """A master, its replica and a Sentinel; answers the URL and the three processes."""
     with ExitStack() as stack:
-        master = stack.enter_context(redis_server(directory, "--save", ""))
+        # A master waits five seconds for more replicas before it sends the first one its state.
+        at_once = ("--save", "", "--repl-diskless-sync-delay", "0")
+        master = stack.enter_context(redis_server(directory, *at_once))
         replica = stack.enter_context(
             redis_server(directory, "--save", "", "--replicaof", f"127.0.0.1 {master.port}")
         )
+        # A Sentinel asks the master for its replicas when it starts, and then every ten seconds.
+        _until(lambda: _follows(replica.port))
         configuration = directory / "sentinel.conf"
         configuration.write_text(
             f"sentinel monitor {MASTER} 127.0.0.1 {master.port} 1\n"
@@ -77,7 +73,6 @@ def watched_master(directory: Path) -> Iterator[tuple[str, list[subprocess.Popen
         )
         sentinel = stack.enter_context(redis_server(directory, str(configuration), "--sentinel"))
         _until(lambda: _replicas(sentinel.port) == 1)
-        _until(lambda: _follows(replica.port))
         yield f"redis+sentinel://127.0.0.1:{sentinel.port}/{MASTER}", [master, replica, sentinel]
 
 
