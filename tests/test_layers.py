@@ -65,8 +65,6 @@ KNOWN = {
     "long": {
         "sharedstate.cache",
         "sharedstate.state",
-        "sharedstate.stores.filesystem.sqlite_file",
-        "sharedstate.stores.lmdb.store",
     },
 }
 

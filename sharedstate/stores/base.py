@@ -125,8 +125,8 @@ class Store(ABC):
     def describe(self) -> dict[str, Any]:
         """``location`` and ``durability`` in words, for people; no secrets."""
 
-    def homes(self, keys: Sequence[bytes]) -> Iterable[Hashable]:
-        """What stands for each of the servers that have to answer about these keys."""
+    def servers_of(self, keys: Sequence[bytes]) -> Iterable[Hashable]:
+        """The servers that hold these keys, each as a value that stands for it in a dictionary."""
         return ("",)
 
     def measure(self) -> dict[str, int]:

@@ -138,7 +138,7 @@ def test_each_server_has_its_own(store, now):
     """A server that is down does not keep callers from the others."""
 
     class TwoServers(Unreliable):
-        def homes(self, keys):
+        def servers_of(self, keys):
             return {key[:1] for key in keys}
 
         def values(self, keys):

@@ -39,7 +39,7 @@ from sharedstate.stores.database.errors import Conflict, NoTable
 from sharedstate.stores.database.store import DatabaseStore, ddl
 from sharedstate.stores.operations import NEVER, Operation
 from sharedstate.stores.registry import open_store
-from sharedstate.stores.support.urls import Places
+from sharedstate.stores.support.semaphore import FairSemaphore
 
 SECONDS = 30  # Guards against a hang, and nothing else.
 
@@ -828,35 +828,35 @@ class TestURL:
             state_at(sqlite_url, CACHE_OPTIONS={"nonsense": 1}).inc("n")
 
 
-class TestPlaces:
+class TestFairSemaphore:
     def test_in_order(self) -> None:
         """Whoever waits is served before whoever comes later, also before the one that leaves."""
-        places, order = Places(1), []
-        assert places.enter(0)
+        semaphore, order = FairSemaphore(1), []
+        assert semaphore.acquire(0)
 
         def visit(me: int) -> None:
-            assert places.enter(SECONDS)
+            assert semaphore.acquire(SECONDS)
             order.append(me)
-            places.leave()
+            semaphore.release()
 
         threads = [threading.Thread(target=visit, args=(me,)) for me in range(5)]
         for waiting, thread in enumerate(threads):
             thread.start()
-            while len(places._waiting) <= waiting:
+            while len(semaphore._waiters) <= waiting:
                 time.sleep(0)
-        places.leave()
+        semaphore.release()
         visit(5)
         for thread in threads:
             thread.join()
         assert order == list(range(6))
 
     def test_too_late(self) -> None:
-        """Whoever waited in vain is not given a place afterwards."""
-        places = Places(1)
-        assert places.enter(0)
-        assert not places.enter(0.01)
-        places.leave()
-        assert places.enter(0)
+        """Whoever waited in vain does not hold it afterwards."""
+        semaphore = FairSemaphore(1)
+        assert semaphore.acquire(0)
+        assert not semaphore.acquire(0.01)
+        semaphore.release()
+        assert semaphore.acquire(0)
 
     def test_more_threads_than_connections(self, url: str) -> None:
         """Threads that find all connections in use wait their turn, and give up in time."""

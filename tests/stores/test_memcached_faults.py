@@ -309,9 +309,9 @@ def test_a_server_more() -> None:
     names = [physical_key(str(number).encode()) for number in range(2000)]
     before, after = Servers(few, 1), Servers(more, 1)
     moves = [
-        (before.home(name).name, after.home(name).name)
+        (before.server_of(name).name, after.server_of(name).name)
         for name in names
-        if before.home(name).name != after.home(name).name
+        if before.server_of(name).name != after.server_of(name).name
     ]
     assert {home for _, home in moves} == {"host4:11211"}
     assert len({home for home, _ in moves}) == 4

@@ -80,7 +80,7 @@ def test_it_is_as_the_store_that_it_observes(state: State) -> None:
     for name in ("name", "scope", "can", "has_server", "timeout", "clock"):
         assert getattr(state.store, name) == getattr(inner, name)
     assert state.store.describe() == inner.describe()
-    assert list(state.store.homes([b"a"])) == list(inner.homes([b"a"]))
+    assert list(state.store.servers_of([b"a"])) == list(inner.servers_of([b"a"]))
     state.store.clock = lambda: 7.0
     assert inner.clock() == 7.0
     assert state.store.measure() == inner.measure()

@@ -14,7 +14,7 @@ from backends import BACKENDS, Backend, FakeClock
 
 from sharedstate import State, StoreFull
 from sharedstate.stores.database.dialects.sqlite import SQLite
-from sharedstate.stores.support.file_lock import Turn
+from sharedstate.stores.support.file_lock import FileLock
 
 Settings = dict[str, str]
 
@@ -83,23 +83,23 @@ def test_what_is_renewed_is_not_collected(
         state.set("renewed", "x", timeout=10)
         state.set("expired", "x", timeout=10)
     name, table = TABLES[backend.name]
-    take = Turn.take
+    acquire = FileLock.acquire
 
-    def renew_and_take(turn: Turn, timeout: float) -> bool:
+    def renew_and_acquire(lock: FileLock, timeout: float) -> bool:
         with closing(sqlite3.connect(tmp_path / name, isolation_level=None)) as other:
             column = "key" if backend.name == "filesystem" else "name"
             other.execute(
                 f"UPDATE {table} SET expires = expires + 1000 "
                 f"WHERE CAST({column} AS TEXT) LIKE '%renewed'"
             )
-        return take(turn, timeout)
+        return acquire(lock, timeout)
 
     with opened(cache_settings) as state:
         clock = FakeClock(state.store, {})
         clock.now = state.store.clock() + 10**9
         with closing(sqlite3.connect(tmp_path / name, isolation_level=None)) as other:
             other.execute(f"UPDATE {table} SET expires = {clock.now - 1}")
-        monkeypatch.setattr(Turn, "take", renew_and_take)
+        monkeypatch.setattr(FileLock, "acquire", renew_and_acquire)
         state.inc("n")  # The first write of a store collects.
         monkeypatch.undo()
         assert state.get_many("renewed", "expired") == ["x", None]

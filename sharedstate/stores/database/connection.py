@@ -31,7 +31,7 @@ def count(cursor: Any) -> int:
 
 
 def rows(cursor: Any) -> list[Any]:
-    """The rows that a statement answers, all of them: a cursor left open leaves its lock."""
+    """All rows that a statement returns: a cursor left open leaves its lock."""
     found: list[Any] = cursor.fetchall()
     return found
 
@@ -44,7 +44,7 @@ class Connection:
         "_cursor",
         "_database",
         "_has_begun",
-        "_has_turn",
+        "_has_lock",
         "_used",
         "dialect",
         "doubtful",
@@ -59,7 +59,7 @@ class Connection:
         # One for all: to make one costs a good part of a statement.
         self._cursor = connection.cursor()
         self._has_begun = False
-        self._has_turn = False
+        self._has_lock = False
         self._used = time.monotonic()
 
     def __enter__(self) -> Connection:
@@ -77,14 +77,14 @@ class Connection:
             keep = self._is_clean(error) and (not self._has_begun or self._roll_back())
         finally:
             self._used = time.monotonic()
-            if self._has_turn:
-                self._end_turn()
+            if self._has_lock:
+                self._unlock_writers()
             self._database.give_back(self, keep=keep)
         if isinstance(error, self._database.errors):
             raise self._database.explained(error, doubtful) from error
 
     def execute(self, statement: str, arguments: Sequence[Any] = (), fetch: Fetch = count) -> Any:
-        """What a statement answers."""
+        """What ``fetch`` makes of a statement's cursor: the number of its rows by default."""
         self._cursor.execute(self.dialect.sql(statement), arguments)
         return fetch(self._cursor)
 
@@ -95,28 +95,31 @@ class Connection:
         self._cursor.executemany(self.dialect.sql(statement), arguments)
         return count(self._cursor)
 
-    def take_turn(self) -> None:
-        """Wait to be the one who writes, where one can at a time: SQLite's own wait starves."""
-        turn, database = self._database.turn, self._database
-        if turn is None:
+    def lock_writers(self) -> None:
+        """Wait for the file lock of those who write, on SQLite: its own wait starves some.
+
+        :raises StoreUnavailable: if the lock is not free before the call's deadline.
+        """
+        lock, database = self._database.write_lock, self._database
+        if lock is None:
             return
         try:
-            self._has_turn = turn.take(left(self.dialect.timeout))
+            self._has_lock = lock.acquire(left(self.dialect.timeout))
         except OSError as error:
             raise unavailable(database.location, str(error)) from error
-        if not self._has_turn:
+        if not self._has_lock:
             raise unavailable(
                 database.location, f"others were writing for {self.dialect.timeout} s"
             )
 
-    def _end_turn(self) -> None:
-        assert self._database.turn is not None
-        self._has_turn = False
-        self._database.turn.end()
+    def _unlock_writers(self) -> None:
+        assert self._database.write_lock is not None
+        self._has_lock = False
+        self._database.write_lock.release()
 
     def begin(self) -> None:
         """Begin a transaction."""
-        self.take_turn()
+        self.lock_writers()
         self.execute(self.dialect.begin)
         self._has_begun = True
 
@@ -151,7 +154,7 @@ class Connection:
             self._connection.close()
 
     def _is_clean(self, error: BaseException | None) -> bool:
-        """Whether it is known what the server would answer next."""
+        """Whether it is known what the server would send next."""
         if isinstance(error, self._database.errors):
             return self._database.trouble(error) not in _BROKEN
         return error is None or isinstance(error, (SharedStateError, Conflict))

@@ -8,8 +8,8 @@ from typing import Any
 
 from ...errors import ConfigurationError
 from ..support.drivers import import_driver
-from ..support.file_lock import Turn
-from ..support.urls import Places
+from ..support.file_lock import FileLock
+from ..support.semaphore import FairSemaphore
 from .connection import Connection, Fetch, count, rows
 from .deadline import left
 from .dialects.base import Dialect, Trouble
@@ -34,11 +34,11 @@ class Database:
         self.location = location(url)
         sqlalchemy = import_driver("sqlalchemy", "database")
         options = {**dialect.engine_options, **options}
-        self._places = Places(options.pop("pool_size", _CONNECTIONS))
+        self._free = FairSemaphore(options.pop("pool_size", _CONNECTIONS))
         self._idle: deque[Connection] = deque()
         self._is_closed = False
-        path = dialect.turns(url)
-        self.turn = Turn(path) if path else None
+        path = dialect.lock_file(url)
+        self.write_lock = FileLock(path) if path else None
         arguments = {**dialect.connect_args, **options.pop("connect_args", {})}
         try:
             self._engine = sqlalchemy.create_engine(
@@ -57,14 +57,14 @@ class Database:
 
     def connection(self) -> Connection:
         """One that others do not use, until the end of its ``with``."""
-        if not self._places.enter(left(self.dialect.timeout)):
+        if not self._free.acquire(left(self.dialect.timeout)):
             raise unavailable(
                 self.location, f"its connections were in use for {self.dialect.timeout} s"
             )
         try:
             return self._kept() or Connection(self, self._engine.raw_connection())
         except BaseException as error:
-            self._places.leave()
+            self._free.release()
             if isinstance(error, self.errors):
                 raise self.explained(error) from error
             raise
@@ -88,15 +88,16 @@ class Database:
             else:
                 connection.hang_up()
         finally:
-            self._places.leave()
+            self._free.release()
 
     def disconnect(self) -> None:
         """Close what is not in use; it is opened again when needed."""
         while self._idle:
             self._idle.pop().hang_up()
-        if self.turn is not None and self.turn.is_open and self.turn.take(self.dialect.timeout):
-            self.turn.close()
-            self.turn.end()
+        lock = self.write_lock
+        if lock is not None and lock.is_open and lock.acquire(self.dialect.timeout):
+            lock.close()
+            lock.release()
 
     def close(self) -> None:
         """Close what is not in use, and let nothing be kept after its use."""
@@ -110,9 +111,9 @@ class Database:
         return found
 
     def write(self, statement: str, arguments: Sequence[Any], fetch: Fetch = count) -> Any:
-        """What one statement answers that is a transaction by itself."""
+        """What ``fetch`` makes of one statement that is a transaction by itself."""
         with self.connection() as connection:
-            connection.take_turn()
+            connection.lock_writers()
             connection.doubtful = _LOST
             return connection.execute(statement, arguments, fetch)
 
@@ -130,9 +131,9 @@ class Database:
             ) from error.__cause__
 
     def ping(self, driver: Any) -> bool:
-        """Do a round trip on a connection of the driver's."""
-        answered: bool = self._engine.dialect.do_ping(driver)
-        return answered
+        """Whether a round trip on a connection of the driver's succeeds."""
+        is_alive: bool = self._engine.dialect.do_ping(driver)
+        return is_alive
 
     def trouble(self, error: BaseException) -> Trouble:
         """What a driver's error means, in SQLAlchemy's wrapping or not."""

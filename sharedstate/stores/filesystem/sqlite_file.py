@@ -1,8 +1,7 @@
-"""One process's access to an SQLite file: a writer that takes turns, and a pool of readers."""
+"""One process's access to an SQLite file: one writer under a file lock, and a pool of readers."""
 
 from __future__ import annotations
 
-import errno
 import os
 import sqlite3
 from collections import deque
@@ -12,35 +11,32 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ...errors import ConfigurationError, SharedStateError, StoreFull, StoreUnavailable
+from ...errors import SharedStateError, StoreUnavailable
 from ..support.directory import Identity, Watch
-from ..support.file_lock import Turn
+from ..support.file_lock import FileLock
 from ..support.gate import Gate
-from ..support.sqlite_damage import ERRORS, REMEDY, is_damage, refuse_text
-from .sqlite_log import PAGE_BYTES, Bounds, Log
+from ..support.sqlite_damage import ERRORS
+from .errors import explained, log_full, too_late
+from .format import connect, is_ours, prepare
+from .sqlite_log import Bounds, Log
 
 Execute = Callable[..., sqlite3.Cursor]
 Statement = tuple[str, Sequence[Any]]
 
-_APPLICATION_ID = 0x53685374
-_FORMAT = 1
-
 _IDLE_READERS = 8
-
-_SYNCHRONOUS = {"normal": "NORMAL", "full": "FULL"}
 
 
 class SQLiteFile:
     """The file, opened when it is first used and made when it is missing.
 
-    As a context manager it is a write transaction of its own turn::
+    As a context manager it is a write transaction, and holds the file lock::
 
         with file as execute:
             execute("UPDATE …")
 
     :param schema: the statements that make the tables of a new file.
     :param max_bytes: bound of the file and its log together.
-    :param timeout: how long a writer waits for its turn, in seconds.
+    :param timeout: how long a writer waits for the file lock, in seconds.
     """
 
     def __init__(
@@ -51,7 +47,7 @@ class SQLiteFile:
         self._durability = durability
         self._bounds = Bounds(max_bytes)
         self._timeout = timeout
-        self._turn = Turn(path.with_suffix(".lock"))
+        self._lock = FileLock(path.with_suffix(".lock"))
         self._writer: sqlite3.Connection | None = None
         self._execute: Execute
         self._log: Log
@@ -63,12 +59,12 @@ class SQLiteFile:
         self._retired = False
 
     def __enter__(self) -> Execute:
-        execute = self._begin_turn()
+        execute = self._begin_write()
         try:
             self._check_room()
             execute("BEGIN IMMEDIATE")
         except BaseException as error:
-            self._end_turn()
+            self._end_write()
             if isinstance(error, ERRORS):
                 raise self.explained(error) from error
             raise
@@ -89,7 +85,7 @@ class SQLiteFile:
         finally:
             if error is not None:
                 self._roll_back()
-            self._end_turn()
+            self._end_write()
         if isinstance(error, ERRORS):
             raise self.explained(error) from error
 
@@ -98,13 +94,13 @@ class SQLiteFile:
 
         For one that writes a few pages. It does not look for the bound, as transactions do.
         """
-        execute = self._begin_turn()
+        execute = self._begin_write()
         try:
             return execute(statement, arguments).fetchall()
         except ERRORS as error:
             raise self.explained(error) from error
         finally:
-            self._end_turn()
+            self._end_write()
 
     def query(self, *statements: Statement) -> list[Any]:
         """The rows of all ``statements``, read from one snapshot; waits for no writer."""
@@ -146,22 +142,22 @@ class SQLiteFile:
 
     def pause(self) -> None:
         """Wait for the operations in progress, close everything, and let none begin."""
-        # Those that wait for their turn leave in time by themselves.
+        # Those that wait for the file lock leave in time by themselves.
         if self._gate.shut(2 * self._timeout):
             while self._readers:
                 self._readers.pop().close()
             self._close_writer()
-            self._turn.close()
+            self._lock.close()
 
     def resume(self) -> None:
         """Let operations begin again."""
         self._gate.open()
 
-    def _begin_turn(self) -> Execute:
-        """Wait for the turn to write; answers what executes statements in it."""
+    def _begin_write(self) -> Execute:
+        """Wait for the file lock; returns what executes statements under it."""
         self._gate.__enter__()
         try:
-            if not self._turn.take(self._timeout):
+            if not self._lock.acquire(self._timeout):
                 raise self._too_late()
         except BaseException as error:
             self._gate.__exit__()
@@ -175,7 +171,7 @@ class SQLiteFile:
                 raise self._lost()
             return self._execute
         except BaseException as error:
-            self._end_turn()
+            self._end_write()
             if isinstance(error, (*ERRORS, OSError)):
                 raise self.explained(error) from error
             raise
@@ -183,17 +179,13 @@ class SQLiteFile:
     def _check_room(self) -> None:
         assert self._writer is not None
         if not self._log.has_room(self._writer):
-            raise StoreFull(
-                f"{self.path} and its log have reached CACHE_MAX_BYTES "
-                f"({self._bounds.max_bytes:,} bytes), and somebody who reads it, such as a backup, "
-                "keeps the log from being emptied; the write was not applied, and nothing is lost"
-            )
+            raise log_full(self.path, self._bounds.max_bytes)
 
-    def _end_turn(self) -> None:
+    def _end_write(self) -> None:
         if self._retired:
             self._close_writer()
-            self._turn.close()
-        self._turn.end()
+            self._lock.close()
+        self._lock.release()
         self._gate.__exit__()
 
     def _find(self) -> bool:
@@ -203,7 +195,7 @@ class SQLiteFile:
                 if not self.path.exists():
                     return False
                 reader = self._connect()
-                if _format_of(reader) != (_APPLICATION_ID, _FORMAT):
+                if not is_ours(reader):
                     reader.close()
                     return False
                 self.identity = Identity(self.path)
@@ -222,7 +214,7 @@ class SQLiteFile:
             pass
         with ExitStack() as undo:
             writer = undo.enter_context(closing(self._connect()))
-            self._prepare(writer)
+            prepare(writer, self.path, self._schema, self._bounds)
             log = undo.enter_context(closing(Log(self.path, self._bounds)))
             identity = Identity(self.path)
             watch = Watch(identity)
@@ -233,35 +225,7 @@ class SQLiteFile:
         self._execute = writer.cursor().execute
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self.path, timeout=self._timeout, isolation_level=None, check_same_thread=False
-        )
-        connection.text_factory = refuse_text
-        connection.executescript(
-            f"PRAGMA page_size = {PAGE_BYTES};"
-            f"PRAGMA synchronous = {_SYNCHRONOUS[self._durability]};"
-            f"PRAGMA wal_autocheckpoint = {self._bounds.log_pages};"
-            f"PRAGMA journal_size_limit = {self._bounds.log_bytes};"
-            "PRAGMA cell_size_check = ON;"
-        )
-        return connection
-
-    def _prepare(self, writer: sqlite3.Connection) -> None:
-        """Make the tables of a new file; refuse a file that is not ours."""
-        application, form = _format_of(writer)
-        is_new = not writer.execute("SELECT 1 FROM sqlite_schema").fetchall()
-        if is_new and application == 0:
-            writer.executescript(
-                f"PRAGMA journal_mode = WAL; BEGIN; {self._schema}"
-                f"PRAGMA application_id = {_APPLICATION_ID};"
-                f"PRAGMA user_version = {_FORMAT}; COMMIT;"
-            )
-        elif (application, form) != (_APPLICATION_ID, _FORMAT):
-            raise ConfigurationError(
-                f"{self.path} is an SQLite file of another program or version; "
-                "it was left as it is: choose another CACHE_DIR"
-            )
-        _pragma(writer, f"max_page_count = {self._bounds.file_pages}")
+        return connect(self.path, self._durability, self._bounds, self._timeout)
 
     def _roll_back(self) -> None:
         writer = self._writer
@@ -296,34 +260,11 @@ class SQLiteFile:
         return self.identity.error()
 
     def _too_late(self) -> StoreUnavailable:
-        return StoreUnavailable(
-            f"other processes kept {self.path} busy for {self._timeout} seconds (CACHE_TIMEOUT); "
-            "one of them may be stopped, or its disk may hang"
-        )
+        return too_late(self.path, self._timeout)
 
     def explained(self, error: Exception) -> SharedStateError:
         """The library's error for one of SQLite's or the system's."""
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code == sqlite3.SQLITE_FULL or getattr(error, "errno", 0) == errno.ENOSPC:
-            return StoreFull(
-                f"{self.path} has reached CACHE_MAX_BYTES ({self._bounds.max_bytes:,} bytes), "
-                "or its disk is full; the write was not applied, and nothing is lost"
-            )
-        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            return self._too_late()
-        if is_damage(error):
-            return StoreUnavailable(
-                f"{self.path} is damaged or not an SQLite file ({error}); {REMEDY}"
-            )
-        return StoreUnavailable(f"{self.path} cannot be used: {error}")
-
-
-def _pragma(connection: sqlite3.Connection, text: str) -> Any:
-    return connection.execute(f"PRAGMA {text}").fetchall()[0][0]
-
-
-def _format_of(connection: sqlite3.Connection) -> tuple[int, int]:
-    return _pragma(connection, "application_id"), _pragma(connection, "user_version")
+        return explained(error, self.path, self._bounds.max_bytes, self._timeout)
 
 
 def _fetch(reader: sqlite3.Connection, statements: Sequence[Statement]) -> list[Any]:

@@ -39,7 +39,7 @@ _UPSERT = (
     "INSERT INTO entries VALUES (?, ?, ?) "
     "ON CONFLICT (key) DO UPDATE SET value = excluded.value, expires = excluded.expires"
 )
-# The commonest operation of all in one statement. It answers no row, and does nothing, where the
+# The commonest operation of all in one statement. It returns no row, and does nothing, where the
 # record has expired, is no counter, or would leave its bounds.
 _INCREMENT = (
     "INSERT INTO entries VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET value = value + ? "
@@ -62,9 +62,9 @@ _inherited: list[SQLiteFile] = []
 class FilesystemStore(Store):
     """A table in an SQLite file in WAL mode.
 
-    ``kill -9`` of any process loses nothing that was answered. With ``durability="normal"`` a
-    power cut may lose the last moments but never damages the file; with ``"full"`` an answer
-    means that the disk has it.
+    ``kill -9`` of any process loses no write that has returned. With ``durability="normal"`` a
+    power cut may lose the last moments but never damages the file; with ``"full"`` a write
+    that has returned is on the disk.
 
     :param directory: where the file lies; made when missing, private to this user.
     :param max_bytes: bound of the file and its log together; a write past it is refused.
@@ -128,14 +128,14 @@ class FilesystemStore(Store):
         with self._file() as execute:
             now = self.clock()
             records = [_live(execute(_SELECT, (key,)).fetchall(), now) for key in keys]
-            after, answer = operation(records, now)
+            after, result = operation(records, now)
             for key, old, new in zip(keys, records, after, strict=True):
                 if new is not old:
                     _write(execute, key, new)
             if self._written >= _COLLECT_EVERY:
                 execute(_COLLECT, (now, 2 * self._written))
                 self._written = 0
-            return answer
+            return result
 
     def read(self, keys: Sequence[bytes]) -> list[Record | None]:
         file = self._file()

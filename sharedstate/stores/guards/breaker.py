@@ -1,4 +1,4 @@
-"""Keeps workers from waiting, one after the other, for a store that does not answer."""
+"""Keeps workers from waiting, one after the other, for a store that does not respond."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PROBE_SECONDS = 1.0
 
 
 class Circuit:
-    """A server that did not answer, and when it is worth asking again."""
+    """A server that did not respond, and when it is worth asking again."""
 
     def __init__(self) -> None:
         self._failure = ""
@@ -42,32 +42,32 @@ class Breaker(Wrapper):
     """A store with a circuit breaker before each of its servers, for this process.
 
     A call that ends in :exc:`StoreUnavailable` opens it: for a second every call fails at once,
-    without anything being sent. Then one call is let through to try: if it is answered, all are
-    again, and if not, the next one may try a second later.
+    without anything being sent. Then one call is let through to try: if it succeeds, all are let
+    through again, and if not, the next one may try a second later.
     """
 
     def __init__(self, store: Store) -> None:
         super().__init__(store)
-        # Of the servers that did not answer when they were last asked.
+        # Of the servers that did not respond when they were last asked.
         self._circuits: dict[Hashable, Circuit] = {}
 
     def _call(self, keys: Sequence[bytes], method: Callable[..., R], *arguments: Any) -> R:
-        homes = self._homes(keys) if self._circuits else ()
-        for circuit in [self._circuits[home] for home in homes if home in self._circuits]:
+        servers = self._servers_of(keys) if self._circuits else ()
+        for circuit in [self._circuits[server] for server in servers if server in self._circuits]:
             circuit.check(self.timeout)
         try:
-            answer = method(*arguments)
+            result = method(*arguments)
         except StoreUnavailable as error:
-            for home in self._homes(keys):
-                self._circuits.setdefault(home, Circuit()).open(str(error))
+            for server in self._servers_of(keys):
+                self._circuits.setdefault(server, Circuit()).open(str(error))
             raise
-        for home in homes:
-            self._circuits.pop(home, None)
-        return answer
+        for server in servers:
+            self._circuits.pop(server, None)
+        return result
 
-    def _homes(self, keys: Sequence[bytes]) -> Iterable[Hashable]:
-        return self._store.homes(keys) if keys else _WHOLE
+    def _servers_of(self, keys: Sequence[bytes]) -> Iterable[Hashable]:
+        return self._store.servers_of(keys) if keys else _WHOLE
 
 
 _WHOLE = ("",)
-"""The home of what asks all servers, which is that of all keys where there is only one server."""
+"""Stands for all servers, and for the one server of a store that has only one."""

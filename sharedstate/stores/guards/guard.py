@@ -25,7 +25,7 @@ class Wrapper(Store):
 
     @abstractmethod
     def _call(self, keys: Sequence[bytes], method: Callable[..., R], *arguments: Any) -> R:
-        """Answer ``method(*arguments)``, a call of the store behind.
+        """Return ``method(*arguments)``, a call of the store behind.
 
         :param keys: what the call is about, ``()`` for the store as a whole.
         """
@@ -116,8 +116,8 @@ class Wrapper(Store):
     def describe(self) -> dict[str, Any]:
         return self._store.describe()
 
-    def homes(self, keys: Sequence[bytes]) -> Iterable[Hashable]:
-        return self._store.homes(keys)
+    def servers_of(self, keys: Sequence[bytes]) -> Iterable[Hashable]:
+        return self._store.servers_of(keys)
 
     def close(self) -> None:
         self._store.close()

@@ -1,4 +1,4 @@
-"""Tells somebody of each operation on a store: for metrics, tracing and the like."""
+"""Calls an observer after each operation on a store: for metrics, tracing and the like."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .guard import Wrapper
 R = TypeVar("R")
 
 Observer = Callable[[str, BaseException | None, Any], None]
-"""Is called with the operation's name, the error that it raised or ``None``, and its answer.
+"""Is called with the operation's name, the error that it raised or ``None``, and its result.
 
 The name is that of the class in :mod:`.operations`, such as ``Increment`` or ``Swap``, or that of
 the store's method, such as ``values`` or ``ping``.
@@ -20,7 +20,7 @@ the store's method, such as ``values`` or ``ping``.
 
 
 class Observed(Wrapper):
-    """A store whose every operation is told to an observer, when it has ended.
+    """A store that calls an observer after each operation, whether it returned or raised.
 
     ::
 
@@ -38,18 +38,18 @@ class Observed(Wrapper):
         # As _call() does, with another name and for the half of what that costs.
         name = type(operation).__name__
         try:
-            answer = self._store.transact(keys, operation)
+            result = self._store.transact(keys, operation)
         except BaseException as error:
             self._observer(name, error, None)
             raise
-        self._observer(name, None, answer)
-        return answer
+        self._observer(name, None, result)
+        return result
 
     def _call(self, keys: Sequence[bytes], method: Callable[..., R], *arguments: Any) -> R:
         try:
-            answer = method(*arguments)
+            result = method(*arguments)
         except BaseException as error:
             self._observer(method.__name__, error, None)
             raise
-        self._observer(method.__name__, None, answer)
-        return answer
+        self._observer(method.__name__, None, result)
+        return result

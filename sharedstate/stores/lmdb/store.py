@@ -6,11 +6,9 @@ is *stopped* (not killed) in the microseconds of its write holds the others up u
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 from weakref import finalize
@@ -18,28 +16,34 @@ from weakref import finalize
 from ...errors import SharedStateError, StoreFull, StoreUnavailable
 from ...settings import GIBIBYTE, Settings, byte_count, choice, seconds
 from ..base import DEFAULT_TIMEOUT, Page, Store, cursor_key, key_range
-from ..operations import NEVER, Increment, Operation, Record, parse_counter
+from ..operations import Increment, Operation, Record
 from ..support.directory import data_directory, is_disk_full, make_private, set_aside
 from ..support.drivers import import_driver
 from .check import is_damage
+from .entries import (
+    REMOVE_AT_ONCE,
+    collect,
+    entries_from,
+    increment,
+    live,
+    pack_time,
+    remove_some,
+    unpack_time,
+    write,
+)
 from .environment import Environment, abandon, acquire, discard, release
 from .header import REMEDY
 
-_pack = struct.Struct(">d").pack
-_unpack = struct.Struct(">d").unpack
-_NEVER = _pack(NEVER)
-
 _COLLECT_EVERY = 32
-_REMOVE_AT_ONCE = 1000
 _EXPIRED_A_PAGE = 5000
 
 
 class LmdbStore(Store):
     """Two LMDB databases: the entries by key, and the keys of those that expire by time.
 
-    ``kill -9`` of any process loses nothing that was answered. With ``durability="normal"`` a
-    power cut may leave an environment that cannot be used; with ``"full"`` an answer means that
-    the disk has it, and costs an fsync.
+    ``kill -9`` of any process loses no write that has returned. With ``durability="normal"`` a
+    power cut may leave an environment that cannot be used; with ``"full"`` a write
+    that has returned is on the disk, which costs an fsync.
 
     :param directory: where the environment lies; made when missing, private to this user.
     :param max_bytes: bound of the entries' size; a write past it is refused. The file is sparse.
@@ -84,10 +88,10 @@ class LmdbStore(Store):
     def read(self, keys: Sequence[bytes]) -> list[Record | None]:
         now = self.clock()
         with self._transaction() as (_, txn):
-            return [_live(txn.get(key), now) for key in keys]
+            return [live(txn.get(key), now) for key in keys]
 
     def sizes(self, keys: Sequence[bytes]) -> list[int]:
-        now = _pack(self.clock())
+        now = pack_time(self.clock())
         with self._transaction(buffers=True) as (_, txn):
             found = [txn.get(key) for key in keys]
             # Entries begin with when they end, as bytes in the order of the times.
@@ -97,7 +101,7 @@ class LmdbStore(Store):
         now = self.clock()
         with self._transaction(buffers=True) as (_, txn):
             found = [txn.get(key) for key in keys]
-            ends = [None if raw is None else _unpack(raw[:8])[0] for raw in found]
+            ends = [None if raw is None else unpack_time(raw[:8])[0] for raw in found]
         return [None if end is None or end <= now else end for end in ends]
 
     def page(self, prefix: bytes, cursor: str | None, limit: int) -> Page:
@@ -107,14 +111,14 @@ class LmdbStore(Store):
         keys: list[bytes] = []
         last, expired = b"", 0
         with self._transaction() as (_, txn), txn.cursor() as entries:
-            for key, raw in _entries_from(entries, max(first, after)):
+            for key, raw in entries_from(entries, max(first, after)):
                 if key >= end:
                     break
                 if len(keys) == limit or expired == _EXPIRED_A_PAGE:
                     return keys, last.hex()
                 last = key
                 if key > after:
-                    if _live(raw, now):
+                    if live(raw, now):
                         keys.append(key)
                     else:
                         expired += 1
@@ -122,16 +126,16 @@ class LmdbStore(Store):
 
     def clear(self, prefix: bytes) -> None:
         first, end = key_range(prefix)
-        removed = _REMOVE_AT_ONCE
-        while removed == _REMOVE_AT_ONCE:
+        removed = REMOVE_AT_ONCE
+        while removed == REMOVE_AT_ONCE:
             with self._transaction(write=True) as (opened, txn):
-                removed = _remove_some(opened, txn, first, end)
+                removed = remove_some(opened, txn, first, end)
 
     def snapshot(self) -> Iterator[tuple[bytes, Record]]:
         now = self.clock()
         with self._transaction() as (_, txn), txn.cursor() as entries:
             for key, raw in entries.iternext():
-                record = _live(raw, now)
+                record = live(raw, now)
                 if record is not None and key < b"\xff":  # Where the index of expiries is.
                     yield key, record
 
@@ -155,7 +159,7 @@ class LmdbStore(Store):
 
     def collect(self) -> int:
         with self._transaction(write=True) as (opened, txn):
-            return _collect(opened, txn, self.clock(), _REMOVE_AT_ONCE)
+            return collect(opened, txn, self.clock(), REMOVE_AT_ONCE)
 
     def close(self) -> None:
         if self._opened is not None:
@@ -231,15 +235,15 @@ class LmdbStore(Store):
         # transaction holds the environment's one mutex.
         txn = opened.env.begin(None, None, True)
         try:
-            answer = _increment(txn, keys[0], operation) if type(operation) is Increment else None
-            if answer is None:
-                answer = self._change(opened, txn, keys, operation)
+            result = increment(txn, keys[0], operation) if type(operation) is Increment else None
+            if result is None:
+                result = self._change(opened, txn, keys, operation)
             self._written += len(keys)
             if self._written >= _COLLECT_EVERY:
-                _collect(opened, txn, self.clock(), 2 * self._written)
+                collect(opened, txn, self.clock(), 2 * self._written)
                 self._written = 0
             txn.commit()
-            return answer
+            return result
         except BaseException:
             txn.abort()
             raise
@@ -247,15 +251,15 @@ class LmdbStore(Store):
     def _change(
         self, opened: Environment, txn: Any, keys: Sequence[bytes], operation: Operation
     ) -> Any:
-        """Do any operation in a transaction."""
+        """Do any operation in a transaction; returns what the operation returns."""
         now = self.clock()
         stored = [txn.get(key) for key in keys]
-        records = [_live(raw, now) for raw in stored]
-        after, answer = operation(records, now)
+        records = [live(raw, now) for raw in stored]
+        after, result = operation(records, now)
         for key, raw, old, new in zip(keys, stored, records, after, strict=True):
             if new is not old:
-                _write(opened, txn, key, raw, new)
-        return answer
+                write(opened, txn, key, raw, new)
+        return result
 
     def _failed(self, opened: Environment, error: Exception) -> Exception:
         """The error to raise; the environment is closed if only opening it anew can help."""
@@ -286,98 +290,3 @@ class LmdbStore(Store):
         if isinstance(error, (lmdb.Error, OSError)):
             return StoreUnavailable(f"{self.directory} cannot be used: {error}")
         return error
-
-
-def _live(raw: bytes | None, now: float) -> Record | None:
-    """The record in an entry's bytes, unless it has expired."""
-    if raw is None:
-        return None
-    if raw[:8] == _NEVER:
-        return raw[8:], NEVER
-    (expires,) = _unpack(raw[:8])
-    return (raw[8:], expires) if expires > now else None
-
-
-def _write(
-    opened: Environment, txn: Any, key: bytes, old: bytes | None, record: Record | None
-) -> None:
-    """Store the record, or remove it, and keep the index of expiries true."""
-    if record is None:
-        new, expires = None, _NEVER
-    else:
-        expires = _NEVER if record[1] == NEVER else _pack(record[1])
-        new = expires + record[0]
-    if old is not None and (indexed := old[:8]) != _NEVER and indexed != expires:
-        txn.delete(indexed + key, db=opened.expiries)
-    if new is None:
-        txn.delete(key)
-        return
-    if expires != _NEVER:
-        txn.put(expires + key, b"", db=opened.expiries)
-    if old is None or len(new) > len(old):
-        _make_sure_of_room(opened, txn, len(new))
-    txn.put(key, new)
-
-
-def _make_sure_of_room(opened: Environment, txn: Any, size: int) -> None:
-    used = txn.stat()
-    pages = used["branch_pages"] + used["leaf_pages"] + used["overflow_pages"]
-    if pages * used["psize"] + size > opened.max_bytes:
-        raise StoreFull(
-            f"{opened.directory} has reached CACHE_MAX_BYTES ({opened.max_bytes:,} bytes); "
-            "the write was not applied, and nothing is lost"
-        )
-
-
-def _entries_from(cursor: Any, first: bytes) -> Iterator[tuple[bytes, bytes]]:
-    # A cursor that was not placed would begin with the first entry of all.
-    return cursor.iternext() if cursor.set_range(first) else iter(())
-
-
-def _increment(txn: Any, key: bytes, increment: Increment) -> int | None:
-    """The commonest operation of all written out: a counter that stays, and takes no more room.
-
-    :returns: the new number, or ``None`` if this is not all that there is to it.
-    """
-    raw = txn.get(key)
-    if raw is None or raw[:8] != _NEVER:
-        return None
-    number = parse_counter(raw[8:]) + increment.delta
-    new = _NEVER + b"%d" % number
-    if len(new) > len(raw) or not increment.minimum <= number <= increment.maximum:
-        return None
-    txn.put(key, new)
-    return number
-
-
-def _collect(opened: Environment, txn: Any, now: float, limit: int) -> int:
-    """Remove up to ``limit`` expired entries; returns how many."""
-    with txn.cursor(opened.expiries) as cursor:
-        due = list(islice(_due(cursor, now), limit))
-    for expired in due:
-        txn.delete(expired, db=opened.expiries)
-        txn.delete(expired[8:])
-    return len(due)
-
-
-def _due(cursor: Any, now: float) -> Iterator[bytes]:
-    limit = _pack(now)
-    for key in cursor.iternext(values=False):
-        if key[:8] > limit:
-            return
-        yield key
-
-
-def _remove_some(opened: Environment, txn: Any, first: bytes, end: bytes) -> int:
-    """Remove a bounded number of entries of a range; answers how many."""
-    found: list[tuple[bytes, bytes]] = []
-    with txn.cursor() as cursor:
-        for key, raw in _entries_from(cursor, first):
-            if key >= end or len(found) == _REMOVE_AT_ONCE:
-                break
-            found.append((key, raw[:8]))
-    for key, expires in found:
-        txn.delete(key)
-        if expires != _NEVER:
-            txn.delete(expires + key, db=opened.expiries)
-    return len(found)

@@ -12,7 +12,7 @@ from pathlib import Path
 from ...errors import ConfigurationError, StoreUnavailable
 from ..base import Scope
 from ..support.directory import make_private
-from ..support.file_lock import Turn
+from ..support.file_lock import FileLock
 from .client import Connection, NotRunning
 from .server import beside, is_supervised
 
@@ -79,7 +79,7 @@ class Local(Endpoint):
     def __init__(self, path: Path, max_bytes: int) -> None:
         self._path = path
         self._max_bytes = max_bytes
-        self._turns: set[Turn] = set()
+        self._locks: set[FileLock] = set()
 
     @property
     def path(self) -> Path:
@@ -103,10 +103,10 @@ class Local(Endpoint):
         return str(self.path)
 
     def after_fork_in_child(self) -> None:
-        # A copy of the lock file's descriptor would hold the turn for ever if the parent died.
-        for turn in self._turns:
-            turn.close()
-        self._turns.clear()
+        # A copy of the lock file's descriptor would hold the lock for ever if the parent died.
+        for lock in self._locks:
+            lock.close()
+        self._locks.clear()
 
     def _connection(self, path: Path, timeout: float) -> Connection:
         def authkey() -> bytes:
@@ -120,10 +120,10 @@ class Local(Endpoint):
         return Connection(path, authkey, timeout)
 
     def _connection_to_new(self, path: Path, timeout: float) -> Connection:
-        turn = Turn(beside(path, "starting"))
-        self._turns.add(turn)
+        lock = FileLock(beside(path, "starting"))
+        self._locks.add(lock)
         try:
-            if not turn.take(timeout):
+            if not lock.acquire(timeout):
                 raise StoreUnavailable(f"another process is starting the manager at {path}")
             try:
                 return self._connection(path, timeout)  # Somebody has started it meanwhile.
@@ -131,10 +131,10 @@ class Local(Endpoint):
                 self._start(path)
                 return self._connection(path, timeout)
             finally:
-                turn.end()
+                lock.release()
         finally:
-            self._turns.discard(turn)
-            turn.close()
+            self._locks.discard(lock)
+            lock.close()
 
     def _start(self, path: Path) -> None:
         if is_supervised(path):

@@ -1,7 +1,7 @@
 """One memcached server: connections to it, and what can be asked.
 
 This is a small client of its own. Its errors have to say whether a write had been sent; a server
-that is down has to stay the home of its keys, and one that is full has to keep its values. Client
+that is down has to keep its keys, and one that is full has to keep its values. Client
 libraries write with ``set`` or ``ms``, and of these memcached 1.6.18 removes the old value when it
 has no memory for the new one; with ``add``, ``replace`` and ``cas`` it does not.
 """

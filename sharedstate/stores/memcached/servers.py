@@ -1,4 +1,4 @@
-"""Which memcached servers there are, and which of them is a key's home."""
+"""Which memcached servers there are, and which of them holds a key."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SETTING = "CACHE_MEMCACHED_SERVERS"
 class Servers:
     """Several servers, by rendezvous hashing of their names: everybody has to name them alike.
 
-    A key's home is always the same one, up or down. One server more or less moves only the keys
+    A key has always the same server, up or down. One server more or less moves only the keys
     that it gets or had.
     """
 
@@ -27,21 +27,21 @@ class Servers:
     def __iter__(self) -> Iterator[Server]:
         return iter(self._all)
 
-    def home(self, name: bytes) -> Server:
-        """The one that draws the highest lot for this name."""
+    def server_of(self, name: bytes) -> Server:
+        """The server with the highest rendezvous hashing score for this name."""
         if len(self._all) == 1:
             return self._all[0]
 
-        def lot(server: Server) -> bytes:
+        def score(server: Server) -> bytes:
             return blake2b(b"%s %s" % (server.name.encode(), name), digest_size=8).digest()
 
-        return max(self._all, key=lot)
+        return max(self._all, key=score)
 
     def group(self, names: Iterable[bytes]) -> Iterable[tuple[Server, list[bytes]]]:
-        """Each server that is a home, with whose home it is."""
+        """Each server that holds some of the names, with those that it holds."""
         groups: dict[Server, list[bytes]] = {}
         for name in names:
-            groups.setdefault(self.home(name), []).append(name)
+            groups.setdefault(self.server_of(name), []).append(name)
         return groups.items()
 
     def close(self) -> None:

@@ -2,7 +2,7 @@
 
 memcached changes one key in one step: an increment is its ``incr`` where that is exact, and
 everything else a ``cas``, which fails if somebody else was faster, and is then tried again.
-Nothing whose answer got lost is ever sent twice.
+Nothing whose reply was lost is ever sent twice.
 
 When a record ends is decided by the clocks of those who use it, to the fraction of a second: keep
 the clocks of several hosts in agreement. What differs ends that much earlier or later.
@@ -36,7 +36,7 @@ class MemcachedStore(Store):
     """Items on memcached servers, of version 1.6.10 or newer.
 
     Each key has its one server. When that is down the key is not available until it is back: it
-    has no other home, where another number would be counted.
+    has no other server, where another number would be counted.
 
     :param servers: hosts and ports.
     """
@@ -77,8 +77,8 @@ class MemcachedStore(Store):
         now = self.clock()
         return [live(found[name], now) for name in asked]
 
-    def homes(self, keys: Sequence[bytes]) -> Iterable[Hashable]:
-        return {self._servers.home(physical_key(key)).name for key in keys}
+    def servers_of(self, keys: Sequence[bytes]) -> Iterable[Hashable]:
+        return {self._servers.server_of(physical_key(key)).name for key in keys}
 
     def page(self, prefix: bytes, cursor: str | None, limit: int) -> Page:
         raise NotSupported("memcached cannot list its keys")
@@ -111,7 +111,7 @@ class MemcachedStore(Store):
 
     def _entry(self, key: bytes) -> Entry:
         name = physical_key(key)
-        return Entry(self._servers.home(name), name, self.clock, _PATIENCE * self.timeout)
+        return Entry(self._servers.server_of(name), name, self.clock, _PATIENCE * self.timeout)
 
     def _names(self, server: Server, start: bytes) -> list[bytes]:
         """What to remove; without a prefix, all but what is the library's own."""
@@ -125,7 +125,7 @@ class MemcachedStore(Store):
 def _each(
     batch: Sequence[bytes], read: Callable[[Connection], A]
 ) -> Callable[[Connection], list[A]]:
-    """Reads as many answers as there are requests."""
+    """Reads as many replies as there are requests."""
     return lambda answer: [read(answer) for _ in batch]
 
 

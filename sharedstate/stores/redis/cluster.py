@@ -62,7 +62,7 @@ class RedisClusterStore(RedisStore):
             found.update(zip(group, super().values(group), strict=True))
         return [found[key] for key in keys]
 
-    def homes(self, keys: Sequence[bytes]) -> Iterable[Hashable]:
+    def servers_of(self, keys: Sequence[bytes]) -> Iterable[Hashable]:
         try:
             return {self._client.get_node_from_key(key).name for key in keys}
         except (AttributeError, *self._failures):

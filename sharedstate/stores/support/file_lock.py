@@ -20,72 +20,76 @@ _YIELDS = 3
 _FIRST_SECONDS = 0.0002
 _POLL_SECONDS = 0.004
 _LATE_SECONDS = 0.1
-_SIGN_SECONDS = 0.005
+_FLAG_SECONDS = 0.005
 
-_SIGN = struct.Struct("=d")
-_NOBODY = _SIGN.pack(0)
+_FLAG = struct.Struct("=d")
+_NOT_SET = _FLAG.pack(0)
 
 
-class Turn:
-    """Whose turn it is to write.
+class FileLock:
+    """A lock that one thread of all processes of the host holds at a time.
 
     A kernel's file lock that blocks has no time-out, so this polls one, with sleeps that are
-    random and grow a little: whoever waits has about the chance of whoever comes. Who has had no
-    luck for long puts up a sign, in the lock file for all to see, and the others hold back until
-    it has had its turn::
+    random and grow a little: each waiter has about the same chance as a newcomer. A waiter that
+    has waited for long sets the fairness flag, in the lock file where all processes see it, and
+    the others hold back until that waiter has had the lock::
 
-        A  ─ turn ─ turn ─ turn ─ turn ── (sees the sign, waits) ──────── turn ─
-        B  ─ waits ──────── late: puts up the sign ── turn, takes it down ─────
+        A  ─ holds ─ holds ─ holds ─ holds ── (sees the flag, waits) ─────── holds ─
+        B  ─ waits ─────────── late: sets the flag ── holds, clears the flag ───────
 
     The threads of a process queue at a mutex first, and only one of them polls. The kernel frees
-    the lock of a process that dies; its sign ends by itself.
+    the lock of a process that dies; its fairness flag ends by itself.
+
+    :param path: the lock file; made when it is missing.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._mutex = threading.Lock()
         self._descriptor: int | None = None
-        self._sign: mmap.mmap
+        self._flag: mmap.mmap
 
     @property
     def is_open(self) -> bool:
         """Whether the lock file is open."""
         return self._descriptor is not None
 
-    def take(self, timeout: float) -> bool:
-        """Wait up to ``timeout`` seconds for the turn; answers whether it is ours now.
+    def acquire(self, timeout: float) -> bool:
+        """Wait for the lock.
 
+        :param timeout: how long to wait at most, in seconds.
+        :returns: whether this thread holds the lock now.
         :raises OSError: if the lock file cannot be opened.
         """
         began = time.monotonic()
         if not self._mutex.acquire(False) and not self._mutex.acquire(True, timeout):
             return False
-        taken = False
+        acquired = False
         try:
             if fcntl is None:
-                taken = True
+                acquired = True
             else:
                 if self._descriptor is None:
                     self._open()
-                taken = (self._sign[:] == _NOBODY and self._try()) or self._wait(
+                acquired = (self._flag[:] == _NOT_SET and self._try()) or self._wait(
                     began, began + timeout
                 )
         finally:
-            if not taken:
+            if not acquired:
                 self._mutex.release()
-        return taken
+        return acquired
 
-    def end(self) -> None:
-        """Let the next one in."""
+    def release(self) -> None:
+        """Let the next waiter have the lock."""
         if fcntl is not None and self._descriptor is not None:
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)
         self._mutex.release()
 
     def close(self) -> None:
-        """Close the lock file, which gives up the turn; it is opened again when needed."""
+        """Close the lock file, which frees it for other processes; it is opened when needed."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
-            self._sign.close()
+            self._flag.close()
             os.close(descriptor)
 
     def _wait(self, began: float, deadline: float) -> bool:
@@ -93,21 +97,21 @@ class Turn:
             now = time.monotonic()
             is_late = now - began > _LATE_SECONDS
             if is_late:
-                self._sign[:] = _SIGN.pack(now + _SIGN_SECONDS)
-            if (is_late or not self._somebody_is_late(now)) and self._try():
+                self._flag[:] = _FLAG.pack(now + _FLAG_SECONDS)
+            if (is_late or not self._is_flag_set(now)) and self._try():
                 if is_late:
-                    self._sign[:] = _NOBODY
+                    self._flag[:] = _NOT_SET
                 return True
             if now > deadline:
                 return False
             time.sleep(pause) if pause else os.sched_yield()
         raise AssertionError  # pragma: no cover - the pauses never end
 
-    def _somebody_is_late(self, now: float) -> bool:
-        # Signs end by the monotonic clock, which all processes of a host share. One from before
-        # the host was started again may lie far ahead.
-        (until,) = _SIGN.unpack(self._sign[:])
-        return bool(now < until < now + 2 * _SIGN_SECONDS)
+    def _is_flag_set(self, now: float) -> bool:
+        # The flag ends by the monotonic clock, which all processes of a host share. One from
+        # before the host was started again may lie far ahead.
+        (until,) = _FLAG.unpack(self._flag[:])
+        return bool(now < until < now + 2 * _FLAG_SECONDS)
 
     def _try(self) -> bool:
         assert self._descriptor is not None
@@ -121,10 +125,10 @@ class Turn:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(self.path, flags, 0o600)
         try:
-            if os.fstat(descriptor).st_size < _SIGN.size:
+            if os.fstat(descriptor).st_size < _FLAG.size:
                 # Written, not only made longer: a hole on a full disk would be a SIGBUS.
-                os.pwrite(descriptor, _NOBODY, 0)
-            self._sign = mmap.mmap(descriptor, _SIGN.size)
+                os.pwrite(descriptor, _NOT_SET, 0)
+            self._flag = mmap.mmap(descriptor, _FLAG.size)
         except BaseException:
             os.close(descriptor)
             raise
@@ -132,7 +136,7 @@ class Turn:
 
 
 def _pauses() -> Iterator[float]:
-    """A turn mostly takes less time than the shortest sleep, so give up the processor first."""
+    """The lock is mostly held for less than the shortest sleep: give up the processor first."""
     yield from (0,) * _YIELDS
     longest = _FIRST_SECONDS
     while True:

@@ -98,11 +98,11 @@ class Dialect(ABC):
         self.timeout = timeout
         self.durability = durability
         self.sql = lru_cache(maxsize=512)(self._sql)
-        """Answers a statement as the driver takes it."""
+        """Returns a statement as the driver takes it."""
 
     @property
     def kept(self) -> str:
-        """What an answer means for what is on disk, in words."""
+        """What is on disk when a write returns, in words."""
         return "as the server is configured"
 
     def _sql(self, statement: str) -> str:
@@ -131,8 +131,8 @@ class Dialect(ABC):
     def prepare(self, connection: Any) -> None:
         """Set up a new connection of the driver's."""
 
-    def turns(self, url: Any) -> Path | None:
-        """The file by which those who write take turns, if only one can at a time."""
+    def lock_file(self, url: Any) -> Path | None:
+        """The lock file of those who write, if only one can at a time."""
         return None
 
     def increment_arguments(
@@ -142,7 +142,7 @@ class Dialect(ABC):
         return name, first, expires, delta, low, high
 
     def incremented(self, cursor: Any) -> int | None:
-        """The number that ``increment`` answered, or ``None`` where it did nothing."""
+        """The number that ``increment`` returned, or ``None`` where it did nothing."""
         rows = cursor.fetchall()
         return rows[0][0] if rows else None
 

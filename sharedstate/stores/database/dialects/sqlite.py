@@ -54,7 +54,7 @@ class SQLite(Dialect):
     def connect_args(self) -> dict[str, Any]:
         return {"isolation_level": None, "timeout": self.timeout}
 
-    def turns(self, url: Any) -> Path | None:
+    def lock_file(self, url: Any) -> Path | None:
         return Path(f"{url.database}.lock")
 
     def connect(self, *arguments: Any, **options: Any) -> Any:
@@ -69,7 +69,7 @@ class SQLite(Dialect):
         connection.text_factory = refuse_text
 
     def _set_wal(self, connection: Any) -> bool:
-        """Put the file in WAL mode; answers whether it is.
+        """Put the file in WAL mode; returns whether it is.
 
         SQLite's own busy wait does not wait here, when many find a new file.
         """
