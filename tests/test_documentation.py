@@ -6,12 +6,14 @@ import doctest
 import re
 import subprocess
 import threading
+import tomllib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from flask import Flask, session
 from playwright.sync_api import Browser
 
@@ -158,7 +160,7 @@ def clicks_at_once(app: Flask, path: str, number: int) -> list[int]:
 @pytest.mark.parametrize("page", ["README.md", "service.md"])
 def test_the_curl_lines_return_what_they_show(server: Server, tmp_path: Path, page: str) -> None:
     """Each curl line gets the response below it."""
-    (session,) = blocks("console", page)
+    session = "".join(blocks("console", page))
     examples = re.findall(r"^\$ (curl .*)\n(.*)\n", session, re.MULTILINE)
     assert len(examples) == session.count("$ ")
     for command, expected in examples:
@@ -262,3 +264,20 @@ def test_every_command_exists() -> None:
     """Each ``make`` target that a page names is in the Makefile."""
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"(?:`|^)make ([a-z-]+)", EVERYTHING, re.MULTILINE)) <= targets
+
+
+def test_the_workflow_tests_every_python() -> None:
+    """The matrix has the versions that the package says it supports."""
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        classifiers = tomllib.load(file)["project"]["classifiers"]
+    said = re.findall(r"Python :: (3\.\d+)", "\n".join(classifiers))
+    workflow = yaml.safe_load((ROOT / ".github/workflows/tests.yaml").read_text())
+    assert workflow["jobs"]["test"]["strategy"]["matrix"]["python"] == said
+
+
+def test_pre_commit_has_the_same_ruff() -> None:
+    """Its ruff is of the minor version that ``make check`` runs."""
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    (rev,) = [repo["rev"] for repo in hooks if repo["repo"].endswith("ruff-pre-commit")]
+    required = (ROOT / "tests/requirements.txt").read_text()
+    assert f"ruff=={rev[1:].rpartition('.')[0]}.*" in required
