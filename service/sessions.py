@@ -1,123 +1,146 @@
-"""Who a client is, by a cookie: Flask-Session on the application's own store.
+"""What each client has for itself, by a cookie whose random token is the key of its state.
 
-The session holds nothing but the name of the client's state. Flask-Session reads a session when a
-request begins and writes it when it ends, so that of two requests at once one is lost; the state
-is changed in one step each time instead::
+Every change is one step on the store, so that requests of one client at once lose nothing::
 
-    cookie ── id ──▶ session {"client": name} ──▶ state {"values": {…}, "counters": {…}}
+    cookie ── token ──▶ state {"values": {…}, "counters": {…}}
+
+A token that the store does not have is never adopted, or whoever makes another's browser send one
+would share that client's state. It is replaced, also when the state goes meanwhile::
+
+    POST    token known ───────────────────── gone: another token, which the response sets
+    DELETE        removes the state, new token
 """
 
 from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import wraps
 from typing import Any
 
-from flask import Flask, Response, current_app, g, request
-from flask_session.cachelib import CacheLibSessionInterface
+from flask import Response, current_app, g, request
 
 from common import cache
-from sharedstate import SharedStateError, State, StoreUnavailable
+from sharedstate import ABSENT, SharedStateError, State, StoreUnavailable
 
-_is_id = re.compile(r"[\w-]{43}", re.ASCII).fullmatch
+_TOKEN_BYTES = 32
+_is_token = re.compile(r"[\w-]{43}", re.ASCII).fullmatch  # As it is in base 64.
 
 _EMPTY: dict[str, dict[str, Any]] = {"values": {}, "counters": {}}
 
 
-class ClientSessions(CacheLibSessionInterface):  # type: ignore[misc]  # it has no types
-    """Flask-Session's, with a cookie for the session's routes that is Secure behind TLS."""
-
-    def _retrieve_session_data(self, store_id: str) -> dict[str, Any] | None:
-        # A cookie may hold anything at all, and what is no id is not worth asking for.
-        if not _is_id(store_id):
-            return None
-        found: dict[str, Any] | None = super()._retrieve_session_data(store_id)
-        return found
-
-    def get_cookie_path(self, app: Flask) -> str:
-        return f"{request.root_path}/v1/session"
-
-    def get_cookie_httponly(self, app: Flask) -> bool:
-        return True
-
-    def get_cookie_samesite(self, app: Flask) -> str:
-        return "Lax"
-
-    def get_cookie_secure(self, app: Flask) -> bool:
-        return request.is_secure
-
-
 class Client:
-    """What one client keeps; every change of it is one step, and lets it live on."""
+    """What one client keeps; every request renews its lifetime.
 
-    def __init__(self, sessions: ClientSessions, session: Any) -> None:
-        self._sessions = sessions
-        self._session = session
+    :param token: the one that the client has sent, if it is one.
+    """
+
+    def __init__(self, token: str | None) -> None:
+        self.token = token
 
     def read(self) -> dict[str, dict[str, Any]]:
-        """All of it."""
-        name = self._session.get("client")
-        if name is None:
+        """Return its ``values`` and ``counters``; empty ones if the store has none."""
+        if self.token is None:
             return _EMPTY
-        _states().touch(name, _lifetime())
-        found: dict[str, dict[str, Any]] = _states().get(name, _EMPTY)
-        return found
+        with _unnamed(self.token):
+            if not _states().touch(self.token, _lifetime()):
+                self.token = None
+                return _EMPTY
+            found: dict[str, dict[str, Any]] = _states().get(self.token, _EMPTY)
+            return found
 
     def change(self, kind: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-        """Replace its ``values`` or ``counters``.
+        """Replace its ``values`` or ``counters``, in one step.
 
         :param change: a pure function of the present ones; it may run more than once.
         """
-        if "client" not in self._session:
-            self._session["client"] = secrets.token_urlsafe(16)
-        name = self._session["client"]
+        if self.token is None or not self._revise(self.token, kind, change):
+            token = _new_token()
+            self._revise(token, kind, change, is_new=True)
+            self.token = token
 
-        def changed(item: Any) -> dict[str, Any]:
+    def forget(self) -> None:
+        """Remove all of it, and begin anew with another token.
+
+        :raises StoreUnavailable: with an unknown outcome, if it fails after the removal.
+        """
+        if self.token is not None:
+            with _unnamed(self.token):
+                _states().delete(self.token)
+        self.token = _new_token()
+        try:
+            with _unnamed(self.token):
+                _states().set(self.token, _EMPTY, _lifetime())
+        except StoreUnavailable as error:
+            error.outcome_unknown = True
+            raise
+
+    def _revise(
+        self,
+        token: str,
+        kind: str,
+        change: Callable[[dict[str, Any]], dict[str, Any]],
+        *,
+        is_new: bool = False,
+    ) -> bool:
+        """Replace a part of a state, and return whether there is one."""
+
+        def changed(item: Any) -> Any:
+            if item is None and not is_new:
+                return ABSENT
             present = _EMPTY if item is None else item.value
             return {**present, kind: change(present[kind])}
 
-        try:
-            _states().revise(name, changed, timeout=_lifetime())
-        except SharedStateError as error:
-            if error.key == name:  # Which the client does not know.
-                error.key = None
-            raise
-
-    def forget(self) -> None:
-        """Begin again, with another id and nothing."""
-        name = self._session.get("client")
-        if name is not None:
-            _states().delete(name)
-        self._session["client"] = secrets.token_urlsafe(16)
-        self._sessions.regenerate(self._session)
+        with _unnamed(token):
+            return _states().revise(token, changed, timeout=_lifetime()) is not ABSENT
 
 
 def with_client(view: Callable[..., Response]) -> Callable[..., Response]:
-    """Let a view have ``g.client``; the cookie is set or renewed with the answer."""
+    """Let a view have ``g.client``; its response sets or renews the cookie."""
 
     @wraps(view)
     def in_session(*args: Any, **kwargs: Any) -> Response:
-        app = current_app._get_current_object()  # type: ignore[attr-defined]
-        sessions = ClientSessions(
-            client=_sessions(), key_prefix="", use_signer=False, permanent=True
-        )
-        session = sessions.open_session(app, request)
-        g.client = Client(sessions, session)
+        sent = request.cookies.get(current_app.config["SESSION_COOKIE_NAME"], "")
+        g.client = client = Client(sent if _is_token(sent) else None)
         response = view(*args, **kwargs)
-        try:
-            sessions.save_session(app, session, response)
-        except StoreUnavailable as error:
-            error.outcome_unknown = True  # What the view has changed is changed.
-            raise
+        response.vary.add("Cookie")
+        if client.token is not None:
+            _set_cookie(response, client.token)
         return response
 
     return in_session
 
 
-def _sessions() -> State:
-    return cache.state.namespace("session")
+def _set_cookie(response: Response, token: str) -> None:
+    config = current_app.config
+    response.set_cookie(
+        config["SESSION_COOKIE_NAME"],
+        token,
+        expires=datetime.now(UTC) + current_app.permanent_session_lifetime,
+        path=f"{request.root_path}/v1/session",
+        domain=config["SESSION_COOKIE_DOMAIN"],
+        secure=request.is_secure,
+        httponly=True,
+        samesite="Lax",
+    )
+
+
+@contextmanager
+def _unnamed(token: str) -> Iterator[None]:
+    """Keep a token, with which anybody would be this client, out of responses and logs."""
+    try:
+        yield
+    except SharedStateError as error:
+        if error.key == token:
+            error.key = None
+        raise
+
+
+def _new_token() -> str:
+    return secrets.token_urlsafe(_TOKEN_BYTES)
 
 
 def _states() -> State:
