@@ -35,7 +35,7 @@ class RedisClusterStore(RedisStore):
     def from_settings(cls, settings: Settings) -> RedisClusterStore:
         if count(settings, "CACHE_REDIS_WAIT"):
             raise ConfigurationError(
-                "CACHE_REDIS_WAIT is not for a Redis Cluster, which answers before its replicas "
+                "CACHE_REDIS_WAIT is not for a Redis Cluster, which replies before its replicas "
                 "have a write: leave it out, or use redis+sentinel://, where it holds"
             )
         return cls(cluster(settings))

@@ -28,6 +28,7 @@ from ..operations import (
     Swap,
     Touch,
 )
+from ..support.drivers import import_driver
 
 Keys = Sequence[bytes]
 
@@ -40,7 +41,7 @@ def _source(name: str) -> str:
 _SCRIPTS = {
     name: _source("counter") + _source(name)
     for name in ("increment", "once", "swap", "touch", "batch")
-}
+} | {"read": _source("read")}
 
 _GLOB = re.compile(rb"([\\*?\[\]^-])")
 
@@ -54,6 +55,7 @@ class Commands:
 
     def __init__(self, client: Any, now: Callable[[], float]) -> None:
         self._now = now
+        self._full = import_driver("redis").exceptions.OutOfMemoryError
         self._scripts = {name: client.register_script(text) for name, text in _SCRIPTS.items()}
         self._translations: dict[type[Operation], Callable[..., Any]] = {
             Put: self._put,
@@ -68,19 +70,25 @@ class Commands:
         }
 
     def run(self, client: Any, keys: Keys, operation: Operation) -> Any:
-        """Do an operation through ``client``; answers what the operation answers."""
+        """Do an operation through ``client``; returns what the operation returns."""
         return self._translations[type(operation)](client, keys, operation)
 
     def read(self, client: Any, keys: Keys) -> list[Record | None]:
-        """The records of the keys at one moment."""
-        with client.pipeline(transaction=True) as pipe:
-            for key in keys:
-                pipe.get(key).pttl(key)
-            answers = pipe.execute()
+        """The records of the keys at one moment, from a server at its ``maxmemory`` too."""
+        try:
+            with client.pipeline(transaction=True) as pipe:
+                for key in keys:
+                    pipe.get(key).pttl(key)
+                found = pipe.execute()
+        except self._full:
+            # A full server queues no command of a transaction, not even one that only reads. It
+            # runs a script, until that writes. Not the usual way: a script also waits through
+            # CLIENT PAUSE, and a user who may only read may run none.
+            found = self._scripts["read"](keys, (), client)
         now = self._now()
         return [
             _record(value, lifetime, now)
-            for value, lifetime in zip(answers[::2], answers[1::2], strict=True)
+            for value, lifetime in zip(found[::2], found[1::2], strict=True)
         ]
 
     def sizes(self, client: Any, keys: Keys) -> list[int]:
@@ -149,11 +157,11 @@ class Commands:
         for position, operation in batch.steps:
             own = _arguments(operation)
             arguments += [type(operation).__name__, position + 1, len(own), *own]
-        answers = self._scripts["batch"](keys, arguments, client)
+        results = self._scripts["batch"](keys, arguments, client)
         now = self._now()
         return [
-            _batch_answer(operation, answer, now)
-            for (_, operation), answer in zip(batch.steps, answers, strict=True)
+            _batch_result(operation, result, now)
+            for (_, operation), result in zip(batch.steps, results, strict=True)
         ]
 
 
@@ -218,12 +226,12 @@ def _arguments(operation: Operation) -> tuple[Any, ...]:
     return ()
 
 
-def _batch_answer(operation: Operation, answer: Any, now: float) -> Any:
+def _batch_result(operation: Operation, result: Any, now: float) -> Any:
     if isinstance(operation, Increment):
-        return int(answer)
+        return int(result)
     if isinstance(operation, Remove):
-        return bool(answer)
-    return _record(answer[0], answer[1], now) if isinstance(operation, Get) else None
+        return bool(result)
+    return _record(result[0], result[1], now) if isinstance(operation, Get) else None
 
 
 def _record(value: bytes | None, lifetime: int, now: float) -> Record | None:

@@ -141,7 +141,7 @@ def _checked(url: Any, setting: str) -> str:
 def _like(client: Any, options: dict[str, Any]) -> Connection:
     """Where a client of redis-py's, such as one of fakeredis', leads.
 
-    It is not used itself: it may send a write twice, and its answers may be text.
+    It is not used itself: it may send a write twice, and it may return text.
     """
     redis = import_driver("redis")
     sentinels = import_driver("redis.sentinel").SentinelConnectionPool

@@ -1,6 +1,6 @@
 """``redis``: the records on a Redis or Valkey server, shared by all that reach it.
 
-Every operation is one round trip. Nothing is ever sent twice: a write whose answer got lost may
+Every operation is one round trip. Nothing is ever sent twice: a write whose reply was lost may
 have been applied.
 """
 
@@ -30,7 +30,7 @@ class RedisStore(Store):
     """Strings on one server, or on the master that Sentinels name; expiry is Redis' own.
 
     :param connection: how to reach it; connects when the store is first used.
-    :param replicas: how many replicas have to confirm each write before it is answered.
+    :param replicas: how many replicas have to confirm each write before it returns.
     """
 
     name = "redis"
@@ -63,9 +63,9 @@ class RedisStore(Store):
                 return self._commands.run(client, keys, operation)
             # WAIT is about the writes of its own connection.
             with client.client() as one:
-                answer = self._commands.run(one, keys, operation)
+                result = self._commands.run(one, keys, operation)
                 self._wait_for_replicas(one)
-                return answer
+                return result
         except self._failures as error:
             raise self._explained(error, operation) from error
 
@@ -110,7 +110,7 @@ class RedisStore(Store):
         options: dict[str, Any] = {"match": pattern(prefix), "_type": "STRING"}
         if node:
             options["target_nodes"] = node
-        # SCAN may answer more than it is asked for, and the same batch never again: what a page
+        # SCAN may return more than it is asked for, and the same batch never again: what a page
         # has no room for goes into the cursor.
         position, found = _position(prefix, cursor)
         passed = matched = 0
@@ -120,9 +120,9 @@ class RedisStore(Store):
                 # About as many as have that many matches among them: few are left over.
                 count = min(room * max(passed, 1) // max(matched, 1), _SCAN_COUNT)
                 count = max(count, room)
-                answer, batch = client.scan(max(position, 0), count=count, **options)
-                # A cluster's client answers the position by node.
-                position = next(iter(answer.values())) if node else answer
+                following, batch = client.scan(max(position, 0), count=count, **options)
+                # A cluster's client returns the position by node.
+                position = next(iter(following.values())) if node else following
                 position = position or _END
                 passed, matched = passed + count, matched + len(batch)
                 found.update(dict.fromkeys(filter(_is_text, batch)))
@@ -132,7 +132,7 @@ class RedisStore(Store):
         keys, rest = keys[:limit], keys[limit:]
         if position == _END and not rest:
             return keys, None
-        # Without the prefix, which is the reader's: a cursor comes back from strangers.
+        # Without the prefix, which is the reader's: clients send a cursor back, and may change it.
         return keys, ":".join([str(position), *(key[len(prefix) :].hex() for key in rest)])
 
     def clear(self, prefix: bytes) -> None:
@@ -166,7 +166,7 @@ class RedisStore(Store):
         client = self._client or self._open()
         with self._errors():
             found = client.info("memory")
-        # A cluster's client answers by node.
+        # A cluster's client returns it by node.
         nodes = [found] if "maxmemory_policy" in found else found.values()
         policies = sorted({str(node["maxmemory_policy"]) for node in nodes} - {"noeviction"})
         return [
@@ -221,7 +221,7 @@ class RedisStore(Store):
 class RedisSentinelStore(RedisStore):
     """The master that Redis Sentinels agree on; after a fail-over, the new one.
 
-    A fail-over may lose writes that were answered, as replication is asynchronous;
+    A fail-over may lose writes that have returned, as replication is asynchronous;
     ``CACHE_REDIS_WAIT`` makes that less likely.
     """
 

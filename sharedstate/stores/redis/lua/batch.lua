@@ -1,10 +1,10 @@
 -- Several operations in their order, all of them or none.
--- KEYS: the records. ARGV: how long the values may be together that are answered, -1 for any
+-- KEYS: the records. ARGV: how long the values may be together that are returned, -1 for any
 -- length; then for each operation its name, the position of its key, how many arguments follow,
 -- and these. A key that holds another type is found before anything is written; if one of them
 -- fails, what the ones before it changed is put back.
 local saved, order = {}, {}
-local max_bytes, answered = tonumber(ARGV[1]), 0
+local max_bytes, returned = tonumber(ARGV[1]), 0
 
 local function holds_another_type(key)
   local kind = redis.call('TYPE', key).ok
@@ -33,8 +33,8 @@ end
 
 local functions = {
   Get = function(key)
-    answered = answered + redis.call('STRLEN', key)
-    if max_bytes >= 0 and answered > max_bytes then
+    returned = returned + redis.call('STRLEN', key)
+    if max_bytes >= 0 and returned > max_bytes then
       return false, 'ResultTooLarge'
     end
     return {redis.call('GET', key), redis.call('PTTL', key)}
@@ -67,16 +67,16 @@ for step, operation in ipairs(operations) do
   end
 end
 
-local answers = {}
+local results = {}
 for step, operation in ipairs(operations) do
   if operation.name ~= 'Get' then
     save(operation.key)
   end
-  local answer, wrong = functions[operation.name](operation.key, unpack(operation))
-  if not answer then
+  local result, wrong = functions[operation.name](operation.key, unpack(operation))
+  if not result then
     put_back()
     return redis.error_reply(wrong .. ' in operation ' .. step)
   end
-  answers[step] = answer
+  results[step] = result
 end
-return answers
+return results

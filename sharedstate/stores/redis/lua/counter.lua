@@ -24,7 +24,7 @@ local function put(key, value, timeout)
   end
 end
 
--- Adds to a counter within its bounds. Answers the new number, or false and what is wrong with
+-- Adds to a counter within its bounds. Returns the new number, or false and what is wrong with
 -- the key as it was found.
 local function increment(key, delta, initial, timeout, minimum, maximum)
   local before = redis.pcall('GET', key)

@@ -1,5 +1,5 @@
 -- KEYS: token, counter. ARGV: those of increment, then the fingerprint and its lifetime in ms.
--- Answers what the token's record holds, and 1 if that is a former call's.
+-- Returns what the token's record holds, and 1 if that is a former call's.
 local memo = redis.call('GET', KEYS[1])
 if memo then
   return {memo, 1}

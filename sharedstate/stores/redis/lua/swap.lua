@@ -1,6 +1,6 @@
 -- Compare-and-swap. KEYS: the key. ARGV: whether a value is expected, the expected value, whether
 -- there is a new one, the new value, its timeout in ms (-1 keeps the expiry), and the timeout of
--- one that this creates although it is -1. Answers whether it swapped, and the value it found.
+-- one that this creates although it is -1. Returns whether it swapped, and the value it found.
 local key, timeout = KEYS[1], ARGV[5]
 local found = redis.call('GET', key)
 local expected = ARGV[1] == '1' and ARGV[2]
