@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 EMBEDDED = [pytest.param(b, id=b.name) for b in BACKENDS if b.name in ("filesystem", "lmdb")]
 
 WRITERS = 4
-KILLS = 100
+KILLS = 50
 SECONDS = 60  # Guards against a hang, and nothing else.
 
 Settings = dict[str, str]

@@ -312,12 +312,16 @@ RACES = {
 
 # The others are slower, or another way to one of these: they meet fewer crowds.
 _ALL_CROWDS = ("simple", "filesystem", "lmdb", "redis")
+# They send the commands of "redis" by other connections; test_lifecycle.py forks with those.
+_OTHER_CONNECTIONS = ("redis-sentinel", "redis-cluster")
 
 
 def can(backend: Backend, kind: str) -> bool:
     """Whether such a crowd shares the store, and meets it in these tests."""
     if backend.scope == "process":
         return kind in ("threads", "greenlets")
+    if backend.id in _OTHER_CONNECTIONS:
+        return kind == "threads"
     return backend.id in _ALL_CROWDS or kind in ("threads", "forked")
 
 
