@@ -281,3 +281,13 @@ def test_pre_commit_has_the_same_ruff() -> None:
     (rev,) = [repo["rev"] for repo in hooks if repo["repo"].endswith("ruff-pre-commit")]
     required = (ROOT / "tests/requirements.txt").read_text()
     assert f"ruff=={rev[1:].rpartition('.')[0]}.*" in required
+
+
+def test_the_figures_of_the_readme_are_those_of_the_page() -> None:
+    """Each figure in the README's table of speed stands in the page on performance."""
+    speed = README.read_text().partition("## How fast")[2].partition("\n## ")[0]
+    rows = [row for row in speed.splitlines() if row.startswith("|")][2:]
+    figures = [cell.strip() for row in rows for cell in row.split("|")[2:-1]]
+    performance = (DOCS / "performance.md").read_text()
+    assert figures
+    assert [figure for figure in figures if f" {figure} |" not in performance] == []
