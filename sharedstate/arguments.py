@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias
 
 from .errors import InvalidKey
 from .settings import CONTROL
-from .stores.operations import COUNTER_MAX, COUNTER_MIN
+from .stores.operations import COUNTER_MAX, COUNTER_MIN, Increment
 
 Timeout: TypeAlias = float | timedelta | None
 
@@ -43,7 +43,10 @@ ABSENT: Final = Absent()
 
 
 def checked_key(key: str) -> bytes:
-    """The key's UTF-8 bytes, or :exc:`InvalidKey` with what is wrong."""
+    """The key's UTF-8 bytes.
+
+    :raises InvalidKey: saying what is wrong with it.
+    """
     if not isinstance(key, str):
         raise InvalidKey(f"a key must be text, not {type(key).__name__}")
     if not key:
@@ -62,7 +65,11 @@ def checked_key(key: str) -> bytes:
 
 
 def checked_seconds(timeout: float | timedelta) -> float:
-    """A timeout in seconds: 0 for ever, or from a millisecond to a hundred years."""
+    """A timeout in seconds: 0 for ever, or from a millisecond to a hundred years.
+
+    :raises TypeError: if it is not a number or a ``timedelta``.
+    :raises ValueError: if it is negative or longer.
+    """
     if isinstance(timeout, timedelta):
         timeout = timeout.total_seconds()
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
@@ -75,8 +82,36 @@ def checked_seconds(timeout: float | timedelta) -> float:
 
 
 def checked_integer(name: str, number: int) -> int:
+    """The number, if it is a signed 64-bit integer.
+
+    :raises TypeError: if it is not an ``int``.
+    :raises ValueError: if it is longer. Both name it as ``name``.
+    """
     if type(number) is not int:
         raise TypeError(f"{name} must be an int, not {type(number).__name__}")
     if not COUNTER_MIN <= number <= COUNTER_MAX:
         raise ValueError(f"{name} must be a signed 64-bit integer, not {number}")
     return number
+
+
+def checked_increment(
+    default_timeout: float,
+    delta: int,
+    initial: int,
+    timeout: Timeout,
+    minimum: int | None,
+    maximum: int | None,
+) -> Increment:
+    """The operation for the arguments of :meth:`State.inc`, each of them checked.
+
+    It may be used any number of times.
+
+    :param default_timeout: in seconds, what ``timeout=None`` means.
+    """
+    return Increment(
+        checked_integer("delta", delta),
+        checked_integer("initial", initial),
+        default_timeout if timeout is None else checked_seconds(timeout),
+        COUNTER_MIN if minimum is None else checked_integer("minimum", minimum),
+        COUNTER_MAX if maximum is None else checked_integer("maximum", maximum),
+    )

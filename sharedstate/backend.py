@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
 from typing import Any
@@ -13,7 +14,7 @@ from cachelib.serializers import BaseSerializer, SimpleSerializer
 from .arguments import Timeout
 from .codec import Codec, SerializerCodec
 from .errors import NotSerializable, StoreFull, ValueTooLarge
-from .eviction import NAMESPACE, place, shrink
+from .eviction import NAMESPACE, shrink
 from .keyspace import default_timeout
 from .settings import Settings, count
 from .state import State
@@ -48,7 +49,7 @@ class Results(State):
             max_value_bytes=state.max_value_bytes,
             namespace=NAMESPACE,
         )
-        self.physical_prefix, self._mark = place(state.store, state.key_prefix)
+        self.keyspace = replace(self.keyspace, holds_results=True)
         # A store whose listing looks at every key of everybody's is bounded by its own settings.
         listing_is_cheap = "keys" in self.store.can and not state.store.has_client
         self._threshold = threshold if listing_is_cheap else 0
@@ -78,7 +79,7 @@ class Results(State):
 
     def clear(self) -> bool:
         """Remove all results and nothing else; returns ``True``."""
-        if self._mark:
+        if self.store.has_client:  # Its results are beside the state.
             self.delete_prefix("")
             return True
         return super().clear()
@@ -97,15 +98,6 @@ class Results(State):
             self._warned = True
             logger.warning("%r is not cached, nor are others like it: %s", keys[0], error)
         self.delete_many(*keys)  # What they hold is older than what is not kept.
-
-    def _make_key(self, key: str) -> bytes:
-        return super()._make_key(key) + self._mark
-
-    def _key_text(self, physical: bytes) -> str:
-        return super()._key_text(physical.removesuffix(self._mark))
-
-    def _is_own(self, physical: bytes) -> bool:
-        return physical.endswith(self._mark)
 
 
 class Backend:
@@ -159,13 +151,13 @@ class Backend:
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value, or ``default`` if there is none; a stored ``None`` is a value."""
-        state = self.state
+        space = self.state.keyspace
         if type(key) is ResultKey:
             raw = self._find_results((key,))[0]
-            return default if raw is None else state._decode(raw, key)
-        (raw,) = state.store.values((state._key(key),))
+            return default if raw is None else space.decode(raw, key)
+        (raw,) = space.store.values((space.key(key),))
         try:
-            return self.results.get(key, default) if raw is None else state.codec.decode(raw)
+            return self.results.get(key, default) if raw is None else space.codec.decode(raw)
         except NotSerializable as error:
             error.key = key
             raise
@@ -177,7 +169,7 @@ class Backend:
     def get_many(self, *keys: str, default: Any = None) -> list[Any]:
         """The values of ``keys``, ``default`` for each that is not there."""
         found = self._find_results(keys) if keys else []
-        decode = self.state._decode
+        decode = self.state.keyspace.decode
         pairs = zip(keys, found, strict=True)
         return [default if raw is None else decode(raw, key) for key, raw in pairs]
 
@@ -187,8 +179,9 @@ class Backend:
 
     def _find_results(self, keys: Sequence[str]) -> list[bytes | None]:
         """What each key holds in the state, or else among the results, read in one step."""
-        places = [*map(self.state._key, keys), *map(self.results._key, keys)]
-        found = self.state.store.values(places)
+        space = self.state.keyspace
+        places = [*map(space.key, keys), *map(self.results.keyspace.key, keys)]
+        found = space.store.values(places)
         pairs = zip(found[: len(keys)], found[len(keys) :], strict=True)
         return [result if raw is None else raw for raw, result in pairs]
 

@@ -15,7 +15,7 @@ from .errors import (
     SharedStateError,
     StoreFull,
 )
-from .keyspace import Item, Namespace
+from .keyspace import Item, Keyspace
 from .stores.operations import Budget, Get, Operation, Put, Record, Remove
 
 _REFUSALS = (NotACounter, NotSerializable, NotSupported, OutOfBounds, ResultTooLarge, StoreFull)
@@ -37,24 +37,24 @@ class Batch:
     :param max_bytes: how long the values that it reads may be together, as they are stored.
     """
 
-    def __init__(self, state: Namespace, max_bytes: int | None = None) -> None:
-        self._state = state
+    def __init__(self, keyspace: Keyspace, max_bytes: int | None = None) -> None:
+        self._keyspace = keyspace
         self._max_bytes = max_bytes
         self._steps: list[tuple[str, Operation]] = []
-        self._answers: list[Callable[[bytes, Any], Any]] = []
+        self._results: list[Callable[[bytes, Any], Any]] = []
         self._items: dict[bytes, tuple[Record | None, Item | None]] = {}
 
     def item(self, key: str) -> None:
-        """Read the item; its answer is as that of :meth:`State.item`."""
+        """Read the item of a key; its result is that of :meth:`State.item`."""
         self._collect(key, Get(), self._decoded)
 
     def set(self, key: str, value: Any, timeout: Timeout = None) -> None:
-        """Store the value, as :meth:`State.set` does; answers ``True``."""
-        put = Put(self._state._encode(value, key), self._state._timeout(timeout))
-        self._collect(key, put, lambda key, answer: True)
+        """Store a value as :meth:`State.set` does; its result is ``True``."""
+        put = Put(self._keyspace.encode(value, key), self._keyspace.seconds(timeout))
+        self._collect(key, put, lambda key, result: True)
 
     def delete(self, key: str) -> None:
-        """Remove the key; answers whether it was there."""
+        """Remove a key; its result is whether it was there."""
         self._collect(key, Remove())
 
     def inc(
@@ -67,47 +67,47 @@ class Batch:
         minimum: int | None = None,
         maximum: int | None = None,
     ) -> None:
-        """Add to a counter, as :meth:`State.inc` does; answers the new number."""
-        increment = self._state._increment(delta, initial, timeout, minimum, maximum)
-        self._collect(key, increment)
+        """Add to a counter as :meth:`State.inc` does; its result is the new number."""
+        self._collect(key, self._keyspace.increment(delta, initial, timeout, minimum, maximum))
 
     def apply(self) -> list[Any]:
-        """Do all of them in their order, in one step, or none; answers what each answers.
+        """Do all of them in their order, in one step, or none of them.
 
-        An item that cannot be read answers :exc:`NotSerializable`, as all is done by then.
-
+        :returns: the result of each. That of an item which cannot be read is
+            :exc:`NotSerializable`, as all is done by then.
         :raises NotSupported: if the store has no transactions.
         :raises ResultTooLarge: if what it reads is longer than ``max_bytes``.
         :raises SharedStateError: what one of them raises; its ``step`` says which, from 0.
         """
-        self._state._require("atomic_batch", "changes of several keys in one step")
-        return self._answered(self._together())
+        self._keyspace.require("atomic_batch", "changes of several keys in one step")
+        return self._read_results(self._together())
 
     def apply_each(self) -> list[Any]:
-        """Do each of them by itself; answers what each answers, or the error that it raises.
+        """Do each of them by itself, in their order.
 
-        From the one on with which they are longer than ``max_bytes``, no item is read any more.
+        :returns: the result of each, or the error that it raised. From the one on with which they
+            are longer than ``max_bytes``, no item is read any more.
         """
-        if "atomic_batch" in self._state.store.can:
+        if "atomic_batch" in self._keyspace.store.can:
             try:
-                return self._answered(self._together())
+                return self._read_results(self._together())
             except _REFUSALS:
                 pass  # Nothing was done. Those that can be will be.
         budget = Budget(self._max_bytes)
-        return self._answered([self._try(*step, budget) for step in self._steps])
+        return self._read_results([self._try(*step, budget) for step in self._steps])
 
     def _together(self) -> list[Any]:
         self._check_sizes()
-        return self._state._apply_all(self._steps, self._max_bytes)
+        return self._keyspace.apply_all(self._steps, self._max_bytes)
 
     def _check_sizes(self) -> None:
         """Refuse to read too much before any of it is read; the store decides it for certain."""
-        state = self._state
+        space = self._keyspace
         read = [key for key, operation in self._steps if type(operation) is Get]
-        if self._max_bytes is None or len(read) * state.max_value_bytes <= self._max_bytes:
+        if self._max_bytes is None or len(read) * space.max_value_bytes <= self._max_bytes:
             return
         keys = list(dict.fromkeys(read))
-        sizes = dict(zip(keys, state.store.sizes([*map(state._key, keys)]), strict=True))
+        sizes = dict(zip(keys, space.store.sizes([*map(space.key, keys)]), strict=True))
         budget = Budget(self._max_bytes)
         for step, (key, operation) in enumerate(self._steps):
             if type(operation) is not Get:
@@ -116,44 +116,44 @@ class Batch:
                 budget.spend(sizes[key], step)
 
     def _try(self, key: str, operation: Operation, budget: Budget) -> Any:
-        state = self._state
+        space = self._keyspace
         try:
             if type(operation) is not Get:
-                return state._apply(key, operation)
+                return space.apply(key, operation)
             budget.spend(0)
-            (record,) = state.store.read((state._key(key),))
+            (record,) = space.store.read((space.key(key),))
             budget.spend(0 if record is None else len(record[0]))
             return record
         except SharedStateError as error:
             return error
 
     def _collect(
-        self, key: str, operation: Operation, answer: Callable[[bytes, Any], Any] | None = None
+        self, key: str, operation: Operation, result: Callable[[bytes, Any], Any] | None = None
     ) -> None:
-        self._state._key(key)
+        self._keyspace.key(key)
         self._steps.append((key, operation))
-        self._answers.append(answer or _as_it_is)
+        self._results.append(result or _as_it_is)
 
-    def _answered(self, answers: list[Any]) -> list[Any]:
+    def _read_results(self, raws: list[Any]) -> list[Any]:
         return [
-            given if isinstance(given, SharedStateError) else self._read(answer, key, given)
-            for (key, _), answer, given in zip(self._steps, self._answers, answers, strict=True)
+            given if isinstance(given, SharedStateError) else self._read(result, key, given)
+            for (key, _), result, given in zip(self._steps, self._results, raws, strict=True)
         ]
 
     def _decoded(self, key: bytes, record: Record | None) -> Item | None:
         """The item of a record; the same for a key that is read several times in between."""
         known = self._items.get(key)
         if known is None or known[0] != record:
-            known = self._items[key] = record, self._state._item(key, record)
+            known = self._items[key] = record, self._keyspace.item(key, record)
         return known[1]
 
-    def _read(self, answer: Callable[[bytes, Any], Any], key: str, given: Any) -> Any:
-        """What an operation answers, or why that cannot be read: all is done by now."""
+    def _read(self, result: Callable[[bytes, Any], Any], key: str, given: Any) -> Any:
+        """The result of an operation, or why it cannot be read: all is done by now."""
         try:
-            return answer(self._state._key(key), given)
+            return result(self._keyspace.key(key), given)
         except NotSerializable as error:
             return error
 
 
-def _as_it_is(key: bytes, answer: Any) -> Any:
-    return answer
+def _as_it_is(key: bytes, result: Any) -> Any:
+    return result

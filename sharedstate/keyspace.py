@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from hashlib import blake2b
-from itertools import accumulate
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 from .arguments import (
     ABSENT,
     MIN_TIMEOUT,
     Absent,
     Timeout,
-    checked_integer,
+    checked_increment,
     checked_key,
     checked_seconds,
 )
-from .codec import Codec, PickleCodec, codec_from
+from .codec import Codec, PickleCodec
 from .errors import (
     ConfigurationError,
     InvalidKey,
@@ -28,21 +28,10 @@ from .errors import (
     StoreFull,
     ValueTooLarge,
 )
-from .eviction import is_result, write_with_room
-from .settings import Settings, byte_count, key_prefix
+from .eviction import is_result, place, write_with_room
+from .settings import Settings
 from .stores.base import Store
-from .stores.operations import (
-    COUNTER_MAX,
-    COUNTER_MIN,
-    KEEP,
-    NEVER,
-    Batch,
-    Increment,
-    Operation,
-    Record,
-    Swap,
-)
-from .stores.registry import open_store
+from .stores.operations import KEEP, NEVER, Batch, Increment, Operation, Record, Swap
 
 MAX_VALUE_BYTES = 1 << 20
 
@@ -63,185 +52,75 @@ class Item(NamedTuple):
     """In a listing, why the value cannot be read; ``value`` is :data:`ABSENT` then."""
 
 
-class Namespace:
-    """Encodes what goes to the store and decodes what comes back; what all operations share."""
+@dataclass(slots=True, eq=False)
+class Keyspace:
+    """What a state and its batches have: a part of a store, and how keys and values are put there.
 
-    def __init__(
-        self,
-        store: Store,
-        *,
-        codec: Codec | None = None,
-        prefix: str = "",
-        default_timeout: float = 0,
-        max_value_bytes: int = MAX_VALUE_BYTES,
-        namespace: str = "",
-    ) -> None:
-        self.store = store
-        self.codec = codec or PickleCodec()
-        self.key_prefix = prefix
-        self.default_timeout = checked_seconds(default_timeout)
-        self.max_value_bytes = max_value_bytes
-        self._namespace = namespace
-        space = f"\0{namespace}:" if namespace else ""
-        self.physical_prefix = (space + prefix).encode()
-        # Both are pure functions of what callers mostly repeat.
-        self._physical = lru_cache(maxsize=1024)(self._make_key)
-        self._increment = lru_cache(maxsize=256, typed=True)(self._make_increment)
+    It checks keys, encodes and decodes values, resolves timeouts, and does operations, naming the
+    caller's key in their errors. It is not changed once it is made; use
+    :func:`dataclasses.replace` for another one.
+    """
 
-    @classmethod
-    def from_settings(cls, settings: Settings) -> Self:
-        """The state that a Flask configuration's ``CACHE_*`` keys describe, not yet opened."""
-        return cls(
-            open_store(settings),
-            codec=codec_from(settings),
-            prefix=key_prefix(settings),
-            default_timeout=default_timeout(settings, 0),
-            max_value_bytes=byte_count(settings, "CACHE_MAX_VALUE_BYTES", MAX_VALUE_BYTES),
-        )
+    store: Store
+    codec: Codec = field(default_factory=PickleCodec)
+    key_prefix: str = ""
+    default_timeout: float = 0
+    """Seconds; 0: never."""
+    max_value_bytes: int = MAX_VALUE_BYTES
+    """How long an encoded value may be."""
+    namespace: str = ""
+    """The names of the namespaces, from the outermost one, with ``/`` between them."""
+    holds_results: bool = False
+    """Whether its keys are those of cached results."""
 
-    def namespace(self, name: str, codec: Codec | None = None) -> Self:
-        """A state of its own on the same store, which no key of this one reaches."""
-        return type(self)(
-            self.store,
-            codec=codec or self.codec,
-            prefix=self.key_prefix,
-            default_timeout=self.default_timeout,
-            max_value_bytes=self.max_value_bytes,
-            namespace=f"{self._namespace}/{name}" if self._namespace else name,
-        )
+    physical_prefix: bytes = field(init=False)
+    """What the keys begin with in the store."""
+    increment: Callable[[int, int, Timeout, int | None, int | None], Increment] = field(init=False)
+    """The operation for the arguments ``delta, initial, timeout, minimum, maximum``, checked."""
+    _suffix: bytes = field(init=False)
+    _physical: Callable[[str], bytes] = field(init=False)
 
-    def version(self, value: Any) -> str:
-        """The :attr:`Item.version` of a value that this writes."""
-        return _version(self._encode(value))
+    def __post_init__(self) -> None:
+        self.default_timeout = checked_seconds(self.default_timeout)
+        space = f"\0{self.namespace}:" if self.namespace else ""
+        start, end = (space + self.key_prefix).encode(), b""
+        if self.holds_results:
+            start, end = place(self.store, self.key_prefix)
+        self.physical_prefix, self._suffix = start, end
+        # Both are pure functions of what callers mostly repeat. They must not hold this object:
+        # it would be a circle, and stay until the garbage collector comes.
+        self._physical = lru_cache(maxsize=1024)(partial(_physical_key, start, end))
+        make = partial(checked_increment, self.default_timeout)
+        self.increment = lru_cache(maxsize=256, typed=True)(make)
 
-    def _apply(self, key: str, operation: Operation) -> Any:
-        keys = (self._key(key),)
-        try:
-            return self.store.transact(keys, operation)
-        except StoreFull as error:
-            return self._apply_with_room(keys, operation, error)
-        except ABOUT_A_KEY as error:
-            error.key = key
-            raise
+    # Keys.
 
-    def _apply_with_room(self, keys: Sequence[bytes], operation: Operation, full: StoreFull) -> Any:
-        """What the operation returns once cached results have made room for it."""
-        transact = self.store.transact
-        return write_with_room(self.store, self.key_prefix, lambda: transact(keys, operation), full)
+    def key(self, key: str) -> bytes:
+        """The key as the store has it.
 
-    def _apply_all(
-        self, steps: Iterable[tuple[str, Operation]], max_bytes: int | None = None
-    ) -> list[Any]:
-        steps = list(steps)
-        operations = [(self._key(key), operation) for key, operation in steps]
-        if not operations:
-            return []
-        if "atomic_batch" not in self.store.can:
-            return [self._apply(key, operation) for key, operation in steps]
-        positions = {key: i for i, key in enumerate(dict.fromkeys(key for key, _ in operations))}
-        batch = Batch([(positions[key], operation) for key, operation in operations], max_bytes)
-        keys = tuple(positions)
-        answers: list[Any]
-        try:
-            answers = self.store.transact(keys, batch)
-        except StoreFull as error:
-            answers = self._apply_with_room(keys, batch, error)
-        except ABOUT_A_KEY as error:
-            error.key = None if error.step is None else steps[error.step][0]
-            raise
-        return answers
-
-    def _swap(
-        self, key: str, found: bytes | None, value: Any, timeout: Timeout | Absent = ABSENT
-    ) -> tuple[bool, bytes | None]:
-        seconds = KEEP if isinstance(timeout, Absent) else self._timeout(timeout)
-        new = self._encode_or_absent(value, key)
-        operation = Swap(found, new, seconds, self.default_timeout)
-        answer: tuple[bool, bytes | None] = self._apply(key, operation)
-        return answer
-
-    def _make_increment(
-        self,
-        delta: int,
-        initial: int,
-        timeout: Timeout,
-        minimum: int | None,
-        maximum: int | None,
-    ) -> Increment:
-        return Increment(
-            checked_integer("delta", delta),
-            checked_integer("initial", initial),
-            self._timeout(timeout),
-            COUNTER_MIN if minimum is None else checked_integer("minimum", minimum),
-            COUNTER_MAX if maximum is None else checked_integer("maximum", maximum),
-        )
-
-    def _listed(self, keys: list[bytes]) -> list[Item]:
-        """The items of a page, with the error of each that cannot be read."""
-        records = self.store.read(keys) if keys else []
-        pairs = zip(keys, records, strict=True)
-        return [self._listed_item(key, record) for key, record in pairs if record is not None]
-
-    def _listed_item(self, key: bytes, record: Record) -> Item:
-        try:
-            return self._readable_item(key, record)
-        except NotSerializable as error:
-            name, ttl = self._key_text(key), self._remaining(record)
-            return Item(name, ABSENT, ttl, _version(record[0]), error)
-
-    def _item(self, key: bytes, record: Record | None) -> Item | None:
-        return None if record is None else self._readable_item(key, record)
-
-    def _readable_item(self, key: bytes, record: Record) -> Item:
-        raw, name = record[0], self._key_text(key)
-        return Item(name, self._decode(raw, name), self._remaining(record), _version(raw))
-
-    def _page(self, prefix: str, cursor: str | None, limit: int) -> tuple[list[bytes], str | None]:
-        self._require("keys", "listing its keys")
-        if limit < 1:
-            raise ValueError(f"a page has room for at least one item, not {limit}")
-        start = checked_key(prefix) if prefix else b""
-        keys, following = self.store.page(self.physical_prefix + start, cursor, limit)
-        return list(dict.fromkeys(filter(self._is_own, keys))), following
-
-    def _fitting(self, keys: list[bytes], max_bytes: int | None) -> int:
-        """How many of the first keys hold at most ``max_bytes`` together, but at least one."""
-        if max_bytes is None or len(keys) * self.max_value_bytes <= max_bytes:
-            return len(keys)
-        sums = accumulate(self.store.sizes(keys))
-        return max(sum(size <= max_bytes for size in sums), 1)
-
-    def _is_own(self, physical: bytes) -> bool:
-        """Whether a key with the prefix is of this namespace, and not that of a cached result."""
-        return not is_result(physical)
-
-    def _require(self, ability: str, what: str) -> None:
-        if ability not in self.store.can:
-            raise NotSupported(f"the store {self.store.name!r} does not support {what}")
-
-    def _remaining(self, record: Record) -> float:
-        return 0 if record[1] == NEVER else max(record[1] - self.store.clock(), MIN_TIMEOUT)
-
-    def _key(self, key: str) -> bytes:
+        :raises InvalidKey: if it is not one that every store can hold.
+        """
         try:
             return self._physical(key)
         except TypeError:  # From the cache of keys, about one that cannot be in a dictionary.
             raise InvalidKey(f"a key must be text, not {type(key).__name__}") from None
 
-    def _make_key(self, key: str) -> bytes:
-        return self.physical_prefix + checked_key(key)
+    def text(self, physical: bytes) -> str:
+        """The key as the caller has it."""
+        return physical.removesuffix(self._suffix)[len(self.physical_prefix) :].decode()
 
-    def _key_text(self, physical: bytes) -> str:
-        return physical[len(self.physical_prefix) :].decode()
+    def is_own(self, physical: bytes) -> bool:
+        """Whether a key that begins with the prefix is one of this keyspace."""
+        return physical.endswith(self._suffix) if self.holds_results else not is_result(physical)
 
-    def _decode(self, raw: bytes, key: str) -> Any:
-        try:
-            return self.codec.decode(raw)
-        except NotSerializable as error:
-            error.key = key
-            raise
+    # Values and timeouts.
 
-    def _encode(self, value: Any, key: str | None = None) -> bytes:
+    def encode(self, value: Any, key: str | None = None) -> bytes:
+        """The bytes of a value.
+
+        :raises NotSerializable: if the codec cannot store it; names ``key``.
+        :raises ValueTooLarge: if it is longer than ``max_value_bytes``; names ``key``.
+        """
         try:
             if value is ABSENT:
                 raise NotSerializable("ABSENT stands for no value; delete the key instead")
@@ -253,19 +132,133 @@ class Namespace:
             error.key = key
             raise
 
-    def _encode_or_absent(self, value: Any, key: str) -> bytes | None:
-        return None if value is ABSENT else self._encode(value, key)
+    def encode_or_absent(self, value: Any, key: str) -> bytes | None:
+        """Like :meth:`encode`; ``None`` for :data:`ABSENT`."""
+        return None if value is ABSENT else self.encode(value, key)
 
-    def _timeout(self, timeout: Timeout) -> float:
+    def decode(self, raw: bytes, key: str) -> Any:
+        """The value of stored bytes.
+
+        :raises NotSerializable: if the codec cannot read them; names ``key``.
+        """
+        try:
+            return self.codec.decode(raw)
+        except NotSerializable as error:
+            error.key = key
+            raise
+
+    def value(self, key: str, default: Any = None) -> Any:
+        """What the key holds, or ``default``."""
+        (raw,) = self.store.values((self.key(key),))
+        return default if raw is None else self.decode(raw, key)
+
+    def seconds(self, timeout: Timeout) -> float:
+        """The timeout in seconds, 0 for ever; ``None`` means ``default_timeout``."""
         return self.default_timeout if timeout is None else checked_seconds(timeout)
 
+    def remaining(self, record: Record) -> float:
+        """Seconds until a record expires, 0 if it never does."""
+        return 0 if record[1] == NEVER else max(record[1] - self.store.clock(), MIN_TIMEOUT)
 
-def _version(raw: bytes) -> str:
+    def item(self, physical: bytes, record: Record | None) -> Item | None:
+        """The item of a record, ``None`` if there is none.
+
+        :raises NotSerializable: if the value cannot be read; names the key.
+        """
+        if record is None:
+            return None
+        raw, key = record[0], self.text(physical)
+        return Item(key, self.decode(raw, key), self.remaining(record), version(raw))
+
+    # Operations.
+
+    def require(self, ability: str, what: str) -> None:
+        """Raise :exc:`NotSupported` unless the store has the ability."""
+        if ability not in self.store.can:
+            raise NotSupported(f"the store {self.store.name!r} does not support {what}")
+
+    def apply(self, key: str, operation: Operation) -> Any:
+        """Do an operation on one key; returns its result. What it raises names the key."""
+        return self.transact((self.key(key),), operation, key)
+
+    def transact(self, keys: Sequence[bytes], operation: Operation, key: str) -> Any:
+        """Do an operation on keys as the store has them; what it raises names ``key``.
+
+        Where the store is full, cached results make room for it.
+        """
+        try:
+            return self.store.transact(keys, operation)
+        except StoreFull as error:
+            return self.transact_with_room(keys, operation, error)
+        except ABOUT_A_KEY as error:
+            error.key = key
+            raise
+
+    def transact_with_room(
+        self, keys: Sequence[bytes], operation: Operation, full: StoreFull
+    ) -> Any:
+        """Do an operation that raised ``full`` once cached results have made room for it."""
+        transact = self.store.transact
+        return write_with_room(self.store, self.key_prefix, lambda: transact(keys, operation), full)
+
+    def apply_all(
+        self, steps: Iterable[tuple[str, Operation]], max_bytes: int | None = None
+    ) -> list[Any]:
+        """Do operations on a key each, in one transaction where the store has them.
+
+        :param max_bytes: how long the values that they read may be together.
+        :returns: their results. If one raises, none is done where there are transactions.
+        """
+        steps = list(steps)
+        operations = [(self.key(key), operation) for key, operation in steps]
+        if not operations:
+            return []
+        if "atomic_batch" not in self.store.can:
+            return [self.apply(key, operation) for key, operation in steps]
+        positions = {key: i for i, key in enumerate(dict.fromkeys(key for key, _ in operations))}
+        batch = Batch([(positions[key], operation) for key, operation in operations], max_bytes)
+        keys = tuple(positions)
+        results: list[Any]
+        try:
+            results = self.store.transact(keys, batch)
+        except StoreFull as error:
+            results = self.transact_with_room(keys, batch, error)
+        except ABOUT_A_KEY as error:
+            error.key = None if error.step is None else steps[error.step][0]
+            raise
+        return results
+
+    def swap(
+        self, key: str, found: bytes | None, value: Any, timeout: Timeout | Absent = ABSENT
+    ) -> tuple[bool, bytes | None]:
+        """Replace the value if its bytes are ``found``, in one step.
+
+        :param found: ``None`` for no value.
+        :param value: :data:`ABSENT` to remove the key.
+        :param timeout: :data:`ABSENT` to keep the expiry.
+        :returns: whether it was replaced, and the bytes that were there.
+        """
+        seconds = KEEP if isinstance(timeout, Absent) else self.seconds(timeout)
+        new = self.encode_or_absent(value, key)
+        result: tuple[bool, bytes | None]
+        result = self.apply(key, Swap(found, new, seconds, self.default_timeout))
+        return result
+
+
+def version(raw: bytes) -> str:
+    """The :attr:`Item.version` of stored bytes."""
     return blake2b(raw, digest_size=16).hexdigest()
 
 
+def _physical_key(start: bytes, end: bytes, key: str) -> bytes:
+    return start + checked_key(key) + end
+
+
 def default_timeout(settings: Settings, otherwise: float) -> float:
-    """``CACHE_DEFAULT_TIMEOUT`` in seconds, or ``otherwise`` where it is not set."""
+    """``CACHE_DEFAULT_TIMEOUT`` in seconds, or ``otherwise`` where it is not set.
+
+    :raises ConfigurationError: if it is not a number of seconds.
+    """
     timeout = settings.get("CACHE_DEFAULT_TIMEOUT")
     if timeout is None:
         timeout = otherwise

@@ -50,12 +50,7 @@ SHARED_STORES = {"sharedstate.stores.memory"}
 KNOWN = {
     "circle": {"all"},
     "one way": set(),
-    "library": {
-        "sharedstate.limiter",
-        "sharedstate.locks.contention",
-        "sharedstate.locks.fairness",
-        "sharedstate.locks.lock",
-    },
+    "library": {"sharedstate.limiter"},
     "private": {
         "service.lean",
         "service.requests",
@@ -64,7 +59,6 @@ KNOWN = {
     },
     "long": {
         "sharedstate.cache",
-        "sharedstate.state",
     },
 }
 

@@ -1,1 +1,1 @@
-"""Leases, and the fair way of those who wait for the same."""
+"""Locks with a lease, and the order in which waiters get one."""

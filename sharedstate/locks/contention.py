@@ -1,4 +1,4 @@
-"""Compare-and-swap for many: who loses again and again gets a turn."""
+"""Compare-and-swap for many: whoever loses again and again takes a place in a queue."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from ..errors import Deadlock, SharedStateError, StoreFull, ValueTooLarge
+from ..keyspace import Keyspace
 from . import fairness
 from .fairness import Record
-
-if TYPE_CHECKING:
-    from ..state import State
 
 T = TypeVar("T")
 
@@ -26,24 +24,26 @@ _MAX_CONTENDED = 1000
 
 
 class _Thread(threading.local):
-    """The keys that this thread, or greenlet, has a turn for."""
+    """The keys that this thread, or greenlet, is in the queue of, or has come to the front of."""
 
     def __init__(self) -> None:
         self.keys: set[str] = set()
 
 
 class Contention:
-    """Repeats what others may undo, so that everybody gets it done.
+    """Repeats compare-and-swap until it succeeds, so that every caller's does in the end.
 
     An attempt that takes long loses to short ones for ever, and whoever has just won begins the
-    next one first. So who has lost twice and is late takes a lock of the key for its attempts, and
-    so does whoever finds that lock taken. The lock only orders those who wait for it: the swap
-    decides, and nobody has to hold the lock.
+    next one first. So a caller that has lost twice and is late takes a lock of the key for its
+    attempts, and so does one that finds that lock taken. The lock only orders its waiters: the
+    swap decides, and nobody has to hold the lock.
+
+    :param turns: where the locks are.
     """
 
-    def __init__(self, state: State) -> None:
-        self._state = state
-        self._turns = state.namespace("turn")
+    def __init__(self, keyspace: Keyspace, turns: Keyspace) -> None:
+        self._keyspace = keyspace
+        self._turns = turns
         self._thread = _Thread()
         self._contended: dict[str, float] = {}
         """Until when a key counts as one that others change all the time."""
@@ -51,8 +51,10 @@ class Contention:
         self._looked = 0.0
 
     def settle(self, key: str, attempt: Callable[[], tuple[bool, T]]) -> T:
-        """Repeat the attempt until it succeeds; returns its result.
+        """Repeat an attempt until it succeeds.
 
+        :param attempt: returns whether it has succeeded, and its result.
+        :returns: that result.
         :raises Deadlock: if an attempt for the same key, of the same thread, cannot end before.
         """
         if key in self._thread.keys:
@@ -98,7 +100,7 @@ class Contention:
         raise AssertionError  # pragma: no cover - the pauses never end
 
     def _take(self, record: Record, nonce: str, key: str) -> bool:
-        """Wait until it is this one's turn; returns whether it is. The swap decides in any case."""
+        """Wait for the lock; returns whether this one holds it. The swap decides in any case."""
         with suppress(StoreFull, ValueTooLarge):
             if record.take(nonce, LEASE_SECONDS, 0):
                 return True
@@ -108,10 +110,10 @@ class Contention:
         return False
 
     def _present(self, key: str) -> bytes | None:
-        return self._state.store.values((self._state._key(key),))[0]
+        return self._keyspace.store.values((self._keyspace.key(key),))[0]
 
     def _look(self, key: str, began: float) -> None:
-        """Now and then, one who changes a key over and over sees whether others wait for it."""
+        """Now and then, a caller that changes a key over and over looks whether others wait."""
         now = time.monotonic()
         last, ended = self._last
         self._last = (key, now)
@@ -119,7 +121,7 @@ class Contention:
             self._looked = now
         elif now - self._looked > fairness.LATE_SECONDS:
             self._looked = now
-            if self._turns.has(key):
+            if self._turns.store.values((self._turns.key(key),))[0] is not None:
                 self._remember(key)
 
     def _remember(self, key: str) -> None:
@@ -129,7 +131,7 @@ class Contention:
 
 
 def pauses() -> Iterator[float]:
-    """Random pauses that grow to 10 ms, so that many that want the same get in turn."""
+    """Random pauses in seconds that grow to 10 ms, so that many callers do not retry at once."""
     longest = 0.0001
     while True:
         yield random.random() * longest

@@ -1,15 +1,15 @@
-"""A queue of those who wait for a lock, kept in the lock's own record.
+"""The queue of a lock's waiters, kept in the lock's own record.
 
-The record is the holder's token and, behind it, whoever has waited for long::
+The record is the holder's token and, behind it, the waiters that have waited for long::
 
-    (none)       free: the first to come takes it
+    (none)       free: the first caller takes it
     "A"          A holds it
     "A b c"      A holds it; b and c are next, in this order
     "~ b c"      A has released it: b takes it, and nobody else for HAND_OVER_SECONDS
     "~A b c"     A has released it and may take it again; b does if A does not at once
 
-Without contention only the first two occur, and the queue costs nothing. If the first in the queue
-has died, the record expires, and those who still wait form the queue anew.
+Without contention only the first two occur, and the queue costs nothing. If the first waiter has
+died, the record expires, and the others form the queue anew.
 
 To wake a process that sleeps takes longer than a short use of a lock. So a thread that was handed
 the lock may take it again and again for TURN_SECONDS: that is the last state.
@@ -22,16 +22,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..arguments import ABSENT
 from ..errors import StoreFull, ValueTooLarge
-
-if TYPE_CHECKING:
-    from ..state import State
+from ..keyspace import Keyspace
+from ..stores.operations import Add
 
 LATE_SECONDS = 0.01
-"""Who has waited for longer joins the queue, and so does whoever finds one."""
+"""A caller that has waited for longer joins the queue, and so does one that finds a queue."""
 
 TURN_SECONDS = 0.02
 HAND_OVER_SECONDS = 0.5
@@ -69,18 +68,19 @@ def _nothing() -> None: ...
 class Record:
     """The record of one lock, as one client last saw it."""
 
-    def __init__(self, state: State, name: str) -> None:
-        self._state = state
+    def __init__(self, keyspace: Keyspace, name: str) -> None:
+        self._keyspace = keyspace
         self._name = name
-        self.place = (id(state.store), state._key(name))
+        self.place = (id(keyspace.store), keyspace.key(name))
         self._seen = ""
 
     def take(
         self, nonce: str, lease: float, wait: float, activity: Callable[[], Any] = _nothing
     ) -> bool:
-        """Wait up to ``wait`` seconds to be the holder, as ``nonce``; returns whether it is.
+        """Wait up to ``wait`` seconds to be the holder, as ``nonce``.
 
-        :param activity: what changes as long as one whose turn it is comes back.
+        :param activity: returns what changes as long as the one who may take the record comes back.
+        :returns: whether ``nonce`` is the holder.
         """
         if self._take_again(nonce, lease) or self.add(nonce, lease):
             return True
@@ -119,12 +119,13 @@ class Record:
 
     def read(self) -> list[str]:
         """The holder and the queue; nothing if the lock is free."""
-        self._seen = self._state.get(self._name, "")
+        self._seen = self._keyspace.value(self._name, "")
         return self._seen.split()
 
     def add(self, nonce: str, lease: float) -> bool:
         """Be the holder if the lock is free; returns whether it was."""
-        if not self._state.add(self._name, nonce, lease):
+        keyspace = self._keyspace
+        if not keyspace.apply(self._name, Add(keyspace.encode(nonce, self._name), lease)):
             return False
         self._seen = nonce
         if _turn.place != self.place:
@@ -147,14 +148,15 @@ class Record:
     def write(self, words: list[str], lease: float | None) -> bool:
         """Replace the record if it is as it was seen last; returns whether it was."""
         new = " ".join(words)
-        is_written, raw = self._state._swap(
+        keyspace = self._keyspace
+        is_written, raw = keyspace.swap(
             self._name,
-            self._state._encode(self._seen),
+            keyspace.encode(self._seen),
             new or ABSENT,
             ABSENT if lease is None else lease,
         )
         if not is_written:
-            new = "" if raw is None else self._state.codec.decode(raw)
+            new = "" if raw is None else keyspace.codec.decode(raw)
         self._seen = new
         return is_written
 
@@ -174,7 +176,7 @@ class Record:
 
 
 class _Waiter:
-    """One who waits for a record."""
+    """A caller that waits for a record."""
 
     def __init__(
         self, record: Record, nonce: str, lease: float, activity: Callable[[], Any]

@@ -7,16 +7,27 @@ import secrets
 import threading
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import Protocol, Self
 from weakref import WeakValueDictionary
 
 from ..errors import Deadlock, LockLost, LockTimeout, SharedStateError
+from ..keyspace import Keyspace
 from .fairness import Record
 
-if TYPE_CHECKING:
-    from ..state import State
-
 MAX_LEASE = 24 * 3600.0
+
+
+class Shared(Protocol):
+    """What a lock needs of a :class:`State`."""
+
+    @property
+    def keyspace(self) -> Keyspace: ...
+
+    def namespace(self, name: str) -> Self: ...
+
+    def inc(self, key: str, *, timeout: float) -> int: ...
+
+    def ttl(self, key: str) -> float | None: ...
 
 
 class _Thread(threading.local):
@@ -38,7 +49,7 @@ class Lock:
             write_report(fence=lock.fence)
 
     The holder has it until it releases it or the lease ends, whichever comes first, so that the
-    lock of a client that died comes free. A holder that may take longer calls :meth:`renew`. One
+    lock of a client that died becomes free. A holder that may take longer calls :meth:`renew`. One
     that is stopped for longer than its lease does not notice; whatever it writes to should refuse
     a ``fence`` lower than one it has seen: each holder's fence is higher than all before::
 
@@ -52,9 +63,9 @@ class Lock:
     :param wait: seconds to wait for others to release it; 0 tries once.
     """
 
-    def __init__(self, state: State, name: str, *, lease: float = 30, wait: float = 10) -> None:
+    def __init__(self, state: Shared, name: str, *, lease: float = 30, wait: float = 10) -> None:
         self.name = name
-        self.lease = _checked_lease(lease)
+        self.lease = checked_lease(lease)
         self.wait = wait
         self.token: str | None = None
         """What proves who holds it; ``None`` while this object does not.
@@ -64,14 +75,15 @@ class Lock:
         self.fence = 0
         """A number that grows with each holder."""
         self._state = state
-        self._record = Record(state, name)
+        self._record = Record(state.keyspace, name)
         self._process = 0
 
     def acquire(self) -> Lock:
         """Wait for the lock and hold it.
 
-        Those who have waited for longer than 10 ms get it in the order in which they came.
+        Waiters get it in the order in which they came, once they have waited for 10 ms.
 
+        :returns: this object.
         :raises LockTimeout: if others held it for ``wait`` seconds.
         :raises Deadlock: at once, if another object of this thread holds it.
         """
@@ -92,7 +104,10 @@ class Lock:
         return self
 
     def try_acquire(self) -> bool:
-        """Hold the lock if it is free; answers whether this object holds it now."""
+        """Hold the lock if it is free.
+
+        :returns: whether this object holds it now.
+        """
         return self._acquire(0)
 
     def _acquire(self, wait: float) -> bool:
@@ -117,18 +132,19 @@ class Lock:
         return other.token in self._record.read()[:1]
 
     def renew(self, lease: float | None = None) -> None:
-        """Hold it for another ``lease`` seconds from now, by default as long as at first.
+        """Hold it for another while from now.
 
+        :param lease: seconds; the lock's own lease if left out.
         :raises LockLost: if the lease had ended.
         """
-        seconds = self.lease if lease is None else _checked_lease(lease)
+        seconds = self.lease if lease is None else checked_lease(lease)
         held = self._held()
         if not self._record.replace(held, held, seconds):
             self.token = None
             raise self._lost()
 
     def release(self) -> None:
-        """Let the next one in.
+        """End holding the lock, so that the next waiter gets it.
 
         :raises LockLost: if the lease had ended; another client's lock is left alone.
         """
@@ -180,7 +196,8 @@ class Lock:
         )
 
 
-def _checked_lease(lease: float) -> float:
+def checked_lease(lease: float) -> float:
+    """The lease in seconds; :exc:`ValueError` unless it is 0.01 seconds to a day."""
     if not 0.01 <= lease <= MAX_LEASE:
         raise ValueError(f"a lease is 0.01 to {MAX_LEASE:,.0f} seconds, not {lease!r}")
     return float(lease)

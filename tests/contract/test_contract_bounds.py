@@ -17,7 +17,7 @@ class TestSizes:
         state.set("old", TEXT, timeout=10)
         clock.advance(20)
         names = ["text", "none", "counter", "old", "small", "text"]
-        keys = [state._key(name) for name in names]
+        keys = [state.keyspace.key(name) for name in names]
         expected = [len(value or b"") for value in store.values(keys)]
         sizes = store.sizes(keys)
         assert expected[2:4] == [5, 0] and expected[0] > 1000

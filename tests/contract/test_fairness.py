@@ -415,7 +415,7 @@ class TestUpdate:
     def test_dead_turn(self, state: State, waiting: Time, clock: Any) -> None:
         """One who dies in its turn keeps nobody from changing the value for long."""
         state.set("n", 1)
-        assert fairness.Record(state.namespace("turn"), "n").take(
+        assert fairness.Record(state.namespace("turn").keyspace, "n").take(
             "dead", contention.LEASE_SECONDS, 0
         )
         lost = []

@@ -232,7 +232,7 @@ class _Slow:
 
 def _write_slowly(state: State, stay: Callable[[], None]) -> None:
     state.inc("n")
-    state.store.transact((state._key("n"),), _Slow(stay))
+    state.store.transact((state.keyspace.key("n"),), _Slow(stay))
 
 
 @pytest.mark.parametrize("backend", EMBEDDED)

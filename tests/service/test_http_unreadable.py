@@ -24,7 +24,7 @@ RAW = {
 
 def plant(name: str) -> None:
     """Store the bytes as another program would."""
-    cache.state.store.transact((cache.state._key(name),), Put(RAW[name], 100))
+    cache.state.store.transact((cache.state.keyspace.key(name),), Put(RAW[name], 100))
 
 
 def check(problem: dict[str, Any]) -> None:

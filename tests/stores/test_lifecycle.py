@@ -418,7 +418,7 @@ def stopped_in_its_turn(settings: Settings) -> Iterator[int]:
     if pid == 0:
         try:
             state = State.from_settings(settings)
-            key = state._key("n")
+            key = state.keyspace.key("n")
             state.store.transact((key,), _Stopping())  # type: ignore[arg-type]
             os._exit(0)
         finally:

@@ -569,7 +569,9 @@ def test_a_write_that_is_not_answered_in_time_may_be_applied() -> None:
 KEYS = [f"k{number}" for number in range(20)]
 READS: dict[str, Callable[[State], list[Any]]] = {
     "get_many": lambda s: s.get_many(*KEYS),
-    "read": lambda s: [record[0] for record in s.store.read([s._key(k) for k in KEYS]) if record],
+    "read": lambda s: [
+        record[0] for record in s.store.read([s.keyspace.key(k) for k in KEYS]) if record
+    ],
     "batch": lambda s: [item.value for item in _items_in_a_batch(s)],
 }
 

@@ -1,0 +1,219 @@
+"""The contract: every operation on shared state, on any store."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Generic, Self, TypeVar
+
+from ..batch import Batch
+from ..codec import Codec, PickleCodec, codec_from
+from ..keyspace import MAX_VALUE_BYTES, Item, Keyspace, default_timeout, version
+from ..locks.contention import Contention
+from ..locks.lock import Lock
+from ..settings import Settings, byte_count, key_prefix
+from ..stores.base import Store
+from ..stores.registry import open_store
+from . import listing
+from .changes import Changes
+from .counters import Counters
+from .values import Values
+
+T = TypeVar("T")
+
+_PAGE_KEYS = 1000
+_MAX_NAMESPACES = 64
+
+
+class _OfKeyspace(Generic[T]):
+    """An attribute of a state's keyspace; to set it gives the state another keyspace."""
+
+    def __init__(self, doc: str) -> None:
+        self.__doc__ = doc
+
+    def __set_name__(self, owner: type[State], name: str) -> None:
+        self._name = name
+
+    def __get__(self, state: State | None, owner: type[State]) -> T:
+        value: T = self if state is None else getattr(state.keyspace, self._name)  # type: ignore[assignment]  # as documentation shows it
+        return value
+
+    def __set__(self, state: State, value: T) -> None:
+        changes: dict[str, Any] = {self._name: value}
+        state._use(replace(state.keyspace, **changes))
+
+
+class State(Values, Counters, Changes):
+    """Values and counters in one namespace of a store.
+
+    Every operation on a key is atomic among all that share the store, and all of them together
+    are linearizable: there is one order of them that agrees with real time. Timeouts and leases
+    are in seconds, fractions allowed; ``timeout=None`` means ``default_timeout`` and 0 means for
+    ever. Nothing is ever evicted; where a store is full, cached results make room.
+
+    Every operation raises :exc:`InvalidKey` for a key that is not text of 1 to 250 UTF-8 bytes
+    without control characters, and :exc:`StoreUnavailable` within ``CACHE_TIMEOUT`` seconds if
+    the store does not answer; one that stores a value raises :exc:`NotSerializable`,
+    :exc:`ValueTooLarge` and :exc:`StoreFull`.
+
+    :param codec: turns values into bytes; pickle if left out.
+    :param prefix: what all keys begin with in the store.
+    :param default_timeout: seconds.
+    :param max_value_bytes: how long an encoded value may be.
+    :param namespace: keeps its keys apart from those of all other namespaces.
+    """
+
+    store = _OfKeyspace[Store]("Where the records are.")
+    codec = _OfKeyspace[Codec]("Turns values into bytes and back.")
+    key_prefix = _OfKeyspace[str]("What all keys begin with in the store.")
+    default_timeout = _OfKeyspace[float]("Seconds after which a value expires; 0: never.")
+    max_value_bytes = _OfKeyspace[int]("How long an encoded value may be.")
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        codec: Codec | None = None,
+        prefix: str = "",
+        default_timeout: float = 0,
+        max_value_bytes: int = MAX_VALUE_BYTES,
+        namespace: str = "",
+    ) -> None:
+        codec = codec or PickleCodec()
+        self._use(Keyspace(store, codec, prefix, default_timeout, max_value_bytes, namespace))
+
+    def _use(self, keyspace: Keyspace) -> None:
+        self.keyspace = keyspace
+        # They are made on first use. None of them holds this object, so that it goes at once when
+        # it is not used any more.
+        self._namespaces: dict[str, Self] = {}
+        self._contention: Contention | None = None
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """Return the state that a Flask configuration's ``CACHE_*`` keys describe.
+
+        Its store is opened when it is first used.
+
+        :raises ConfigurationError: naming the setting that is wrong.
+        """
+        return cls(
+            open_store(settings),
+            codec=codec_from(settings),
+            prefix=key_prefix(settings),
+            default_timeout=default_timeout(settings, 0),
+            max_value_bytes=byte_count(settings, "CACHE_MAX_VALUE_BYTES", MAX_VALUE_BYTES),
+        )
+
+    @property
+    def physical_prefix(self) -> bytes:
+        """What the keys begin with in the store."""
+        return self.keyspace.physical_prefix
+
+    def namespace(self, name: str, codec: Codec | None = None) -> Self:
+        """Return a state of its own on the same store, which no key of this one reaches.
+
+        :param codec: that of this state if left out.
+        :returns: without ``codec``, mostly the same object for the same name.
+        """
+        known = self._namespaces.get(name) if codec is None else None
+        if known is not None:
+            return known
+        space = self.keyspace
+        state = type(self)(
+            space.store,
+            codec=codec or space.codec,
+            prefix=space.key_prefix,
+            default_timeout=space.default_timeout,
+            max_value_bytes=space.max_value_bytes,
+            namespace=f"{space.namespace}/{name}" if space.namespace else name,
+        )
+        if codec is not None:
+            return state
+        if len(self._namespaces) >= _MAX_NAMESPACES:
+            self._namespaces.clear()
+        return self._namespaces.setdefault(name, state)
+
+    def version(self, value: Any) -> str:
+        """Return the :attr:`Item.version` that a value has when it is stored here."""
+        return version(self.keyspace.encode(value))
+
+    def batch(self, *, max_bytes: int | None = None) -> Batch:
+        """Return an empty batch: operations on any keys of this namespace, done in one step.
+
+        :param max_bytes: how long the values that it reads may be together, as they are stored.
+        """
+        return Batch(self.keyspace, max_bytes)
+
+    def lock(self, name: str, lease: float = 30, wait: float = 10) -> Lock:
+        """Return a lock that one client at a time holds, not yet acquired.
+
+        Waiters get it in the order in which they came, once they have waited for 10 ms.
+
+        :param lease: seconds, from 0.01 to a day, after which it ends unless renewed.
+        :param wait: how many seconds to wait for others to release it; 0 tries once.
+        """
+        return Lock(self.namespace("lock"), name, lease=lease, wait=wait)
+
+    def keys(self, prefix: str = "") -> list[str]:
+        """Return the live keys that start with ``prefix``.
+
+        :returns: each once; one that comes or goes meanwhile may or may not be among them.
+        :raises NotSupported: if the store cannot list its keys.
+        """
+        space = self.keyspace
+        found: dict[str, None] = {}
+        cursor: str | None = None
+        while True:
+            page, cursor = listing.page(space, prefix, cursor, _PAGE_KEYS)
+            found.update(dict.fromkeys(map(space.text, page)))
+            if cursor is None:
+                return list(found)
+
+    def items(
+        self,
+        prefix: str = "",
+        *,
+        cursor: str | None = None,
+        limit: int = 100,
+        max_bytes: int | None = None,
+    ) -> tuple[list[Item], str | None]:
+        """Return a page of the items whose keys start with ``prefix``.
+
+        :param cursor: ``None`` to begin, then what the last call returned.
+        :param limit: how many items there are at most.
+        :param max_bytes: how long their values may be together, as they are stored: no more is
+            read than that, but for an item that is longer by itself.
+        :returns: the items, and the cursor of the next page, ``None`` after the last one. Another
+            page may have fewer items, or none. An item whose value cannot be read has an
+            ``error``, and :data:`ABSENT` as its value.
+        :raises NotSupported: if the store cannot list its keys.
+        """
+        return listing.items_page(self.keyspace, prefix, cursor, limit, max_bytes)
+
+    def clear(self) -> bool:
+        """Remove all keys of this namespace and nothing else.
+
+        :returns: ``True``.
+        """
+        self.keyspace.store.clear(self.keyspace.physical_prefix)
+        return True
+
+    def delete_prefix(self, prefix: str) -> int:
+        """Remove the keys that start with ``prefix``, key by key.
+
+        One that comes meanwhile may stay.
+
+        :returns: how many were removed.
+        :raises NotSupported: if the store cannot list its keys.
+        """
+        space = self.keyspace
+        removed, cursor = 0, None
+        while True:
+            page, cursor = listing.page(space, prefix, cursor, _PAGE_KEYS)
+            removed += len(self.delete_many(*map(space.text, page)))
+            if cursor is None:
+                return removed
+
+    def close(self) -> None:
+        """Release what the store has open; the next operation opens it again."""
+        self.keyspace.store.close()
