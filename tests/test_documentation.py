@@ -21,6 +21,7 @@ import app as service
 import sharedstate
 from race.servers.serve import Server, serve
 from sharedstate import Cache, State
+from sharedstate.cli import state_group
 from sharedstate.settings import FLASK_CACHINGS
 from sharedstate.stores.registry import ALIASES, SCHEMES, STORES
 
@@ -258,6 +259,13 @@ def test_every_link_and_file_exists(page: Path) -> None:
     )
     for name in re.findall(rf"(?<![\w./])((?:{tops})/[\w./-]*\w/?)(?![\w*])", text):
         assert "NAME" in name or (ROOT / name).exists(), name
+
+
+def test_every_command_of_flask_state_is_in_the_table() -> None:
+    """Each command that an application gets stands in the page on commands."""
+    commands = (DOCS / "commands.md").read_text()
+    assert {name for name in state_group.commands if f"`{name}`" not in commands} == set()
+    assert {*re.findall(r"app state (\w+)", EVERYTHING)} <= {*state_group.commands}
 
 
 def test_every_command_exists() -> None:
