@@ -223,6 +223,16 @@ class TestLock:
             state.lock("job", wait=1).acquire()
         assert record(state) == ["holder"]
 
+    def test_not_next_any_more(self, state: State) -> None:
+        """Who was the next one when it looked, and is not, does not get ahead of who is."""
+        locks = state.namespace("lock")
+        locks.set("job", "~ me", 100)
+        seen = fairness.Record(locks, "job")
+        assert seen.read() == ["~", "me"]
+        locks.set("job", "~ other me", 100)
+        assert not seen.enter("me", 100)
+        assert record(state) == ["~", "other", "me"]
+
     def test_costs_nothing(self, state: State, monkeypatch: pytest.MonkeyPatch) -> None:
         """A lock that nobody waits for is four operations, and no reading."""
         done = []
@@ -284,6 +294,12 @@ class TestDeadlock:
             state.lock("job", wait=0.05).acquire()
         assert not isinstance(caught.value, Deadlock)
         lock.release()
+
+    def test_forked(self, state: State) -> None:
+        """A child waits for the lock of the thread that forked it as any other process does."""
+        with state.lock("job"):
+            raised = crowd.in_child(state.lock("job", wait=0.05).acquire)
+        assert raised[0] == "LockTimeout"
 
     def test_get_or_set(self, state: State) -> None:
         """A value that is computed from itself is an error at once, and not computed."""

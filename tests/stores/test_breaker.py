@@ -89,6 +89,27 @@ def test_one_call_a_second_tries(state, store, now):
         assert store.asked == round_
 
 
+def test_nobody_else_tries_while_one_still_waits(state, store, now, monkeypatch):
+    """A call that is let through has the store's whole timeout before the next one may try."""
+    assert store.timeout > PROBE_SECONDS
+    store.down = True
+    fail(state)
+    now[0] += PROBE_SECONDS
+    meanwhile = []
+
+    def wait(keys):
+        monkeypatch.undo()
+        monkeypatch.setattr(breaker.time, "monotonic", lambda: now[0])
+        now[0] += store.timeout - 0.1
+        meanwhile.append(fail(state))
+        raise StoreUnavailable("the server is down")
+
+    monkeypatch.setattr(store, "values", wait)
+    fail(state)
+    assert store.asked == 1
+    assert "tried again within a second" in meanwhile[0]
+
+
 def test_of_those_that_find_it_due_together_one_tries(state, store, now, monkeypatch):
     """Callers that all have seen that the second is over are still one that is let through."""
     store.down = True
