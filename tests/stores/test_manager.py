@@ -243,7 +243,7 @@ def _look(state: State) -> Any:
 
 class TestEnding:
     def test_killed(self, path: Path) -> None:
-        """Its state is gone, and whoever had seen it is told before it counts anew."""
+        """Its state is gone, and a client that had seen it is told before it counts anew."""
         with opened(path.parent) as state, opened(path.parent) as newcomer:
             assert state.inc("n", 5) == 5
             end(path)
@@ -278,7 +278,7 @@ class TestEnding:
             assert kind == "StoreUnavailable" and "another one" in text
 
     @pytest.mark.parametrize(("name", "unknown"), [("inc", True), ("clear", True), ("get", False)])
-    def test_killed_before_it_answers(self, path: Path, name: str, unknown: bool) -> None:
+    def test_killed_before_it_replies(self, path: Path, name: str, unknown: bool) -> None:
         """A write that was sent may have been made; a read has changed nothing."""
         with opened(path.parent, CACHE_TIMEOUT=SECONDS) as state:
             state.inc("n")
@@ -293,7 +293,7 @@ class TestEnding:
             wait_for_end(path)
 
     def test_stopped(self, path: Path) -> None:
-        """One that hangs is an error in time, and its late answer is nobody's."""
+        """One that hangs is an error in time, and no later request takes its late reply."""
         with opened(path.parent, CACHE_TIMEOUT=0.3) as state:
             state.set_many({"a": "a", "b": "b"})
             os.kill(process_of(path), signal.SIGSTOP)

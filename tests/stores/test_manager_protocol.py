@@ -68,18 +68,18 @@ class Served:
         self.server.stop()
         self.thread.join()
 
-    def stranger(self) -> socket.socket:
+    def unauthenticated(self) -> socket.socket:
         client = socket.socket(socket.AF_UNIX)
         client.settimeout(SECONDS)
         client.connect(str(self.path))
         return client
 
-    def friend(self, timeout: float = SECONDS) -> Connection:
+    def authenticated(self, timeout: float = SECONDS) -> Connection:
         return Connection(self.path, lambda: b"key", timeout)
 
     def assert_serves(self) -> None:
-        with closing(self.friend()) as friend:
-            assert friend.ask(pack(("ping",))) == [None, None]
+        with closing(self.authenticated()) as peer:
+            assert peer.ask(pack(("ping",))) == [None, None]
 
 
 @pytest.fixture
@@ -112,11 +112,11 @@ def _accept_one(listener: socket.socket, behave: Callable[[socket.socket], None]
 
 
 class TestHostileClients:
-    def test_pickles_of_a_stranger(self, served: Served, tmp_path: Path) -> None:
+    def test_pickles_of_an_unauthenticated_peer(self, served: Served, tmp_path: Path) -> None:
         """What comes before the authkey is never unpickled."""
         bomb = pickle.dumps(Bomb(tmp_path / "exploded"))
         for begin in (b"", bytes(64), len(bomb).to_bytes(4, "big")):
-            with served.stranger() as client:
+            with served.unauthenticated() as client:
                 client.sendall(begin + bomb)
                 assert is_dropped(client)
         with pytest.raises((OSError, EOFError, multiprocessing.AuthenticationError)):
@@ -125,7 +125,9 @@ class TestHostileClients:
         served.assert_serves()
 
     @pytest.mark.parametrize("place", ["alone", "value", "operation", "request"])
-    def test_pickles_of_a_friend(self, served: Served, tmp_path: Path, place: str) -> None:
+    def test_pickles_of_an_authenticated_peer(
+        self, served: Served, tmp_path: Path, place: str
+    ) -> None:
         """Nor is what comes after it: a value is bytes, and anything else refused."""
         bomb = pickle.dumps(Bomb(tmp_path / "exploded"))
         requests = {
@@ -134,13 +136,13 @@ class TestHostileClients:
             "operation": pack(("transact", [b"a"], bomb)),
             "request": pack((bomb, [b"a"])),
         }
-        with closing(served.friend()) as friend:
+        with closing(served.authenticated()) as peer:
             if place == "value":
-                assert friend.ask(requests[place]) == [None, None]
-                assert friend.ask(pack(("read", [b"a"])))[1][0][0] == bomb
+                assert peer.ask(requests[place]) == [None, None]
+                assert peer.ask(pack(("read", [b"a"])))[1][0][0] == bomb
             else:
                 with pytest.raises(OSError):
-                    friend.ask(requests[place])
+                    peer.ask(requests[place])
         assert not (tmp_path / "exploded").exists()
         served.assert_serves()
 
@@ -162,43 +164,43 @@ class TestHostileClients:
         ids=repr,
     )
     def test_unknown_requests(self, served: Served, request_: tuple[Any, ...]) -> None:
-        """Whoever asks for what there is not is dropped, and nothing has happened."""
-        with closing(served.friend()) as friend, pytest.raises(OSError):
-            friend.ask(pack(request_))
+        """A peer that sends an unknown request is dropped, and nothing has happened."""
+        with closing(served.authenticated()) as peer, pytest.raises(OSError):
+            peer.ask(pack(request_))
         assert served.server.store.page(b"", None, 9) == ([], None)
         served.assert_serves()
 
     def test_noise(self, served: Served) -> None:
         """Noise is dropped, before the authkey and after it."""
         for noise in (b"\0" * 100, b"\xff" * 100, b"GET / HTTP/1.0\r\n\r\n" * 10):
-            with served.stranger() as client:
+            with served.unauthenticated() as client:
                 client.sendall(noise)
                 assert is_dropped(client)
-            with closing(served.friend()) as friend, pytest.raises(OSError):
-                friend.ask(noise)
+            with closing(served.authenticated()) as peer, pytest.raises(OSError):
+                peer.ask(noise)
         served.assert_serves()
 
     def test_a_proof_that_comes_again(self, served: Served) -> None:
         """What a client proved itself with on one connection opens no other one."""
-        with served.stranger() as client:
+        with served.unauthenticated() as client:
             greeting = _exactly(client, len(GREETING) + NONCE_BYTES)
             mine = bytes(NONCE_BYTES)
             introduction = mine + proof(b"key", b"client", greeting[len(GREETING) :] + mine)
             client.sendall(introduction)
             assert _exactly(client, INSTANCE_BYTES + PROOF_BYTES).startswith(served.server.instance)
-        with served.stranger() as client:
+        with served.unauthenticated() as client:
             _exactly(client, len(GREETING) + NONCE_BYTES)
             client.sendall(introduction)
             assert client.recv(1) == b""
         served.assert_serves()
 
     def test_a_managers_proof_that_comes_again(self, served: Served, tmp_path: Path) -> None:
-        """Whoever has overheard a handshake cannot stand for the manager."""
+        """A peer that has overheard a handshake cannot pass for the manager."""
         false = tmp_path / "false"
         heard: list[bytes] = []
 
         def relay(client: socket.socket) -> None:
-            with served.stranger() as manager:
+            with served.unauthenticated() as manager:
                 for source, sink, size in (
                     (manager, client, len(GREETING) + NONCE_BYTES),
                     (client, manager, NONCE_BYTES + PROOF_BYTES),
@@ -230,71 +232,75 @@ class TestHostileClients:
     def test_half_messages(self, served: Served) -> None:
         """Clients that are silent in the middle of a message are waited for by nobody."""
         message = pack(("ping",))
-        friends = [served.friend() for _ in range(5)]
-        for size, friend in enumerate(friends, 1):
-            friend._socket.sendall(message[: 3 * size])
-        with served.stranger() as client:
+        peers = [served.authenticated() for _ in range(5)]
+        for size, peer in enumerate(peers, 1):
+            peer._socket.sendall(message[: 3 * size])
+        with served.unauthenticated() as client:
             client.sendall(b"half")
             served.assert_serves()
-        for size, friend in enumerate(friends, 1):
-            assert friend.ask(message[3 * size :]) == [None, None]
-            friend.close()
+        for size, peer in enumerate(peers, 1):
+            assert peer.ask(message[3 * size :]) == [None, None]
+            peer.close()
 
     def test_client_that_does_not_read(self, served: Served) -> None:
-        """A client that leaves a long answer unread is waited for by nobody, and then has it."""
+        """A client that leaves a long reply unread keeps nobody waiting, and gets it later."""
         value = os.urandom(8 << 20)
-        with closing(served.friend()) as friend:
-            friend.ask(pack(("transact", [b"a"], ["Put", value, 0])))
-            friend._socket.sendall(pack(("read", [b"a"])))
+        with closing(served.authenticated()) as peer:
+            peer.ask(pack(("transact", [b"a"], ["Put", value, 0])))
+            peer._socket.sendall(pack(("read", [b"a"])))
             served.assert_serves()
-            assert unpack(friend._rest(friend._socket.recv(1)))[1][0][0] == value
-            assert friend.ask(pack(("ping",))) == [None, None]
+            assert unpack(peer._rest(peer._socket.recv(1)))[1][0][0] == value
+            assert peer.ask(pack(("ping",))) == [None, None]
 
     def test_too_long(self, served: Served) -> None:
         """A message that says it is too long is not waited for, and we send none."""
-        with closing(served.friend()) as friend, pytest.raises(OSError):
-            friend.ask((MAX_REQUEST_BYTES + 1).to_bytes(4, "big") + bytes(4))
+        with closing(served.authenticated()) as peer, pytest.raises(OSError):
+            peer.ask((MAX_REQUEST_BYTES + 1).to_bytes(4, "big") + bytes(4))
         store = ManagerStore(Local(served.path, 1))
         with pytest.raises(ValueTooLarge):
             store.transact((b"a",), Put(bytes(MAX_REQUEST_BYTES), 0))
 
     def test_two_at_once(self, served: Served) -> None:
-        """A client that does not wait for its answer is dropped."""
-        with closing(served.friend()) as friend, pytest.raises(OSError):
-            friend.ask(2 * pack(("ping",)))
-            friend.ask(pack(("ping",)))
+        """A client that does not wait for its reply is dropped."""
+        with closing(served.authenticated()) as peer, pytest.raises(OSError):
+            peer.ask(2 * pack(("ping",)))
+            peer.ask(pack(("ping",)))
 
-    def test_many_strangers(self, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_many_unauthenticated_peers(
+        self, served: Served, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """When too many have not introduced themselves, the first of them are dropped."""
-        monkeypatch.setattr(manager_loop, "MAX_STRANGERS", 3)
-        clients = [served.stranger() for _ in range(5)]
+        monkeypatch.setattr(manager_loop, "MAX_UNAUTHENTICATED", 3)
+        clients = [served.unauthenticated() for _ in range(5)]
         assert all(map(is_dropped, clients[:2]))
         served.assert_serves()
         for client in clients:
             client.close()
 
-    def test_silent_stranger(self, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_silent_unauthenticated_peer(
+        self, served: Served, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """Who does not introduce itself is dropped in time."""
-        monkeypatch.setattr(manager_loop, "STRANGER_SECONDS", 0.1)
-        with served.stranger() as client:
+        monkeypatch.setattr(manager_loop, "AUTHENTICATION_SECONDS", 0.1)
+        with served.unauthenticated() as client:
             assert is_dropped(client)
 
     def test_too_many(self, tmp_path: Path) -> None:
         """One more than there is room for is an error; those inside stay."""
         with Served(tmp_path / "socket", max_connections=3) as served:
-            friends = [served.friend() for _ in range(3)]
+            peers = [served.authenticated() for _ in range(3)]
             with pytest.raises(OSError, match="full"):
-                served.friend()
-            for friend in friends:
-                assert friend.ask(pack(("ping",))) == [None, None]
-                friend.close()
+                served.authenticated()
+            for peer in peers:
+                assert peer.ask(pack(("ping",))) == [None, None]
+                peer.close()
             served.assert_serves()
 
     def test_mistake(self, served: Served, capfd: pytest.CaptureFixture[str]) -> None:
         """A mistake of the manager's own is logged, and costs one connection only."""
         served.server.store.ping = lambda: 1 / 0  # type: ignore[method-assign,assignment]
-        with closing(served.friend()) as friend, pytest.raises(OSError):
-            friend.ask(pack(("ping",)))
+        with closing(served.authenticated()) as peer, pytest.raises(OSError):
+            peer.ask(pack(("ping",)))
         assert "ZeroDivisionError" in capfd.readouterr().err
         del served.server.store.ping
         served.assert_serves()

@@ -1,11 +1,10 @@
-"""A process's connections to a manager."""
+"""A connection to a manager."""
 
 from __future__ import annotations
 
 import os
 import secrets
 import socket
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -40,9 +39,9 @@ class Refused(OSError):
 class Connection:
     """An authenticated connection, for one request at a time.
 
-    After any error it must be closed: a late answer would be taken for the next request's.
+    After any error it must be closed: a late reply would be taken for the next request's.
 
-    :param authkey: called when somebody has answered at the address, not before.
+    :param authkey: called when the address has accepted the connection, not before.
     :raises OSError: :exc:`NotRunning`, :exc:`Refused`, or whatever goes wrong within ``timeout``.
     """
 
@@ -61,24 +60,25 @@ class Connection:
         """Whether the whole last request was sent, so that the manager may have acted on it."""
 
     def ask(self, request: bytes) -> Any:
-        """The manager's answer to a packed request.
+        """The manager's reply to a packed request.
 
-        :raises OSError: if none came in time, or the connection broke.
-        :raises BadMessage: if it is none.
+        :returns: an error's name or ``None``, and then what belongs to the error, or the result.
+        :raises OSError: if no reply came in time, or the connection broke.
+        :raises BadMessage: if the reply is not a message.
         """
         self.sent = False
         self._socket.sendall(request)
         self.sent = True
-        answer = self._socket.recv(_READ_BYTES)
-        if not answer or size_of(answer) != len(answer):
-            answer = self._rest(answer)
-        return unpack(answer)
+        reply = self._socket.recv(_READ_BYTES)
+        if not reply or size_of(reply) != len(reply):
+            reply = self._rest(reply)
+        return unpack(reply)
 
     def close(self) -> None:
         self._socket.close()
 
     def _rest(self, begun: bytes) -> bytes:
-        """The whole of an answer that came in several pieces."""
+        """The whole of a reply that came in several pieces."""
         if not begun:
             raise _closed()
         deadline = time.monotonic() + self._timeout
@@ -89,10 +89,10 @@ class Connection:
         return bytes(received)
 
     def _introduce(self, authkey: Callable[[], bytes], deadline: float) -> bytes:
-        """Prove to each other who we are; answers the manager's instance."""
+        """Prove to each other that both know the authkey; returns the manager's instance."""
         greeting = self._exactly(len(GREETING) + NONCE_BYTES, deadline, "it ends or is full")
         if not greeting.startswith(GREETING):
-            raise Refused("what answers there is not a manager of this version")
+            raise Refused("what listens there is not a manager of this version")
         mine, key = secrets.token_bytes(NONCE_BYTES), authkey()
         nonces = greeting[len(GREETING) :] + mine
         self._socket.sendall(mine + proof(key, b"client", nonces))
@@ -100,7 +100,7 @@ class Connection:
         instance = welcome[:INSTANCE_BYTES]
         expected = proof(key, b"manager", nonces, instance)
         if not secrets.compare_digest(welcome[INSTANCE_BYTES:], expected):
-            raise Refused("what answers there does not know the authkey")
+            raise Refused("what listens there does not know the authkey")
         return instance
 
     def _exactly(self, size: int, deadline: float, refusal: str) -> bytes:
@@ -153,54 +153,3 @@ def _left(deadline: float) -> float:
 
 def _closed() -> ConnectionResetError:
     return ConnectionResetError("the manager closed the connection")
-
-
-class Pool:
-    """The connections of one process: as many as ask at once, and used again.
-
-    :param connect: makes one.
-    """
-
-    def __init__(self, connect: Callable[[], Connection]) -> None:
-        self._connect = connect
-        self._lock = threading.Lock()
-        self._idle: list[Connection] = []
-        self._all: set[Connection] = set()
-
-    def take(self) -> Connection:
-        """One that nobody else uses, to be given back or dropped."""
-        with self._lock:
-            if self._idle:
-                return self._idle.pop()
-        connection = self._connect()
-        with self._lock:
-            self._all.add(connection)
-        return connection
-
-    def give_back(self, connection: Connection) -> None:
-        """Keep it for the next one who asks."""
-        with self._lock:
-            if connection in self._all:
-                self._idle.append(connection)
-                return
-        connection.close()
-
-    def drop(self, connection: Connection) -> None:
-        """Close it, as it failed, and the others as soon as they are idle: they go the same way."""
-        with self._lock:
-            self._all.discard(connection)
-        connection.close()
-        self.clear()
-
-    def clear(self) -> None:
-        """Close what is idle, and what is in use when it is given back."""
-        with self._lock:
-            idle, self._idle = self._idle, []
-            self._all.clear()
-        for connection in idle:
-            connection.close()
-
-    def forget(self) -> None:
-        """Close this process's copies of what belongs to its parent."""
-        for connection in self._all:
-            connection.close()

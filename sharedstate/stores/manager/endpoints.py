@@ -45,7 +45,7 @@ class Endpoint(ABC):
     def location(self) -> str:
         """Where it is, for people, without the authkey."""
 
-    def after_fork_in_child(self) -> None:  # noqa: B027  # nothing to do is a right answer
+    def after_fork_in_child(self) -> None:  # noqa: B027  # most endpoints have nothing to do
         """Give up what the parent was doing."""
 
 

@@ -24,7 +24,7 @@ from .protocol import (
     BadMessage,
     TooLong,
     pack,
-    pack_answer,
+    pack_reply,
     prepare,
     proof,
     size_of,
@@ -32,8 +32,8 @@ from .protocol import (
 from .requests import request_from
 
 MAX_CONNECTIONS = 4096
-MAX_STRANGERS = 512
-STRANGER_SECONDS = 5.0
+MAX_UNAUTHENTICATED = 512
+AUTHENTICATION_SECONDS = 5.0
 
 _READ_BYTES = 1 << 16
 _ACCEPTS = 32
@@ -41,10 +41,10 @@ _TICK_SECONDS = 1.0
 
 
 class Server:
-    """Does on a store what authenticated clients ask for.
+    """Performs on a store what authenticated clients ask for.
 
     One thread serves all connections, and so no client can stop another: one that is silent in
-    the middle of a message, or does not read its answer, is waited for by nobody.
+    the middle of a message, or does not read its reply, keeps nobody waiting.
 
     :param listener: a socket that listens; closed when serving ends.
     :param identity: of the socket's file: when that is deleted, new clients would start another
@@ -67,7 +67,7 @@ class Server:
         self._identity = identity
         self._max_connections = max_connections
         self._selector: selectors.BaseSelector
-        self._strangers: dict[_Peer, float] = {}
+        self._unauthenticated: dict[_Peer, float] = {}
         self._peers: set[_Peer] = set()
         self._wake, self._waker = socket.socketpair()
         self._stopped = False
@@ -85,7 +85,7 @@ class Server:
             while not self._stopped:
                 for key, _ in self._selector.select(_TICK_SECONDS):
                     key.data()
-                self._drop_silent_strangers()
+                self._drop_late()
                 if self._identity is not None and self._identity.is_lost():
                     return False
             return True
@@ -100,8 +100,8 @@ class Server:
                 self._waker.send(b"\0")
 
     def welcome(self, peer: _Peer) -> None:
-        """Let a stranger that has proved itself ask."""
-        self._strangers.pop(peer, None)
+        """Take requests of a peer that has proved that it knows the authkey."""
+        self._unauthenticated.pop(peer, None)
 
     def await_writing(self, peer: _Peer, waiting: bool) -> None:
         """Call the peer when it can be written to, or again when it can be read from."""
@@ -112,7 +112,7 @@ class Server:
         """Close the connection."""
         if peer in self._peers:
             self._peers.discard(peer)
-            self._strangers.pop(peer, None)
+            self._unauthenticated.pop(peer, None)
             self._selector.unregister(peer.socket)
             peer.socket.close()
 
@@ -129,8 +129,8 @@ class Server:
             if len(self._peers) >= self._max_connections:
                 connection.close()
                 continue
-            if len(self._strangers) >= MAX_STRANGERS:
-                self.drop(next(iter(self._strangers)))
+            if len(self._unauthenticated) >= MAX_UNAUTHENTICATED:
+                self.drop(next(iter(self._unauthenticated)))
             self._greet(connection)
 
     def _greet(self, connection: socket.socket) -> None:
@@ -142,14 +142,14 @@ class Server:
         connection.setblocking(False)
         peer = _Peer(self, connection)
         self._peers.add(peer)
-        self._strangers[peer] = time.monotonic() + STRANGER_SECONDS
+        self._unauthenticated[peer] = time.monotonic() + AUTHENTICATION_SECONDS
         self._selector.register(connection, selectors.EVENT_READ, peer.go_on)
         peer.greet()
 
-    def _drop_silent_strangers(self) -> None:
+    def _drop_late(self) -> None:
         now = time.monotonic()
-        while self._strangers and next(iter(self._strangers.values())) < now:
-            self.drop(next(iter(self._strangers)))
+        while self._unauthenticated and next(iter(self._unauthenticated.values())) < now:
+            self.drop(next(iter(self._unauthenticated)))
 
     def _close(self) -> None:
         for peer in list(self._peers):
@@ -161,15 +161,15 @@ class Server:
 
 
 class _Peer:
-    """One connection: what has come of its message, and what has to go of its answer."""
+    """One connection, with the part of a message received and the part of a reply unsent."""
 
-    __slots__ = ("_nonce", "_received", "_server", "_stranger", "_unsent", "socket")
+    __slots__ = ("_nonce", "_received", "_server", "_unauthenticated", "_unsent", "socket")
 
     def __init__(self, server: Server, connection: socket.socket) -> None:
         self.socket = connection
         self._server = server
         self._nonce = secrets.token_bytes(NONCE_BYTES)
-        self._stranger = True
+        self._unauthenticated = True
         self._received = bytearray()
         self._unsent = memoryview(b"")
 
@@ -177,7 +177,7 @@ class _Peer:
         self._guarded(lambda: self._send(GREETING + self._nonce))
 
     def go_on(self) -> None:
-        """Read or write what can be, and answer a message that is complete."""
+        """Read or write what can be, and reply to a message that is complete."""
         self._guarded(self._go_on_sending if self._unsent else self._receive)
 
     def _guarded(self, step: Callable[[], None]) -> None:
@@ -199,31 +199,31 @@ class _Peer:
         if self._received:
             self._received += data
             data = self._received
-        size = NONCE_BYTES + PROOF_BYTES if self._stranger else size_of(data)
+        size = NONCE_BYTES + PROOF_BYTES if self._unauthenticated else size_of(data)
         if size is not None and size > MAX_REQUEST_BYTES:
             raise BadMessage(f"a request of {size:,} bytes")
         if size is None or len(data) < size:
             self._received = bytearray(data) if data is not self._received else self._received
             return
         if len(data) > size:
-            raise BadMessage("the next request comes after the answer")
+            raise BadMessage("the next request comes after the reply")
         self._received = bytearray()
         message = bytes(data)
-        self._send(self._introduced(message) if self._stranger else self._answered(message))
+        self._send(self._introduced(message) if self._unauthenticated else self._replied(message))
 
     def _introduced(self, message: bytes) -> bytes:
         server, nonces = self._server, self._nonce + message[:NONCE_BYTES]
         expected = proof(server.authkey, b"client", nonces)
         if not secrets.compare_digest(message[NONCE_BYTES:], expected):
             raise BadMessage("a wrong authkey")
-        self._stranger = False
+        self._unauthenticated = False
         server.welcome(self)
         return server.instance + proof(server.authkey, b"manager", nonces, server.instance)
 
-    def _answered(self, message: bytes) -> bytes:
+    def _replied(self, message: bytes) -> bytes:
         request = request_from(message)
         try:
-            return pack_answer(request(self._server.store))
+            return pack_reply(request(self._server.store))
         except SharedStateError as error:
             return pack(dump_error(error))
 

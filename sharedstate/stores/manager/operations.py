@@ -1,4 +1,4 @@
-"""Operations, answers and errors as the data that the manager's messages are made of.
+"""Operations, results and errors as the data that the manager's messages are made of.
 
 An operation is a name, which the manager looks up among those it knows, and its arguments, each
 of which it checks.
@@ -127,19 +127,19 @@ def _load_one(name: str, *arguments: Any) -> Operation:
     return kind(*arguments)
 
 
-# Answers. Times are sent as seconds from now: the clocks of two hosts are never the same.
+# Results. Times are sent as seconds from now: the clocks of two hosts are never the same.
 
 
-def shifted(operation: Operation, answer: Any, seconds: float) -> Any:
-    """The operation's answer, as a tuple where it is one, with its records' ends moved."""
+def shifted(operation: Operation, result: Any, seconds: float) -> Any:
+    """The operation's result, as a tuple where it is one, with its records' ends moved."""
     if isinstance(operation, Get):
-        return shifted_record(answer, seconds)
+        return shifted_record(result, seconds)
     if isinstance(operation, Batch):
         return [
             shifted(step, each, seconds)
-            for (_, step), each in zip(operation.steps, answer, strict=True)
+            for (_, step), each in zip(operation.steps, result, strict=True)
         ]
-    return tuple(answer) if type(answer) is list else answer
+    return tuple(result) if type(result) is list else result
 
 
 def shifted_record(record: Sequence[Any] | None, seconds: float) -> Record | None:

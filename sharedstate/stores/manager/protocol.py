@@ -1,4 +1,4 @@
-"""What the manager and its clients say to each other: data, and nothing that runs.
+"""The messages between a manager and its clients: data, and nothing that runs.
 
 A connection begins with a handshake of fixed sizes, in which each side proves that it knows the
 authkey without telling it::
@@ -7,9 +7,9 @@ authkey without telling it::
     client → manager   nonce, proof
     manager → client   instance, proof
 
-After that it is request, answer, request, answer. A message is JSON in which ``{"": n}`` stands
+After that it is request, reply, request, reply. A message is JSON in which ``{"": n}`` stands
 for the next ``n`` of the bytes that follow the text. Nothing is ever unpickled, as
-``multiprocessing.managers`` would do: whoever had its authkey could run code in the manager.
+``multiprocessing.managers`` would do: a peer with the authkey could run code in the manager.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PROOF_BYTES: Final = 32
 INSTANCE_BYTES: Final = 16
 
 MAX_REQUEST_BYTES: Final = 64 << 20
-MAX_ANSWER_BYTES: Final = 1 << 30
+MAX_REPLY_BYTES: Final = 1 << 30
 
 _LENGTHS = struct.Struct("!II")
 
@@ -44,7 +44,7 @@ class TooLong(ValueError):
 
 
 def proof(authkey: bytes, role: bytes, nonces: bytes, instance: bytes = b"") -> bytes:
-    """What only one who knows the authkey can say about these nonces, in this role."""
+    """What only a peer that knows the authkey can compute from these nonces, in this role."""
     return hmac.digest(authkey, GREETING + role + nonces + instance, "sha256")
 
 
@@ -58,7 +58,8 @@ def prepare(connection: socket.socket) -> None:
 def pack(message: Any, limit: int = MAX_REQUEST_BYTES) -> bytes:
     """The message as bytes.
 
-    :raises TooLong: without making it.
+    :param limit: the most bytes that it may have.
+    :raises TooLong: if it would have more, before they are joined.
     """
     blobs: list[bytes] = []
 
@@ -74,18 +75,18 @@ def pack(message: Any, limit: int = MAX_REQUEST_BYTES) -> bytes:
     return b"".join((_LENGTHS.pack(len(text), behind), text, *blobs))
 
 
-def pack_answer(answer: Any) -> bytes:
-    """What :func:`pack` makes of ``[None, answer]``; numbers are the commonest answers."""
-    if type(answer) is int:
-        text = b"[null,%d]" % answer
+def pack_reply(result: Any) -> bytes:
+    """What :func:`pack` makes of ``[None, result]``; most results are numbers."""
+    if type(result) is int:
+        text = b"[null,%d]" % result
         return _LENGTHS.pack(len(text), 0) + text
-    return pack((None, answer), MAX_ANSWER_BYTES)
+    return pack((None, result), MAX_REPLY_BYTES)
 
 
 def unpack(message: bytes) -> Any:
     """What :func:`pack` was given, with lists for its tuples.
 
-    :raises BadMessage: if it is none.
+    :raises BadMessage: if it is not a message.
     """
     text_length, behind = _LENGTHS.unpack_from(message)
     position = _LENGTHS.size + text_length
@@ -109,7 +110,7 @@ def unpack(message: bytes) -> Any:
 
 
 def size_of(received: bytes | bytearray) -> int | None:
-    """How long the message is that begins so; ``None`` if too little has come to tell."""
+    """The length in bytes of the message that begins so; ``None`` before its header is complete."""
     if len(received) < _LENGTHS.size:
         return None
     text_length, behind = _LENGTHS.unpack_from(received)

@@ -81,7 +81,7 @@ def run_detached(path: Path, max_bytes: int) -> None:
 
 
 def serve_until_signal(server: Server) -> bool:
-    """Serve until SIGTERM or SIGINT; answers what :meth:`Server.serve` does."""
+    """Serve until SIGTERM or SIGINT; returns what :meth:`Server.serve` does."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         server.stop()

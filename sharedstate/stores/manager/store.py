@@ -1,7 +1,7 @@
 """``manager``: the records in the memory of a process of their own, which others talk to.
 
 What :class:`multiprocessing.managers.BaseManager` is for, without what is wrong with it here: one
-message an operation instead of a lock, a get, a set and an unlock; no pickle; and an answer or an
+message an operation instead of a lock, a get, a set and an unlock; no pickle; and a result or an
 error in bounded time.
 """
 
@@ -21,9 +21,10 @@ from ..base import DEFAULT_TIMEOUT, Page, Store
 from ..operations import Increment, Operation, Record
 from ..support.addresses import URL, addresses, malformed, parsed
 from ..support.directory import data_directory
-from .client import Connection, NotRunning, Pool
+from .client import Connection, NotRunning
 from .endpoints import Endpoint, Local, Remote
 from .operations import dump_operation, load_error, shifted, shifted_record
+from .pool import Pool
 from .protocol import MAX_REQUEST_BYTES, BadMessage, TooLong, pack
 from .server import run_foreground
 
@@ -35,7 +36,7 @@ class ManagerStore(Store):
     """A :class:`MemoryStore` in a manager's process.
 
     The state lives as long as that process does, whatever becomes of the workers, and is gone
-    with it. Whoever has talked to a manager and finds another one in its place gets
+    with it. A client that has talked to a manager and finds another one in its place gets
     :exc:`StoreUnavailable` once: its numbers begin anew.
 
     :param endpoint: where the manager is.
@@ -60,8 +61,8 @@ class ManagerStore(Store):
             number = self._ask(_increment_request(keys[0], operation), writes=True)
             return number
         request = _packed("transact", keys, dump_operation(operation))
-        answer = self._ask(request, writes=operation.writes)
-        return shifted(operation, answer, self.clock())
+        result = self._ask(request, writes=operation.writes)
+        return shifted(operation, result, self.clock())
 
     def read(self, keys: Sequence[bytes]) -> list[Record | None]:
         request = _read_request(keys[0]) if len(keys) == 1 else _packed("read", keys)
@@ -106,16 +107,16 @@ class ManagerStore(Store):
         pool = self._pool
         connection = self._take(pool)
         try:
-            answer = connection.ask(request)
+            reply = connection.ask(request)
         except BaseException as error:
             pool.drop(connection)
             if isinstance(error, (OSError, BadMessage)):
                 raise self._unavailable(error, writes and connection.sent) from error
             raise
         pool.give_back(connection)
-        if answer[0] is not None:
-            raise load_error(answer)
-        return answer[1]
+        if reply[0] is not None:
+            raise load_error(reply)
+        return reply[1]
 
     def _take(self, pool: Pool) -> Connection:
         try:
