@@ -11,7 +11,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 import routes
 from common import cache
 from service import access, logs, metrics, settings
-from service.requests import TracedFlask
+from service.tracing import TracedFlask
 
 # A value of CACHE_MAX_VALUE_BYTES may need a little more as the member of a JSON body.
 BODY_ROOM = 64 << 10

@@ -9,15 +9,13 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from flask import Flask, Request, request
+from flask import Flask, Request
 from werkzeug.exceptions import Forbidden, Unauthorized
 
 from sharedstate import ConfigurationError
 
+from .overrides import current_request
 from .settings import TOKENS
-
-# The proxy looks up its context at every access.
-_request: Callable[[], Request] = request._get_current_object  # type: ignore[attr-defined]
 
 _OWN_NAMES = ("localhost", "127.0.0.1")
 
@@ -44,7 +42,7 @@ def _guard(app: Flask) -> Callable[[], None]:
     is_named = bool(app.config["TRUSTED_HOSTS"])
 
     def guard() -> None:
-        request = _request()
+        request = current_request()
         environ = request.environ
         if environ["REQUEST_METHOD"] not in READS:
             _refuse_other_sites(environ)

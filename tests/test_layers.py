@@ -52,9 +52,6 @@ KNOWN = {
     "one way": set(),
     "library": {"sharedstate.limiter"},
     "private": {
-        "service.lean",
-        "service.requests",
-        "service.server.rsgi",
         "sharedstate.cache",
     },
     "long": {

@@ -7,17 +7,13 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
-from flask import Request, request
-
 from sharedstate import errors
 
+from ..overrides import current_request
 from .bodies import JSON, Body, read_query
 from .schemas import NoQuery
 
 View = Callable[..., Any]
-
-# The proxy looks up its context at every access.
-_request: Callable[[], Request] = request._get_current_object  # type: ignore[attr-defined]
 
 OF_A_KEY = (errors.InvalidKey, errors.StoreUnavailable)
 OF_A_WRITE = (*OF_A_KEY, errors.NotSerializable, errors.ValueTooLarge, errors.StoreFull)
@@ -96,7 +92,7 @@ def _checking(view: View, reader: Body[Any] | None, query: type | None) -> View:
 
         @wraps(view)
         def with_body(**arguments: Any) -> Any:
-            if _request().environ.get("QUERY_STRING"):
+            if current_request().environ.get("QUERY_STRING"):
                 read_query(NoQuery)
             return view(**arguments, body=read())
 
@@ -111,7 +107,7 @@ def _checking(view: View, reader: Body[Any] | None, query: type | None) -> View:
 
     @wraps(view)
     def plain(**arguments: Any) -> Any:
-        if _request().environ.get("QUERY_STRING"):
+        if current_request().environ.get("QUERY_STRING"):
             read_query(NoQuery)
         return view(**arguments)
 

@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
-from flask import Response
 
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+from ..overrides import Reply
 
 _encode = msgspec.json.encode
 
 _HEADERS = [("Cache-Control", "no-store"), ("Content-Type", "application/json")]
-_NO_SNIFFING = ("X-Content-Type-Options", "nosniff")
-
-
-class Reply(Response):
-    """A whole answer: its headers are complete and do not depend on the request.
-
-    Werkzeug's own would go through them once more for each request, which costs as much as all
-    that a counter's route does by itself.
-    """
-
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        start_response(self.status, [*self.headers, _NO_SNIFFING])
-        if environ["REQUEST_METHOD"] == "HEAD":
-            return ()
-        return self.response  # type: ignore[return-value]  # always a list of bytes here
 
 
 def reply(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Reply:

@@ -5,7 +5,7 @@ waits for the body. As many clients as there are threads, each with half a body,
 service. Under RSGI, Granian's own interface, the loop waits for all bodies at once::
 
     client A   headers, half a body ······························· cut off after BODY_TIMEOUT
-    client B       headers and body ── application ── answer
+    client B       headers and body ── application ── response
 """
 
 from __future__ import annotations
@@ -21,16 +21,14 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from granian import _futures
-
 from ..contract.errors import problem
-from ..requests import HEADER, new_id
+from ..overrides import take_shortcut
+from ..tracing import HEADER, new_id
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
     from flask import Flask
-    from granian._granian import RSGIHTTPProtocol
-    from granian.rsgi import Scope
+    from granian.rsgi import HTTPProtocol, Scope  # type: ignore[attr-defined]  # not re-exported
 
 logger = logging.getLogger(__name__)
 
@@ -42,8 +40,8 @@ class HalfSent(Exception):
 class Bridge:
     """An application of Flask as one of RSGI.
 
-    With ``THREADS`` 1 it works on one request at a time. With more, Granian's own threads answer
-    what has no body, and a pool of as many what has one.
+    With ``THREADS`` 1 it works on one request at a time. With more, Granian's own threads
+    respond to what has no body, and a pool of as many to what has one.
     """
 
     def __init__(self, app: Flask) -> None:
@@ -52,7 +50,7 @@ class Bridge:
         self._seconds: float = app.config["BODY_TIMEOUT"]
         threads = app.config.get("THREADS", 1)
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
-        self._turn = Lock() if threads == 1 else None
+        self._one_at_a_time = Lock() if threads == 1 else None
         self._common = {
             "SCRIPT_NAME": "",
             "SERVER_PROTOCOL": "HTTP/1.1",
@@ -66,12 +64,12 @@ class Bridge:
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """In a worker, before it serves."""
-        _take_shortcut(self)
+        take_shortcut(has_body, self.respond)
         if started := self._app.config.get("STARTED_FILE"):
             Path(started).touch()
 
-    async def __rsgi__(self, scope: Scope, client: RSGIHTTPProtocol) -> None:
-        """Answer a request once all of it is there."""
+    async def __rsgi__(self, scope: Scope, client: HTTPProtocol) -> None:
+        """Respond to a request once all of it is there."""
         body = b""
         if has_body(scope):
             try:
@@ -82,20 +80,20 @@ class Bridge:
             except HalfSent:
                 return _refuse(client, 400, "The body broke off.")
         if self._pool is None:
-            self.answer(scope, client, body)
+            self.respond(scope, client, body)
         else:
             loop = asyncio.get_running_loop()
-            await loop.run_in_executor(self._pool, self._answer, scope, client, body)
+            await loop.run_in_executor(self._pool, self._respond, scope, client, body)
 
-    def answer(self, scope: Scope, client: RSGIHTTPProtocol, body: bytes = b"") -> None:
-        """Answer a request that is there, when the one before is answered."""
-        if self._turn is None:
-            self._answer(scope, client, body)
+    def respond(self, scope: Scope, client: HTTPProtocol, body: bytes = b"") -> None:
+        """Respond to a whole request; with one thread, after the request before it."""
+        if self._one_at_a_time is None:
+            self._respond(scope, client, body)
         else:
-            with self._turn:
-                self._answer(scope, client, body)
+            with self._one_at_a_time:
+                self._respond(scope, client, body)
 
-    def _answer(self, scope: Scope, client: RSGIHTTPProtocol, body: bytes) -> None:
+    def _respond(self, scope: Scope, client: HTTPProtocol, body: bytes) -> None:
         try:
             environ = {**_environ(scope), **self._common, "wsgi.input": BytesIO(body)}
         except ValueError:
@@ -114,7 +112,7 @@ class Bridge:
         status, headers = started
         client.response_bytes(status, headers, whole)
 
-    async def _body(self, scope: Scope, client: RSGIHTTPProtocol) -> bytes:
+    async def _body(self, scope: Scope, client: HTTPProtocol) -> bytes:
         """The body, or as much of it as the application needs to see that it is too large."""
         length = scope.headers.get("content-length")
         if length is None:
@@ -133,7 +131,7 @@ def has_body(scope: Scope) -> bool:
     return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
 
 
-async def _unmeasured(client: RSGIHTTPProtocol, limit: int) -> bytes:
+async def _unmeasured(client: HTTPProtocol, limit: int) -> bytes:
     """A body in chunks, until it is more than ``limit``.
 
     Granian has an empty chunk for the end, and another one before if the client broke off.
@@ -191,37 +189,9 @@ def _address(text: str) -> tuple[str, str]:
     return host.strip("[]"), port
 
 
-def _refuse(client: RSGIHTTPProtocol, status: int, detail: str) -> None:
-    answer = problem(status, detail, headers={"Connection": "close", HEADER: new_id()})
-    client.response_bytes(status, answer.headers.to_wsgi_list(), answer.get_data())
-
-
-def _take_shortcut(bridge: Bridge) -> None:
-    """Let Granian's own thread answer what has no body, as it would under WSGI.
-
-    The way to the event loop costs a tenth of an increment. How to leave it out is no public part
-    of Granian: where it does not work any more, all requests go over the loop.
-    """
-    to_loop = getattr(_futures, "_cbsched_aioschedule", None)
-    if to_loop is None:
-        return
-
-    def schedule_by(*arguments: Any) -> Callable[[Any], None]:
-        wait = to_loop(*arguments)
-
-        def schedule(request: Any) -> None:
-            if has_body(request.scope):
-                return wait(request)
-            try:
-                bridge.answer(request.scope, request.proto)
-            except BaseException as error:  # noqa: BLE001  # Granian logs it and answers 500
-                request.err(error)
-            else:
-                request.done()
-
-        return schedule
-
-    _futures._cbsched_aioschedule = schedule_by
+def _refuse(client: HTTPProtocol, status: int, detail: str) -> None:
+    response = problem(status, detail, headers={"Connection": "close", HEADER: new_id()})
+    client.response_bytes(status, response.headers.to_wsgi_list(), response.get_data())
 
 
 def create(create_app: Callable[[], Flask]) -> Bridge:

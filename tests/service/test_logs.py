@@ -17,7 +17,7 @@ from flask import Flask, g
 import app as service
 from common import cache
 from service.logs import configuration, without_secrets
-from service.requests import new_id
+from service.tracing import new_id
 from sharedstate import ConfigurationError, StoreFull, StoreUnavailable
 from sharedstate.stores.memory import MemoryStore
 

@@ -187,7 +187,7 @@ def test_the_application_knows_what_it_shares(
         return []
 
     monkeypatch.setattr(app, "wsgi_app", answer)
-    rsgi.Bridge(app).answer(scope_of("GET", "/"), Client())  # type: ignore[arg-type]
+    rsgi.Bridge(app).respond(scope_of("GET", "/"), Client())  # type: ignore[arg-type]
     assert seen == [(workers > 1, threads > 1)]
 
 
@@ -272,9 +272,9 @@ def test_one_thread_works_on_one_request_at_a_time(monkeypatch: pytest.MonkeyPat
         inside.pop()
 
     entered, leave = Event(), Event()
-    monkeypatch.setattr(bridge, "_answer", work)
+    monkeypatch.setattr(bridge, "_respond", work)
     with ThreadPoolExecutor(4) as pool:
-        done = [pool.submit(bridge.answer, None, None) for _ in range(4)]  # type: ignore[arg-type]
+        done = [pool.submit(bridge.respond, None, None) for _ in range(4)]  # type: ignore[arg-type]
         assert entered.wait(10)
         leave.set()
         for each in done:
@@ -302,7 +302,7 @@ def test_what_the_application_returns_is_closed(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(app, "wsgi_app", answer)
     with pytest.raises(OSError):
-        bridge.answer(scope_of("GET", "/"), Client())  # type: ignore[arg-type]
+        bridge.respond(scope_of("GET", "/"), Client())  # type: ignore[arg-type]
     assert closed == [True]
 
 
