@@ -248,7 +248,7 @@ def _read_slowly(state: State, stay: Callable[[], None]) -> None:
     """Stays in a snapshot that it has read from."""
     state.get("n")
     if state.store.name == "lmdb":
-        environment = state.store._opened  # type: ignore[attr-defined]
+        environment = state.store._opened.value  # type: ignore[attr-defined]
         with environment.env.begin() as transaction:
             transaction.get(b"n")
             stay()

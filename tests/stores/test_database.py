@@ -710,7 +710,7 @@ def test_isolation(server_url: str) -> None:
         try:
             state = state_at(server_url)
             state.inc("n")
-            database = state.store._opened  # type: ignore[attr-defined]
+            database = state.store._opened.value  # type: ignore[attr-defined]
             (found,) = database.read(f"SELECT @@{setting}" if is_mariadb else f"SHOW {setting}")
             assert found[0].lower().replace("-", " ") == "read committed"
             state.close()
@@ -862,7 +862,7 @@ class TestFairSemaphore:
         """Threads that find all connections in use wait their turn, and give up in time."""
         state = state_at(url, CACHE_OPTIONS={"pool_size": 1}, CACHE_TIMEOUT=0.3)
         assert state.inc("n") == 1
-        database = state.store._opened  # type: ignore[attr-defined]
+        database = state.store._opened.value  # type: ignore[attr-defined]
         with database.connection():
             with pytest.raises(StoreUnavailable, match="in use"):
                 state.inc("n")

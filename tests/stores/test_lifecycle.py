@@ -1057,7 +1057,7 @@ def records(store: Any) -> int:
     if store.name == "simple":
         return max(len(store._records), len(store._expiries) // 2)
     if store.name == "lmdb":
-        environment = store._opened
+        environment = store._opened.value
         with environment.env.begin() as transaction:
             counts = (transaction.stat(), transaction.stat(environment.expiries))
             return max(count["entries"] for count in counts)

@@ -156,7 +156,7 @@ def test_what_a_dead_reader_kept_is_used_again(tmp_path: Path) -> None:
         if not pid:
             with suppress(BaseException):
                 state.get("n")
-                with state.store._opened.env.begin() as transaction:
+                with state.store._opened.value.env.begin() as transaction:
                     transaction.get(b"n")
                     os.write(writing, b".")
                     signal.pause()
@@ -235,7 +235,7 @@ class TestIndexOfExpiries:
 
 def index_of(state: State) -> int:
     """How many entries the index has."""
-    environment = state.store._opened
+    environment = state.store._opened.value
     with environment.env.begin() as transaction:
         return transaction.stat(environment.expiries)["entries"]
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
-from weakref import finalize
 
 from ...errors import ConfigurationError, StoreUnavailable
 from ...settings import Settings, choice, seconds
 from ..base import DEFAULT_TIMEOUT, Page, Store, key_range
 from ..operations import Operation, Record
 from ..support.gate import Gate
+from ..support.opened import Opened
 from ..support.paging import ordered_page
 from .deadline import until
 from .dialects.base import dialect_of, parsed
@@ -33,9 +32,6 @@ _LONGEST_PAUSE = 0.01
 _FIRST = "SELECT name FROM {table} WHERE name >= ? AND name < ? ORDER BY name LIMIT ?"
 _CLEAR = "DELETE FROM {table} WHERE name >= ? AND name < ?"
 _PING = "SELECT name FROM {table} WHERE 1 = 0"
-
-# What a parent could not close before it forked; nor must its child, as they share it.
-_inherited: list[Database] = []
 
 
 def ddl(url: str, table: str = DEFAULT_TABLE) -> str:
@@ -73,8 +69,7 @@ class DatabaseStore(Store):
         self.scope = self._dialect.scope
         self.has_server = self._dialect.scope == "network"
         self._engine_options = engine_options or {}
-        self._opened: Database | None = None
-        self._of_process: dict[int, Database] = {}
+        self._opened: Opened[Database] = Opened()
         self._gate = Gate()
         self._writes = -1  # The first write of a process collects what others left.
 
@@ -137,27 +132,21 @@ class DatabaseStore(Store):
         return {"location": location(self._url), "durability": self._dialect.kept}
 
     def close(self) -> None:
-        if self._opened is not None:
-            self._opened = None
-            self._of_process.clear()
-            self._closer()
+        self._opened.close()
 
     def before_fork(self) -> None:
         # Those inside leave in time by themselves.
         self._is_empty = self._gate.shut(2 * self.timeout)
-        if self._is_empty and self._opened is not None:
-            self._opened.disconnect()
+        if self._is_empty and self._opened.value is not None:
+            self._opened.value.disconnect()
 
     def after_fork_in_parent(self) -> None:
         self._gate.open()
 
     def after_fork_in_child(self) -> None:
         self._gate = Gate()
-        if self._opened is not None and not self._is_empty:
-            self._closer.detach()
-            _inherited.append(self._opened)
-            self._opened = None
-            self._of_process.clear()
+        if not self._is_empty:
+            self._opened.inherit()
 
     def _until_done(self, attempt: Callable[[Database], R], deadline: float | None = None) -> R:
         """What the attempt answers that meets no other client; one that does changes nothing."""
@@ -177,7 +166,7 @@ class DatabaseStore(Store):
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _attempt(self, attempt: Callable[[Database], R]) -> R:
-        database = self._opened or self._open()
+        database = self._opened.value or self._open()
         try:
             return attempt(database)
         except NoTable:
@@ -186,11 +175,7 @@ class DatabaseStore(Store):
 
     def _open(self) -> Database:
         database = Database(self._url, self._dialect, self._engine_options)
-        # Of threads that come here together one wins, without a lock that a fork could copy.
-        self._opened = self._of_process.setdefault(os.getpid(), database)
-        if self._opened is database:
-            self._closer = finalize(self, database.close)
-        return self._opened
+        return self._opened.put(self, database, Database.close)
 
 
 def _clear(database: Database, first: bytes, end: bytes) -> bytes:

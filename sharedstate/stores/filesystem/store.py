@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
-from weakref import finalize
 
 from ...errors import StoreFull
 from ...settings import GIBIBYTE, Settings, byte_count, choice, seconds
 from ..base import DEFAULT_TIMEOUT, Page, Store, key_range
 from ..operations import COUNTER_MAX, COUNTER_MIN, NEVER, Increment, Operation, Record
 from ..support.directory import data_directory, make_private, set_aside
+from ..support.opened import Opened
 from ..support.paging import ordered_page
 from ..support.sqlite_damage import Damaged, checked_rows
 from .sqlite_file import Execute, SQLiteFile
@@ -54,10 +53,6 @@ _COLLECT = (
 )
 _ROWS = "SELECT key, expires FROM entries WHERE key >= ? AND key < ? ORDER BY key LIMIT ?"
 
-# What a parent had open. SQLite forbids a child to touch it, closing included, so it must not be
-# collected either, in the rare case that the parent could not close it before it forked.
-_inherited: list[SQLiteFile] = []
-
 
 class FilesystemStore(Store):
     """A table in an SQLite file in WAL mode.
@@ -86,8 +81,7 @@ class FilesystemStore(Store):
         self.directory = directory
         self.durability = durability
         self._max_bytes = max_bytes
-        self._opened: SQLiteFile | None = None
-        self._of_process: dict[int, SQLiteFile] = {}
+        self._opened: Opened[SQLiteFile] = Opened()
         # Rows since the last collection; the first write of a process collects what others left.
         self._written = _COLLECT_EVERY
 
@@ -204,31 +198,26 @@ class FilesystemStore(Store):
             return execute(_COLLECT, (self.clock(), _ROOM_ROWS)).rowcount
 
     def close(self) -> None:
-        if self._opened is not None:
-            self._drop(self._opened)
+        self._opened.close()
 
     def before_fork(self) -> None:
-        if self._opened is not None:
-            self._opened.pause()
+        if self._opened.value is not None:
+            self._opened.value.pause()
 
     def after_fork_in_parent(self) -> None:
-        if self._opened is not None:
-            self._opened.resume()
+        if self._opened.value is not None:
+            self._opened.value.resume()
 
     def after_fork_in_child(self) -> None:
-        if self._opened is not None:
-            self._closer.detach()
-            _inherited.append(self._opened)
-            self._opened = None
-            self._of_process.clear()
+        self._opened.inherit()
 
     def _file(self) -> SQLiteFile:
-        file = self._opened or self._open()
+        file = self._opened.value or self._open()
         if file.is_lost:  # Which a writer was told.
-            self._drop(file)
+            self._opened.close(file)
             file = self._open()
         if file.identity is not None and file.identity.is_lost():
-            self._drop(file)
+            self._opened.close(file)
             raise file.identity.error()
         return file
 
@@ -240,17 +229,7 @@ class FilesystemStore(Store):
             max_bytes=self._max_bytes,
             timeout=self.timeout,
         )
-        # Of threads that come here together one wins, without a lock that a fork could copy.
-        self._opened = self._of_process.setdefault(os.getpid(), file)
-        if self._opened is file:
-            self._closer = finalize(self, file.close)
-        return self._opened
-
-    def _drop(self, file: SQLiteFile) -> None:
-        if self._opened is file:
-            self._opened = None
-            self._of_process.clear()
-            self._closer()
+        return self._opened.put(self, file, SQLiteFile.close)
 
 
 def _of_many(statement: str, keys: Sequence[bytes]) -> list[tuple[str, Sequence[Any]]]:

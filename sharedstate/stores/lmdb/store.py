@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
-from weakref import finalize
 
 from ...errors import SharedStateError, StoreFull, StoreUnavailable
 from ...settings import GIBIBYTE, Settings, byte_count, choice, seconds
@@ -19,6 +18,7 @@ from ..base import DEFAULT_TIMEOUT, Page, Store, cursor_key, key_range
 from ..operations import Increment, Operation, Record
 from ..support.directory import data_directory, is_disk_full, make_private, set_aside
 from ..support.drivers import import_driver
+from ..support.opened import Opened
 from .check import is_damage
 from .entries import (
     REMOVE_AT_ONCE,
@@ -67,7 +67,7 @@ class LmdbStore(Store):
         self.durability = durability
         self._max_bytes = max_bytes
         self._user = object()
-        self._opened: Environment | None = None
+        self._opened: Opened[Environment] = Opened()
         self._written = _COLLECT_EVERY  # The first write of a process collects what others left.
 
     @classmethod
@@ -162,18 +162,15 @@ class LmdbStore(Store):
             return collect(opened, txn, self.clock(), REMOVE_AT_ONCE)
 
     def close(self) -> None:
-        if self._opened is not None:
-            opened, self._opened = self._opened, None
-            self._closer.detach()
+        opened = self._opened.take()
+        if opened is not None:
             release(opened, self._user)
 
     def after_fork_in_child(self) -> None:
-        if self._opened is not None:
-            self._opened = None
-            self._closer.detach()
+        self._opened.take()  # Which lmdb/environment.py has closed.
 
     def _ready(self) -> Environment:
-        opened = self._opened
+        opened = self._opened.value
         if opened is None or not opened.is_open:
             return self._open()
         if opened.watch.is_lost():
@@ -195,9 +192,7 @@ class LmdbStore(Store):
             raise
         except Exception as error:
             raise self._explained(error) from error
-        self._closer = finalize(self, abandon, opened, self._user)
-        self._opened = opened
-        return opened
+        return self._opened.put(self, opened, partial(abandon, user=self._user))
 
     @contextmanager
     def _transaction(
@@ -214,7 +209,7 @@ class LmdbStore(Store):
             raise self._failed(opened, error) from error
 
     def _transact(self, keys: Sequence[bytes], operation: Operation) -> Any:
-        opened = self._opened
+        opened = self._opened.value
         if opened is None or not opened.is_open or opened.watch.is_due():
             opened = self._ready()
         try:

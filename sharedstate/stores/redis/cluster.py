@@ -49,7 +49,7 @@ class RedisClusterStore(RedisStore):
         return super().transact(keys, operation)
 
     def read(self, keys: Sequence[bytes]) -> list[Record | None]:
-        client = self._client or self._open()
+        client = self._opened.value or self._open()
         found: dict[bytes, Record | None] = {}
         with self._errors():
             for group in self._by_slot(keys):
@@ -63,8 +63,9 @@ class RedisClusterStore(RedisStore):
         return [found[key] for key in keys]
 
     def servers_of(self, keys: Sequence[bytes]) -> Iterable[Hashable]:
+        client: Any = self._opened.value
         try:
-            return {self._client.get_node_from_key(key).name for key in keys}
+            return {client.get_node_from_key(key).name for key in keys}
         except (AttributeError, *self._failures):
             return ("",)  # Not connected yet, or no node has the slot.
 
@@ -86,7 +87,7 @@ class RedisClusterStore(RedisStore):
         return keys, f"{node}:{position}" if node < len(nodes) else None
 
     def clear(self, prefix: bytes) -> None:
-        client = self._client or self._open()
+        client = self._opened.value or self._open()
         with self._errors():
             for key in client.scan_iter(match=pattern(prefix), count=_SCAN_COUNT):
                 client.unlink(key)
@@ -96,16 +97,16 @@ class RedisClusterStore(RedisStore):
         tag = re.search(rb"^[^{]*\{([^}]+)\}", key)
         if tag or b"}" not in key:
             return tag[1] if tag else key
-        slot_of = (self._client or self._open()).keyslot
+        slot_of = (self._opened.value or self._open()).keyslot
         numbers = map(b"%d".__mod__, itertools.count())
         return next(number for number in numbers if slot_of(number) == slot_of(key))
 
     def _nodes(self) -> list[Any]:
-        client = self._client or self._open()
+        client = self._opened.value or self._open()
         return sorted(client.get_primaries(), key=lambda node: str(node.name))
 
     def _by_slot(self, keys: Sequence[bytes]) -> list[list[bytes]]:
-        client = self._client or self._open()
+        client = self._opened.value or self._open()
         groups: dict[int, list[bytes]] = {}
         for key in keys:
             groups.setdefault(client.keyslot(key), []).append(key)

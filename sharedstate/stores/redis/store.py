@@ -11,13 +11,13 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
-from weakref import finalize
 
 from ...errors import SharedStateError, StoreUnavailable
 from ...settings import Settings, count
 from ..base import Page, Store, bad_cursor
 from ..operations import Operation, Record
 from ..support.drivers import import_driver
+from ..support.opened import Opened
 from .commands import Commands, pattern
 from .connections import Connection, sentinel, single
 from .errors import explained
@@ -44,7 +44,7 @@ class RedisStore(Store):
         self._failures = (errors.RedisError, errors.RedisClusterException)
         self._connection = connection
         self._replicas = replicas
-        self._client: Any = None
+        self._opened: Opened[Any] = Opened()
         self._commands: Commands
 
     @classmethod
@@ -54,10 +54,10 @@ class RedisStore(Store):
     @property
     def client(self) -> Any:
         """The client of redis-py's that this store uses."""
-        return self._client or self._open()
+        return self._opened.value or self._open()
 
     def transact(self, keys: Sequence[bytes], operation: Operation) -> Any:
-        client = self._client or self._open()
+        client = self._opened.value or self._open()
         try:
             if not self._replicas:
                 return self._commands.run(client, keys, operation)
@@ -70,12 +70,12 @@ class RedisStore(Store):
             raise self._explained(error, operation) from error
 
     def read(self, keys: Sequence[bytes]) -> list[Record | None]:
-        client = self._client or self._open()
+        client = self._opened.value or self._open()
         with self._errors():
             return self._commands.read(client, keys)
 
     def values(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        client = self._client or self._open()
+        client = self._opened.value or self._open()
         try:
             # MGET would pass over a key that holds another type.
             return [client.get(keys[0])] if len(keys) == 1 else list(client.mget(keys))
@@ -83,12 +83,12 @@ class RedisStore(Store):
             raise self._explained(error, None) from error
 
     def sizes(self, keys: Sequence[bytes]) -> list[int]:
-        client = self._client or self._open()
+        client = self._opened.value or self._open()
         with self._errors():
             return self._commands.sizes(client, keys)
 
     def expiries(self, keys: Sequence[bytes]) -> list[float | None]:
-        client = self._client or self._open()
+        client = self._opened.value or self._open()
         with self._errors():
             return self._commands.expiries(client, keys)
 
@@ -106,7 +106,7 @@ class RedisStore(Store):
     def _page_of(
         self, node: Any, prefix: bytes, cursor: str | None, limit: int, deadline: float
     ) -> Page:
-        client = self._client or self._open()
+        client = self._opened.value or self._open()
         options: dict[str, Any] = {"match": pattern(prefix), "_type": "STRING"}
         if node:
             options["target_nodes"] = node
@@ -136,7 +136,7 @@ class RedisStore(Store):
         return keys, ":".join([str(position), *(key[len(prefix) :].hex() for key in rest)])
 
     def clear(self, prefix: bytes) -> None:
-        client = self._client or self._open()
+        client = self._opened.value or self._open()
         position = None
         with self._errors():
             while position != 0:
@@ -147,7 +147,7 @@ class RedisStore(Store):
                     client.unlink(*batch)
 
     def ping(self) -> None:
-        client = self._client or self._open()
+        client = self._opened.value or self._open()
         with self._errors():
             client.ping()
 
@@ -158,12 +158,12 @@ class RedisStore(Store):
         }
 
     def measure(self) -> dict[str, int]:
-        client = self._client or self._open()
+        client = self._opened.value or self._open()
         with self._errors():
             return {"entries": client.dbsize(), "bytes": _used_memory(client.info("memory"))}
 
     def risks(self) -> list[str]:
-        client = self._client or self._open()
+        client = self._opened.value or self._open()
         with self._errors():
             found = client.info("memory")
         # A cluster's client returns it by node.
@@ -176,26 +176,20 @@ class RedisStore(Store):
         ]
 
     def close(self) -> None:
-        if self._client is not None:
-            self._client = None
-            self._closer()
+        self._opened.close()
 
     def before_fork(self) -> None:
-        if self._client is not None:
-            self._connection.disconnect(self._client, idle_only=True)
+        if self._opened.value is not None:
+            self._connection.disconnect(self._opened.value, idle_only=True)
 
     def after_fork_in_child(self) -> None:
-        if self._client is not None:
-            self._client = None
-            self._closer.detach()
+        self._opened.take()
 
     def _open(self) -> Any:
         with self._errors():
             client = self._connection.connect()
         self._commands = Commands(client, self.clock)
-        self._closer = finalize(self, self._connection.disconnect, client)
-        self._client = client
-        return client
+        return self._opened.put(self, client, self._connection.disconnect)
 
     def _wait_for_replicas(self, client: Any) -> None:
         confirmed = client.wait(self._replicas, round(self.timeout * 500))
