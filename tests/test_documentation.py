@@ -242,6 +242,8 @@ def test_every_public_name_is_in_the_reference() -> None:
     reference = (DOCS / "reference.md").read_text()
     entries = set(re.findall(r"^\.\. auto\w+:: (\w+)$", reference, re.MULTILINE))
     assert entries == {*sharedstate.__all__}
+    methods = {*re.findall(r"^\.\. automethod:: State\.(\w+)$", reference, re.MULTILINE)}
+    assert methods == {n for n in dir(State) if n[0] != "_" and callable(getattr(State, n))}
     tree = (DOCS / "library/errors.md").read_text()
     errors = {name for name in sharedstate.__all__ if isinstance(_exported(name), type)}
     errors = {name for name in errors if issubclass(_exported(name), sharedstate.SharedStateError)}
