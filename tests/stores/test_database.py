@@ -97,9 +97,9 @@ class TestTable:
         """Of many processes that find no table one makes it, and the others go on."""
         with client_of(url) as execute:
             execute(f"DROP TABLE IF EXISTS {TABLE}")
-        outcome = crowd.run("spawned", partial(state_at, url), _inc_once, 8, _get)
-        assert exactly_one_to([answer.result for answer in outcome.answers], 8)
-        assert outcome.found == 8
+        outcome = crowd.run("spawned", partial(state_at, url), _inc_once, 5, _get)
+        assert exactly_one_to([answer.result for answer in outcome.answers], 5)
+        assert outcome.found == 5
 
     def test_may_not_make_it(self, server_url: str) -> None:
         """A user who may make no table gets the statements for it, and can use what they make."""
