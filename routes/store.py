@@ -47,6 +47,6 @@ def workers_and_threads() -> tuple[int | None, int | None]:
     with several threads.
     """
     config = current_app.config
-    if "THREADS" in config:
+    if config["THREADS"] is not None:
         return config["WORKERS"], config["THREADS"]
     return None, None

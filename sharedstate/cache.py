@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import inspect
 import logging
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, cast
 
@@ -19,17 +17,21 @@ from flask.globals import _cv_app
 from flask_caching import backends
 from flask_caching.jinja2ext import JINJA_CACHE_ATTR_NAME
 
-from .arguments import checked_key
-from .backend import Backend, ResultKey
+from .backend import Backend, ResultKey, fit_key
 from .cli import state_group
-from .errors import InvalidKey, NotSupported
-from .settings import Settings
+from .errors import NotSupported
+from .settings import Settings, checked
 from .state import State
 from .stores.registry import DEFAULT_TYPE, type_name, unknown_type
 
 P = ParamSpec("P")
 R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
+
+# The library limits knows a storage's scheme once its class is defined: also for those who give it
+# to Flask-Limiter as an argument, before or after there is a Cache.
+with suppress(ImportError):  # It is not installed, or older than 4.1.
+    from . import limiter  # noqa: F401
 
 logger = logging.getLogger(__name__)
 
@@ -126,11 +128,12 @@ class Cache(flask_caching.Cache):
         if not config["CACHE_DIR"]:
             config["CACHE_DIR"] = Path(app.instance_path) / "sharedstate"
         config["CACHE_SERIALIZER"] = self.serializer
-        backend = Backend.from_settings(config)
+        settings = checked(config)
+        backend = Backend.from_settings(settings)
         state = backend.state
         app.extensions.setdefault("cache", {})[self] = backend
         # For the commands; of several caches of an application, that of the first.
-        app.extensions.setdefault("sharedstate", Extension(state, config))
+        app.extensions.setdefault("sharedstate", Extension(state, settings))
         app.cli.add_command(state_group)
         self.app = app
         if state.store.scope == "process":
@@ -320,24 +323,8 @@ _CACHELIB_OPTIONS = ("default_timeout", "ignore_delete_many_errors", "key_prefix
 """Those of ``CACHE_OPTIONS`` that are not for a driver."""
 
 
-def fit_key(key: str) -> ResultKey:
-    """The key of a cached result: the key itself where it is allowed, or a hash of it."""
-    try:
-        checked_key(key)
-        return ResultKey(key)
-    except InvalidKey:
-        digest = hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()
-        return ResultKey(f"sha256-{digest}")
-
-
 def _fitting(make: Callable[..., Any]) -> Callable[..., ResultKey]:
     def make_cache_key(*args: Any, **kwargs: Any) -> ResultKey:
         return fit_key(make(*args, **kwargs))
 
     return make_cache_key
-
-
-# The library limits knows a storage's scheme once its class is defined: also for those who give it
-# to Flask-Limiter as an argument, before or after there is a Cache.
-with suppress(ImportError):  # It is not installed, or older than 4.1.
-    import_module(".limiter", __package__)

@@ -19,7 +19,6 @@ from .arguments import (
 )
 from .codec import Codec, PickleCodec
 from .errors import (
-    ConfigurationError,
     InvalidKey,
     NotACounter,
     NotSerializable,
@@ -29,7 +28,6 @@ from .errors import (
     ValueTooLarge,
 )
 from .eviction import is_result, place, write_with_room
-from .settings import Settings
 from .stores.base import Store
 from .stores.operations import KEEP, NEVER, Batch, Increment, Operation, Record, Swap
 
@@ -252,17 +250,3 @@ def version(raw: bytes) -> str:
 
 def _physical_key(start: bytes, end: bytes, key: str) -> bytes:
     return start + checked_key(key) + end
-
-
-def default_timeout(settings: Settings, otherwise: float) -> float:
-    """``CACHE_DEFAULT_TIMEOUT`` in seconds, or ``otherwise`` where it is not set.
-
-    :raises ConfigurationError: if it is not a number of seconds.
-    """
-    timeout = settings.get("CACHE_DEFAULT_TIMEOUT")
-    if timeout is None:
-        timeout = otherwise
-    try:
-        return checked_seconds(float(timeout) if isinstance(timeout, str) else timeout)
-    except (TypeError, ValueError) as error:
-        raise ConfigurationError(f"CACHE_DEFAULT_TIMEOUT: {error}") from error

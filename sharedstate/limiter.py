@@ -19,7 +19,7 @@ from flask import current_app
 from limits.storage import MovingWindowSupport, SlidingWindowCounterSupport, Storage
 
 from .arguments import ABSENT
-from .cache import fit_key
+from .backend import fit_key
 from .codec import JSONCodec
 from .errors import SharedStateError
 from .locks.contention import pauses

@@ -51,7 +51,7 @@ SHARED_STORES = {"sharedstate.stores.memory"}
 KNOWN = {
     "circle": {"all"},
     "one way": set(),
-    "library": {"sharedstate.limiter"},
+    "library": set(),
     "private": {
         "sharedstate.cache",
     },

@@ -48,7 +48,7 @@ class Bridge:
         self._app = app
         self._limit: int = app.config["MAX_CONTENT_LENGTH"]
         self._seconds: float = app.config["BODY_TIMEOUT"]
-        threads = app.config.get("THREADS", 1)
+        threads = app.config["THREADS"] or 1
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
         self._one_at_a_time = Lock() if threads == 1 else None
         self._common = {

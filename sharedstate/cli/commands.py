@@ -11,6 +11,7 @@ from flask import current_app
 
 from ..codec import JSONCodec
 from ..errors import SharedStateError
+from ..settings import changed, table
 from ..state import State
 from .check import check_state
 from .group import as_json, command, print_table, to_json
@@ -119,6 +120,8 @@ def info(state: State, as_json: bool) -> None:
     if "keys" in store.can:
         found = counts(state)
         rows["namespaces"] = found if as_json else [f"{name} ({n:,})" for name, n in found.items()]
+    settings = _changed_settings()
+    rows["settings"] = settings if as_json else [f"{n}={value}" for n, value in settings.items()]
     print_table(rows, as_json)
 
 
@@ -152,9 +155,8 @@ def ddl(state: State) -> None:
     from ..stores.database import store as database
 
     settings = current_app.extensions["sharedstate"].settings
-    url = settings.get("CACHE_URL") or settings["CACHE_DATABASE_URL"]
-    table = settings.get("CACHE_DATABASE_TABLE") or database.DEFAULT_TABLE
-    click.echo(database.ddl(url, table))
+    url = settings["CACHE_URL"] or settings["CACHE_DATABASE_URL"]
+    click.echo(database.ddl(url, settings["CACHE_DATABASE_TABLE"]))
 
 
 @command("manager")
@@ -167,6 +169,13 @@ def manager(state: State) -> None:
     from ..stores.manager.store import run_manager
 
     run_manager(current_app.extensions["sharedstate"].settings)
+
+
+def _changed_settings() -> dict[str, Any]:
+    """The settings that differ from their defaults, secrets hidden; those of a service too."""
+    extensions = current_app.extensions
+    of_service: dict[str, Any] = extensions.get("sharedstate_settings", {})
+    return changed(table(), extensions["sharedstate"].settings) | of_service
 
 
 def _text(value: Any) -> str:

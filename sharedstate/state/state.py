@@ -7,10 +7,10 @@ from typing import Any, Generic, Self, TypeVar
 
 from ..batch import Batch
 from ..codec import Codec, PickleCodec, codec_from
-from ..keyspace import MAX_VALUE_BYTES, Item, Keyspace, default_timeout, version
+from ..keyspace import MAX_VALUE_BYTES, Item, Keyspace, version
 from ..locks.contention import Contention
 from ..locks.lock import Lock
-from ..settings import Settings, byte_count, key_prefix
+from ..settings import Settings, checked
 from ..stores.base import Store
 from ..stores.registry import open_store
 from . import listing
@@ -96,12 +96,13 @@ class State(Values, Counters, Changes):
 
         :raises ConfigurationError: naming the setting that is wrong.
         """
+        settings = checked(settings)
         return cls(
             open_store(settings),
             codec=codec_from(settings),
-            prefix=key_prefix(settings),
-            default_timeout=default_timeout(settings, 0),
-            max_value_bytes=byte_count(settings, "CACHE_MAX_VALUE_BYTES", MAX_VALUE_BYTES),
+            prefix=settings["CACHE_KEY_PREFIX"],
+            default_timeout=settings["CACHE_DEFAULT_TIMEOUT"] or 0,
+            max_value_bytes=settings["CACHE_MAX_VALUE_BYTES"],
         )
 
     @property

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..errors import StoreFull
-from ..settings import GIBIBYTE, Settings, byte_count
+from ..settings import GIBIBYTE, Settings
 from .base import Page, Store, cursor_key, key_range
 from .operations import NEVER, Operation, Record
 
@@ -39,7 +39,7 @@ class MemoryStore(Store):
 
     @classmethod
     def from_settings(cls, settings: Settings) -> MemoryStore:
-        return cls(max_bytes=byte_count(settings, "CACHE_MAX_BYTES", GIBIBYTE))
+        return cls(max_bytes=settings["CACHE_MAX_BYTES"])
 
     def transact(self, keys: Sequence[bytes], operation: Operation) -> Any:
         with self._lock:

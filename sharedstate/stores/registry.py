@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from ..errors import ConfigurationError
-from ..settings import Settings, refuse_misspelt
+from ..settings import Settings, checked
 from .base import Store
 from .guards.breaker import Breaker
 from .support.addresses import scheme_of
@@ -102,7 +102,7 @@ def open_store(settings: Settings) -> Store:
 
     :raises ConfigurationError: naming the setting that is wrong.
     """
-    refuse_misspelt(settings)
+    settings = checked(settings)
     name = type_name(settings)
     if name is None:
         raise unknown_type(settings.get("CACHE_TYPE"))

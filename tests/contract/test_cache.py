@@ -13,7 +13,7 @@ from flask_caching.utils import make_template_fragment_key
 from freezegun import freeze_time
 
 from sharedstate import Cache, ConfigurationError, NotSupported, State
-from sharedstate.cache import fit_key
+from sharedstate.backend import fit_key
 
 LONG = "x" * 300
 

@@ -17,6 +17,7 @@ from flask import Flask
 from flask.testing import FlaskCliRunner
 from redis_servers import redis_server
 
+import app as service
 from sharedstate import Cache, State
 
 ROOT = Path(__file__).parents[2]
@@ -476,3 +477,21 @@ def test_a_reader_that_leaves_is_no_error_message(tmp_path):
         text=True,
     )
     assert (done.stdout, done.stderr) == ("key-00000\n", "")
+
+
+def test_info_shows_the_settings_that_differ(tmp_path: Path) -> None:
+    """Those of the library and of a service, typed; secrets are hidden, defaults left out."""
+    app = service.create_app(
+        {
+            **{"CACHE_DIR": str(tmp_path), "CACHE_MAX_VALUE_BYTES": "64KiB", "DEMO": False},
+            **{"API_TOKEN": "hunter2", "CACHE_REDIS_PASSWORD": "hunter2"},
+        }
+    )
+    done = app.test_cli_runner().invoke(args=["state", "info", "--json"])
+    assert "hunter2" not in done.output
+    assert json.loads(done.output)["settings"] == {
+        **{"CACHE_DIR": str(tmp_path), "CACHE_MAX_VALUE_BYTES": 65536, "CACHE_CODEC": "json"},
+        **{"CACHE_REDIS_PASSWORD": "***", "API_TOKEN": "***", "DEMO": False},
+    }
+    text = app.test_cli_runner().invoke(args=["state", "info"]).output
+    assert "API_TOKEN=***" in text and "hunter2" not in text

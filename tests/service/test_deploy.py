@@ -29,6 +29,7 @@ from served import ask, free_port, serving
 
 import app as service
 from race.clients.rush import Answer, rush
+from service.settings import DEFAULTS
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -52,7 +53,7 @@ def settings_named(text: str) -> set[str]:
 @pytest.mark.parametrize("text", [str(COMPOSE), DOCKERFILE, NGINX, UNIT])
 def test_every_setting_that_is_named_exists(text: str) -> None:
     """Each ``FLASK_…`` variable is a setting of the service or of the library."""
-    known = set(service.DEFAULTS)
+    known = set(DEFAULTS)
     for path in (ROOT / "sharedstate").rglob("*.py"):
         known |= set(re.findall(r'"(CACHE_[A-Z_]+)"', path.read_text()))
     assert settings_named(text)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import app as service
+from service import settings
 from sharedstate import ConfigurationError
 
 TOKENS = ("API_TOKEN", "API_READ_TOKEN")
@@ -26,9 +27,14 @@ def make(**config: Any) -> Any:
         ("WORKERS", "an integer of at least 1", ["many", 0, False]),
         ("MAX_BATCH_OPERATIONS", "an integer of at least 1", ["", 0]),
         ("MAX_JSON_DEPTH", "an integer of at least 1", ["deep", 0]),
-        ("MAX_CONTENT_LENGTH", "an integer of at least 1", ["1MB", 0]),
-        ("MAX_RESPONSE_BYTES", "an integer of at least 1", ["1MB", 0]),
-        ("CACHE_MAX_VALUE_BYTES", "an integer of at least 1", ["1MB", 0]),
+        ("MAX_CONTENT_LENGTH", "a positive number of bytes", ["1 M", "much", True, 0]),
+        ("MAX_RESPONSE_BYTES", "a positive number of bytes", ["1MBit", "-1mb", "", 0]),
+        ("CACHE_MAX_VALUE_BYTES", "a positive number of bytes", ["1/2MB", [1], 0]),
+        ("DEMO", "true or false", ["off", 2, None]),
+        ("LOG_FORMAT", "text or json", ["xml", 1]),
+        ("TRUSTED_HOSTS", "a list of text", [5, [5]]),
+        ("SESSION_COOKIE_NAME", "text", [5]),
+        ("METRICS_DIR", "a directory", [5]),
         ("BODY_TIMEOUT", "a positive number of seconds", ["soon", 0, -1, True, None, 1e300]),
         ("HEADER_TIMEOUT", "a positive number of seconds", ["", 0, float("nan")]),
         ("PERMANENT_SESSION_LIFETIME", "a positive number of seconds", ["long", timedelta(0)]),
@@ -45,6 +51,26 @@ def test_a_wrong_value_is_refused_at_start(name: str, possible: str, values: lis
 def test_right_values_are_taken() -> None:
     """Fractions of seconds, and the bounds themselves."""
     make(BODY_TIMEOUT=0.5, HEADER_TIMEOUT=1, PERMANENT_SESSION_LIFETIME=60, PROXIES=0, THREADS=1)
+
+
+def test_sizes_and_durations_have_units() -> None:
+    """The configuration has their numbers of bytes and of seconds afterwards."""
+    app = make(CACHE_MAX_VALUE_BYTES="1mb", BODY_TIMEOUT="500ms", PERMANENT_SESSION_LIFETIME="7d")
+    assert app.config["CACHE_MAX_VALUE_BYTES"] == 1_000_000
+    assert app.config["MAX_RESPONSE_BYTES"] == 4_000_000
+    assert app.config["BODY_TIMEOUT"] == 0.5
+    assert app.permanent_session_lifetime == timedelta(days=7)
+    assert app.extensions["sharedstate"].state.max_value_bytes == 1_000_000
+
+
+def test_defaults_are_settings() -> None:
+    """Each row of the table is in the configuration, with its default; all names are different."""
+    config = make().config
+    for row in settings.table():
+        derived = row.name in ("MAX_CONTENT_LENGTH", "MAX_RESPONSE_BYTES")
+        assert derived or config[row.name] == row.default
+    names = [row.name for row in [*settings.table(), *settings.table_of_library()]]
+    assert len(names) == len(set(names))
 
 
 @pytest.mark.parametrize("token", [0, False, [], {}, "", " ", "a ", 12345, True, "ü", "a\nb"])

@@ -33,6 +33,7 @@ from race.judging.checkers import exactly_one_to
 from race.servers.processes import reserved_port
 from sharedstate import ConfigurationError, State, StoreFull, StoreUnavailable, ValueTooLarge
 from sharedstate.errors import SharedStateError
+from sharedstate.settings import checked
 from sharedstate.stores.database import connection as database_connection
 from sharedstate.stores.database.engine import Database
 from sharedstate.stores.database.errors import Conflict, NoTable
@@ -50,7 +51,7 @@ def state_at(url: str, **settings: Any) -> State:
     """A state without the breaker, which would answer in the store's place."""
     settings = {"CACHE_DATABASE_URL": url, "CACHE_KEY_PREFIX": "test:"} | settings
     state = State.from_settings({"CACHE_TYPE": "simple"} | settings)
-    state.store = DatabaseStore.from_settings(settings)
+    state.store = DatabaseStore.from_settings(checked(settings))
     return state
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from ...errors import ConfigurationError, StoreUnavailable
-from ...settings import Settings, choice, seconds
+from ...settings import Settings
 from ..base import DEFAULT_TIMEOUT, Page, Store, key_range
 from ..operations import Operation, Record
 from ..support.gate import Gate
@@ -75,7 +75,7 @@ class DatabaseStore(Store):
 
     @classmethod
     def from_settings(cls, settings: Settings) -> DatabaseStore:
-        url = settings.get("CACHE_DATABASE_URL")
+        url = settings["CACHE_DATABASE_URL"]
         if not url:
             raise ConfigurationError(
                 "the database store needs an address: set CACHE_DATABASE_URL, as in "
@@ -83,10 +83,10 @@ class DatabaseStore(Store):
             )
         return cls(
             url,
-            table=settings.get("CACHE_DATABASE_TABLE") or DEFAULT_TABLE,
-            durability=choice(settings, "CACHE_DURABILITY", ("normal", "full")),
-            engine_options=dict(settings.get("CACHE_OPTIONS") or {}),
-            timeout=seconds(settings, "CACHE_TIMEOUT", DEFAULT_TIMEOUT),
+            table=settings["CACHE_DATABASE_TABLE"],
+            durability=settings["CACHE_DURABILITY"],
+            engine_options=dict(settings["CACHE_OPTIONS"]),
+            timeout=settings["CACHE_TIMEOUT"],
         )
 
     def transact(self, keys: Sequence[bytes], operation: Operation) -> Any:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import StoreFull
-from ...settings import GIBIBYTE, Settings, byte_count, choice, seconds
-from ..base import DEFAULT_TIMEOUT, Page, Store, key_range
+from ...settings import GIBIBYTE, Settings
+from ..base import Page, Store, key_range
 from ..operations import COUNTER_MAX, COUNTER_MIN, NEVER, Increment, Operation, Record
 from ..support.directory import data_directory, make_private, set_aside
 from ..support.opened import Opened
@@ -89,9 +89,9 @@ class FilesystemStore(Store):
     def from_settings(cls, settings: Settings) -> FilesystemStore:
         return cls(
             data_directory(settings),
-            durability=choice(settings, "CACHE_DURABILITY", ("normal", "full")),
-            max_bytes=byte_count(settings, "CACHE_MAX_BYTES", GIBIBYTE),
-            timeout=seconds(settings, "CACHE_TIMEOUT", DEFAULT_TIMEOUT),
+            durability=settings["CACHE_DURABILITY"],
+            max_bytes=settings["CACHE_MAX_BYTES"],
+            timeout=settings["CACHE_TIMEOUT"],
         )
 
     def transact(self, keys: Sequence[bytes], operation: Operation) -> Any:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import SharedStateError, StoreFull, StoreUnavailable
-from ...settings import GIBIBYTE, Settings, byte_count, choice, seconds
-from ..base import DEFAULT_TIMEOUT, Page, Store, cursor_key, key_range
+from ...settings import GIBIBYTE, Settings
+from ..base import Page, Store, cursor_key, key_range
 from ..operations import Increment, Operation, Record
 from ..support.directory import data_directory, is_disk_full, make_private, set_aside
 from ..support.drivers import import_driver
@@ -74,9 +74,9 @@ class LmdbStore(Store):
     def from_settings(cls, settings: Settings) -> LmdbStore:
         return cls(
             data_directory(settings),
-            durability=choice(settings, "CACHE_DURABILITY", ("normal", "full")),
-            max_bytes=byte_count(settings, "CACHE_MAX_BYTES", GIBIBYTE),
-            timeout=seconds(settings, "CACHE_TIMEOUT", DEFAULT_TIMEOUT),
+            durability=settings["CACHE_DURABILITY"],
+            max_bytes=settings["CACHE_MAX_BYTES"],
+            timeout=settings["CACHE_TIMEOUT"],
         )
 
     def transact(self, keys: Sequence[bytes], operation: Operation) -> Any:

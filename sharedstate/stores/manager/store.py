@@ -16,8 +16,8 @@ from urllib.parse import unquote
 from weakref import finalize
 
 from ...errors import ConfigurationError, StoreUnavailable, ValueTooLarge
-from ...settings import GIBIBYTE, Settings, byte_count, seconds
-from ..base import DEFAULT_TIMEOUT, Page, Store
+from ...settings import Settings, checked
+from ..base import Page, Store
 from ..operations import Increment, Operation, Record
 from ..support.addresses import URL, addresses, malformed, parsed
 from ..support.directory import data_directory
@@ -54,7 +54,7 @@ class ManagerStore(Store):
 
     @classmethod
     def from_settings(cls, settings: Settings) -> ManagerStore:
-        return cls(_endpoint(settings), timeout=seconds(settings, "CACHE_TIMEOUT", DEFAULT_TIMEOUT))
+        return cls(_endpoint(settings), timeout=settings["CACHE_TIMEOUT"])
 
     def transact(self, keys: Sequence[bytes], operation: Operation) -> Any:
         if type(operation) is Increment and len(keys) == 1:
@@ -153,8 +153,9 @@ def run_manager(settings: Settings) -> None:
 
     :raises ConfigurationError: if it cannot listen there, or another one does.
     """
+    settings = checked(settings)
     endpoint = _endpoint(settings)
-    max_bytes = byte_count(settings, "CACHE_MAX_BYTES", GIBIBYTE)
+    max_bytes = settings["CACHE_MAX_BYTES"]
     if isinstance(endpoint, Remote):
         run_foreground(endpoint.address, endpoint.authkey, max_bytes=max_bytes)
     elif isinstance(endpoint, Local):
@@ -163,7 +164,7 @@ def run_manager(settings: Settings) -> None:
 
 def _endpoint(settings: Settings) -> Endpoint:
     """What ``CACHE_URL``, or ``CACHE_DIR``, leads to."""
-    url = settings.get("CACHE_URL")
+    url = settings["CACHE_URL"]
     parts = parsed(url, "CACHE_URL", _EXAMPLE) if url and url != "manager:" else None
     if parts and (parts.hosts or parts.user or parts.password):
         return _remote(parts, settings)
@@ -173,14 +174,14 @@ def _endpoint(settings: Settings) -> Endpoint:
         )
     named = parts and unquote(parts.path)
     path = Path(named) if named else data_directory(settings) / FILE_NAME
-    return Local(path, byte_count(settings, "CACHE_MAX_BYTES", GIBIBYTE))
+    return Local(path, settings["CACHE_MAX_BYTES"])
 
 
 def _remote(parts: URL, settings: Settings) -> Remote:
     host, port = addresses(parts.hosts, 0, "CACHE_URL")[0] if parts.hosts else ("", 0)
     if not port or parts.user or "," in parts.hosts or parts.path.strip("/"):
         raise malformed("CACHE_URL", _EXAMPLE)
-    authkey = parts.password or settings.get("CACHE_MANAGER_AUTHKEY")
+    authkey = parts.password or settings["CACHE_MANAGER_AUTHKEY"]
     if not authkey:
         raise ConfigurationError(
             "a manager on the network needs its authkey: put it into the URL, "

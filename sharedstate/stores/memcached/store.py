@@ -15,8 +15,8 @@ from typing import Any, ClassVar, TypeVar
 from weakref import finalize
 
 from ...errors import NotSupported, StoreUnavailable
-from ...settings import Settings, seconds
-from ..base import DEFAULT_TIMEOUT, Page, Store
+from ...settings import Settings
+from ..base import Page, Store
 from ..operations import Operation, Record
 from .entry import Entry, attempts, live
 from .item import MAX_PREFIX_BYTES, escaped, physical_key
@@ -26,7 +26,6 @@ from .servers import Servers, addresses_of
 
 A = TypeVar("A")
 
-_LOCAL = "127.0.0.1"
 _PIPELINED = 100
 _PATIENCE = 5
 """How many times ``timeout`` to go on where others are always faster."""
@@ -54,8 +53,8 @@ class MemcachedStore(Store):
     @classmethod
     def from_settings(cls, settings: Settings) -> MemcachedStore:
         return cls(
-            addresses_of(settings.get("CACHE_MEMCACHED_SERVERS") or [_LOCAL]),
-            timeout=seconds(settings, "CACHE_TIMEOUT", DEFAULT_TIMEOUT),
+            addresses_of(settings["CACHE_MEMCACHED_SERVERS"]),
+            timeout=settings["CACHE_TIMEOUT"],
         )
 
     def transact(self, keys: Sequence[bytes], operation: Operation) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
 from ...errors import ConfigurationError, NotSupported
-from ...settings import Settings, count
+from ...settings import Settings
 from ..base import Page
 from ..operations import Batch, Increment, Once, Operation, Record
 from .commands import pattern
@@ -33,7 +33,7 @@ class RedisClusterStore(RedisStore):
 
     @classmethod
     def from_settings(cls, settings: Settings) -> RedisClusterStore:
-        if count(settings, "CACHE_REDIS_WAIT"):
+        if settings["CACHE_REDIS_WAIT"]:
             raise ConfigurationError(
                 "CACHE_REDIS_WAIT is not for a Redis Cluster, which replies before its replicas "
                 "have a write: leave it out, or use redis+sentinel://, where it holds"

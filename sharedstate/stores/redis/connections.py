@@ -8,8 +8,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from ...errors import ConfigurationError
-from ...settings import Settings, seconds
-from ..base import DEFAULT_TIMEOUT
+from ...settings import Settings
 from ..support.addresses import URL, addresses, malformed, parsed, shown
 from ..support.drivers import import_driver
 
@@ -46,15 +45,15 @@ def single(settings: Settings) -> Connection:
     """One server: ``CACHE_REDIS_URL``, or ``CACHE_REDIS_HOST`` and ``CACHE_REDIS_PORT``."""
     options = _options(settings)
     redis = import_driver("redis")
-    url = settings.get("CACHE_REDIS_URL")
+    url = settings["CACHE_REDIS_URL"]
     if url:
         location = _checked(url, _setting(settings))
         return _connection(lambda: redis.Redis.from_url(url, **options), location, options)
-    host = settings.get("CACHE_REDIS_HOST") or "localhost"
+    host = settings["CACHE_REDIS_HOST"]
     if not isinstance(host, str):
         return _like(host, options)
     options["host"] = host
-    options["port"] = settings.get("CACHE_REDIS_PORT") or _REDIS_PORT
+    options["port"] = settings["CACHE_REDIS_PORT"]
     location = f"redis://{options['host']}:{options['port']}"
     return _connection(lambda: redis.Redis(**options), location, options)
 
@@ -62,9 +61,9 @@ def single(settings: Settings) -> Connection:
 def sentinel(settings: Settings) -> Connection:
     """``redis+sentinel://[user:password@]host:port,…/master[/db]``, or Flask-Caching's keys."""
     options = _options(settings)
-    sentinels = settings.get("CACHE_REDIS_SENTINELS") or [("127.0.0.1", _SENTINEL_PORT)]
-    master = settings.get("CACHE_REDIS_SENTINEL_MASTER") or "mymaster"
-    url = settings.get("CACHE_REDIS_URL")
+    sentinels = settings["CACHE_REDIS_SENTINELS"]
+    master = settings["CACHE_REDIS_SENTINEL_MASTER"]
+    url = settings["CACHE_REDIS_URL"]
     if url:
         setting = _setting(settings)
         parts = parsed(url, setting, _SENTINEL_EXAMPLE)
@@ -79,7 +78,7 @@ def sentinel(settings: Settings) -> Connection:
     else:
         hosts = addresses(sentinels, _SENTINEL_PORT, "CACHE_REDIS_SENTINELS")
     own = {name: options[name] for name in _OF_SENTINELS}
-    password = settings.get("CACHE_REDIS_SENTINEL_PASSWORD")
+    password = settings["CACHE_REDIS_SENTINEL_PASSWORD"]
     if password:
         own["password"] = password
 
@@ -98,9 +97,9 @@ def sentinel(settings: Settings) -> Connection:
 def cluster(settings: Settings) -> Connection:
     """``redis+cluster://[user:password@]host:port,…``, or ``CACHE_REDIS_CLUSTER``."""
     options = _options(settings)
-    url, setting = settings.get("CACHE_REDIS_URL"), _setting(settings)
+    url, setting = settings["CACHE_REDIS_URL"], _setting(settings)
     if not url:
-        url, setting = f"redis+cluster://{settings.get('CACHE_REDIS_CLUSTER') or ''}", _CLUSTER
+        url, setting = f"redis+cluster://{settings['CACHE_REDIS_CLUSTER'] or ''}", _CLUSTER
     parts = parsed(url, setting, _CLUSTER_EXAMPLE)
     if not parts.hosts:
         raise malformed(setting, _CLUSTER_EXAMPLE)
@@ -124,7 +123,7 @@ def cluster(settings: Settings) -> Connection:
 
 def _setting(settings: Settings) -> str:
     """Where the URL was set, for error messages."""
-    return "CACHE_URL" if settings.get("CACHE_URL") else "CACHE_REDIS_URL"
+    return "CACHE_URL" if settings["CACHE_URL"] else "CACHE_REDIS_URL"
 
 
 def _checked(url: Any, setting: str) -> str:
@@ -174,7 +173,7 @@ def _connection(connect: Callable[[], Any], location: str, options: dict[str, An
 
 def _options(settings: Settings) -> dict[str, Any]:
     """Keyword arguments for redis-py that are the same wherever it connects to."""
-    timeout = seconds(settings, "CACHE_TIMEOUT", DEFAULT_TIMEOUT)
+    timeout = settings["CACHE_TIMEOUT"]
     # A retry below us could apply a write twice.
     never = import_driver("redis.retry").Retry(import_driver("redis.backoff").NoBackoff(), 0)
     options = {
@@ -183,10 +182,10 @@ def _options(settings: Settings) -> dict[str, Any]:
         "retry": never,
         # redis-py would refuse the hundred-and-first thread or greenlet.
         "max_connections": _NO_LIMIT,
-        **(settings.get("CACHE_OPTIONS") or {}),
+        **settings["CACHE_OPTIONS"],
     }
     for name in ("db", "username", "password"):
-        value = settings.get(f"CACHE_REDIS_{name.upper()}")
+        value = settings[f"CACHE_REDIS_{name.upper()}"]
         if value is not None:
             options[name] = value
     if options.get("decode_responses"):

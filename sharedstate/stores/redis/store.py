@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ...errors import SharedStateError, StoreUnavailable
-from ...settings import Settings, count
+from ...settings import Settings
 from ..base import Page, Store, bad_cursor
 from ..operations import Operation, Record
 from ..support.drivers import import_driver
@@ -49,7 +49,7 @@ class RedisStore(Store):
 
     @classmethod
     def from_settings(cls, settings: Settings) -> RedisStore:
-        return cls(single(settings), replicas=count(settings, "CACHE_REDIS_WAIT"))
+        return cls(single(settings), replicas=settings["CACHE_REDIS_WAIT"])
 
     @property
     def client(self) -> Any:
@@ -223,7 +223,7 @@ class RedisSentinelStore(RedisStore):
 
     @classmethod
     def from_settings(cls, settings: Settings) -> RedisSentinelStore:
-        return cls(sentinel(settings), replicas=count(settings, "CACHE_REDIS_WAIT"))
+        return cls(sentinel(settings), replicas=settings["CACHE_REDIS_WAIT"])
 
 
 def _used_memory(found: dict[str, Any]) -> int:

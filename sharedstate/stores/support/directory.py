@@ -18,7 +18,7 @@ _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 def data_directory(settings: Settings) -> Path:
     """``CACHE_DIR``, which an embedded store cannot do without."""
-    directory = settings.get("CACHE_DIR")
+    directory = settings["CACHE_DIR"]
     if not directory:
         raise ConfigurationError(
             "this store keeps its state in files: set CACHE_DIR to a directory for them"
