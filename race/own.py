@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from .clients.numbers import candidates, is_success, shown
 from .clients.rush import Answer
 from .judging.findings import Findings
 from .judging.history import History
-
-if TYPE_CHECKING:
-    from .judging.verdict import Result
-
-LONGER = "--rounds 200 --seconds 30"
 
 
 def is_constant(findings: Findings) -> bool:
@@ -50,23 +44,6 @@ def commonest_failure(history: History) -> str:
     return max(set(found), key=found.count) if found else ""
 
 
-def conclusion(results: Sequence[Result]) -> str:
-    """What the races of the application came to, and what they cannot show."""
-    broken = [one for one in results if one.verdict.breaks_promise]
-    if broken:
-        gave = any(one.verdict.outcome.name == "WRONG" for one in broken)
-        what = "It gave wrong numbers" if gave else "It gave no numbers"
-        return f"{what} under {len(broken)} of {_servers(len(results))}."
-    passed = [one.findings for one in results if one.verdict.is_open and one.findings]
-    if not passed:
-        return "Nothing was tried here that could go wrong."
-    requests = sum(findings.requests for findings in passed)
-    return (
-        f"Nothing wrong in {requests:,} requests under {_servers(len(passed))}. Trying cannot "
-        f"prove that a counter is exact; a longer run may still find something: {LONGER}."
-    )
-
-
 def notice(name: str, clients: int, rounds: int) -> str:
     """What the reader has to know before the race begins."""
     return (
@@ -86,7 +63,3 @@ def _failure(answer: Answer) -> str:
         numbers = ", ".join(several[:5])
         return f"{shown(answer)} (several numbers, {numbers}: choose one with --number)"
     return shown(answer)
-
-
-def _servers(count: int) -> str:
-    return f"{count} server{'' if count == 1 else 's'}"

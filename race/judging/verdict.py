@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -14,6 +14,8 @@ from ..servers.recipes import Recipe, recipe_of
 from ..servers.scope import Scope
 from ..strategy import Judged, Origin, Strategy
 from .findings import Findings, find
+
+LONGER = "--rounds 200 --seconds 30"
 
 
 class Outcome(Enum):
@@ -85,7 +87,7 @@ def conclusion(results: Iterable[Result]) -> str:
     """What the exit code says, in words."""
     results = list(results)
     if any(one.race.strategy.origin is Origin.YOURS for one in results):
-        return own.conclusion(results)
+        return _of_own(results)
     promised = [one.verdict for one in results if one.verdict.promised]
     kept = sum(not verdict.breaks_promise for verdict in promised)
     if not promised:
@@ -210,3 +212,24 @@ def last_error(log: str) -> str:
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     errors = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Unavailable)\b", line)]
     return (errors or lines or ["no reason given"])[-1]
+
+
+def _of_own(results: Sequence[Result]) -> str:
+    """What the races of the application came to, and what they cannot show."""
+    broken = [one for one in results if one.verdict.breaks_promise]
+    if broken:
+        gave = any(one.verdict.outcome.name == "WRONG" for one in broken)
+        what = "It gave wrong numbers" if gave else "It gave no numbers"
+        return f"{what} under {len(broken)} of {_servers(len(results))}."
+    passed = [one.findings for one in results if one.verdict.is_open and one.findings]
+    if not passed:
+        return "Nothing was tried here that could go wrong."
+    requests = sum(findings.requests for findings in passed)
+    return (
+        f"Nothing wrong in {requests:,} requests under {_servers(len(passed))}. Trying cannot "
+        f"prove that a counter is exact; a longer run may still find something: {LONGER}."
+    )
+
+
+def _servers(count: int) -> str:
+    return f"{count} server{'' if count == 1 else 's'}"

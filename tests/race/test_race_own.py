@@ -20,11 +20,11 @@ from flask import Flask, request, session
 from race_histories import at_once, by_workers, in_turn
 from werkzeug.serving import make_server
 
-from race import cli, options, own, runner
+from race import cli, options, runner
 from race.clients.numbers import number_in, reader, shown
 from race.clients.rush import Answer
 from race.judging.history import History
-from race.judging.verdict import MEANINGS, Outcome, Result, conclusion, judge
+from race.judging.verdict import LONGER, MEANINGS, Outcome, Result, conclusion, judge
 from race.reporting.terminal import reasons
 from race.runner import Load, Place, Race, run, site_of
 from race.servers.processes import reserved_port
@@ -102,7 +102,7 @@ class TestVerdict:
         results = [judged(at_once([1, 2, 3]), server) for server in ("granian", "waitress")]
         said = conclusion(results)
         assert said.startswith("Nothing wrong in 6 requests under 2 servers. Trying cannot prove")
-        assert own.LONGER in said
+        assert LONGER in said
         assert not any("prove" in one.verdict.why for one in results)
 
     def test_serial(self):
