@@ -230,7 +230,7 @@ class TestHostileClients:
                     thread.join()
 
     def test_half_messages(self, served: Served) -> None:
-        """Clients that are silent in the middle of a message are waited for by nobody."""
+        """Clients that are silent in the middle of a message keep nobody waiting."""
         message = pack(("ping",))
         peers = [served.authenticated() for _ in range(5)]
         for size, peer in enumerate(peers, 1):
@@ -269,7 +269,7 @@ class TestHostileClients:
     def test_many_unauthenticated_peers(
         self, served: Served, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """When too many have not introduced themselves, the first of them are dropped."""
+        """When too many peers are unauthenticated, the first of them are dropped."""
         monkeypatch.setattr(manager_loop, "MAX_UNAUTHENTICATED", 3)
         clients = [served.unauthenticated() for _ in range(5)]
         assert all(map(is_dropped, clients[:2]))
@@ -280,7 +280,7 @@ class TestHostileClients:
     def test_silent_unauthenticated_peer(
         self, served: Served, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Who does not introduce itself is dropped in time."""
+        """A peer that does not authenticate itself is dropped in time."""
         monkeypatch.setattr(manager_loop, "AUTHENTICATION_SECONDS", 0.1)
         with served.unauthenticated() as client:
             assert is_dropped(client)

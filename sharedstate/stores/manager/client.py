@@ -29,11 +29,11 @@ _FULL_SECONDS = 0.005
 
 
 class NotRunning(OSError):
-    """Nobody listens at the address."""
+    """No process listens at the address."""
 
 
 class Refused(OSError):
-    """The manager does not let us in, or is none that knows our authkey."""
+    """The manager does not accept us, or what listens does not know our authkey."""
 
 
 class Connection:

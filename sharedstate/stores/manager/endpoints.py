@@ -39,18 +39,24 @@ class Endpoint(ABC):
 
     @abstractmethod
     def connect(self, timeout: float) -> Connection:
-        """A new connection; see :class:`Connection` for what it raises."""
+        """A new connection.
+
+        :param timeout: in seconds, for connecting and for each request.
+        :raises OSError: as :class:`Connection` does.
+        :raises StoreUnavailable: if a manager had to be started, and could not be.
+        :raises ConfigurationError: if the address cannot be used.
+        """
 
     @abstractmethod
     def location(self) -> str:
-        """Where it is, for people, without the authkey."""
+        """The address, for people, without the authkey."""
 
     def after_fork_in_child(self) -> None:  # noqa: B027  # most endpoints have nothing to do
         """Give up what the parent was doing."""
 
 
 class Remote(Endpoint):
-    """A manager that somebody runs at a host and port."""
+    """A manager at a host and port, which a supervisor runs."""
 
     scope: Scope = "network"
 
@@ -67,7 +73,7 @@ class Remote(Endpoint):
 
 
 class Local(Endpoint):
-    """A manager at a socket, which the first one who finds none there starts.
+    """A manager at a socket, which the first client that finds none there starts.
 
     It is a process of its own: it has no parent, terminal or directory, and nothing of the one
     that started it is open in it. The operation that starts it may take longer than any other, up

@@ -100,7 +100,7 @@ def beside(path: Path, ending: str) -> Path:
 
 
 def note_process(claim: int, note: str) -> None:
-    """Write who serves, for people and for those who want to start another."""
+    """Write which process serves, for people and for clients that want to start a manager."""
     os.ftruncate(claim, 0)
     os.pwrite(claim, note.encode(), 0)
 
@@ -116,7 +116,9 @@ def is_supervised(path: Path) -> bool:
 def _claimed(path: Path) -> tuple[Path, int]:
     """The path, and a lock on it that lasts as long as the process, or the one it forks.
 
-    One that is just ending is waited for.
+    A manager that is just ending is waited for, up to ``CLAIM_SECONDS``.
+
+    :raises ConfigurationError: if another manager has the lock after that time.
     """
     import fcntl  # Where it is missing, there are no sockets with a path either.
 
@@ -139,7 +141,7 @@ def _claimed(path: Path) -> tuple[Path, int]:
 
 
 def _local_server(path: Path, max_bytes: int) -> Server:
-    """Replaces what a manager that died has left: this one has the lock."""
+    """Replaces the files of a manager that died; the caller has the lock."""
     authkey = secrets.token_bytes(AUTHKEY_BYTES)
     _write_key(beside(path, "key"), authkey)
     path.unlink(missing_ok=True)
