@@ -28,15 +28,15 @@ bp = Blueprint("batch", __name__, url_prefix="/v1/batch")
 @bp.post("")
 @operation(
     body=Operations,
-    answers={200: Results},
+    responses={200: Results},
     refuses=(*OF_A_WRITE, NotACounter, OutOfBounds, ResultTooLarge, NotSupported),
 )
 def run(body: Operations) -> Response:
     """Do operations in their order: with ``atomic`` all of them in one step, or none.
 
     Without, each is done by itself, and one that the store refuses does not keep the others from
-    being done. In either case an answer each. A key or value that is not allowed refuses them all.
-    Values that are read and longer than ``MAX_RESPONSE_BYTES`` together are 413.
+    being done. In either case each has its result. A key or value that is not allowed refuses them
+    all. Values that are read and longer than ``MAX_RESPONSE_BYTES`` together are 413.
     """
     operations, most = body.operations, current_app.config["MAX_BATCH_OPERATIONS"]
     if len(operations) > most:
@@ -46,8 +46,8 @@ def run(body: Operations) -> Response:
     batch = cache.batch(max_bytes=current_app.config["MAX_RESPONSE_BYTES"])
     for position, each in enumerate(operations):
         _collect(batch, each, position)
-    answers = batch.apply() if body.atomic else batch.apply_each()
-    return reply(Results(list(map(_result, operations, answers))))
+    results = batch.apply() if body.atomic else batch.apply_each()
+    return reply(Results(list(map(_result, operations, results))))
 
 
 def _collect(batch: Batch, each: Get | Set | Delete | Inc, position: int) -> None:
@@ -65,18 +65,18 @@ def _collect(batch: Batch, each: Get | Set | Delete | Inc, position: int) -> Non
         raise
 
 
-def _result(each: Get | Set | Delete | Inc, answer: Any) -> Result:
+def _result(each: Get | Set | Delete | Inc, found: Any) -> Result:
     key = each.key
-    if isinstance(answer, SharedStateError):
-        problem = problem_of(answer)
+    if isinstance(found, SharedStateError):
+        problem = problem_of(found)
         return Result(problem.status, key, problem=problem)
     if isinstance(each, Inc):
-        return Result(200, key, answer)
+        return Result(200, key, found)
     if isinstance(each, Get):
-        return Result(404, key) if answer is None else _found(answer)
+        return Result(404, key) if found is None else _found(found)
     if isinstance(each, Set):
         return Result(200, key)
-    return Result(204 if answer else 404, key)
+    return Result(204 if found else 404, key)
 
 
 def _found(item: Item) -> Result:

@@ -20,9 +20,9 @@ _ADD_ONE = Increment()
 
 
 @bp.get("/<key:key>")
-@operation(answers={200: Item}, refuses=(*OF_A_KEY, 404, NotACounter))
+@operation(responses={200: Item}, refuses=(*OF_A_KEY, 404, NotACounter))
 def show(key: str) -> Response:
-    """The number that a counter stands at."""
+    """Return the number of a counter."""
     item = cache.item(key)
     if item is None:
         raise no_such_key(key)
@@ -35,11 +35,11 @@ def show(key: str) -> Response:
 @operation(
     body=Increment,
     headers=(IDEMPOTENCY_KEY,),
-    answers={200: Count},
+    responses={200: Count},
     refuses=(*OF_A_WRITE, NotACounter, OutOfBounds, TokenReused, NotSupported),
 )
 def increment(key: str, body: Increment) -> Response:
-    """Add to a counter, made when missing, and answer the new number."""
+    """Add to a counter, created when missing, and return the new number."""
     token = request.environ.get("HTTP_IDEMPOTENCY_KEY")
     if token is not None:
         return _once(key, body, token)
@@ -48,7 +48,7 @@ def increment(key: str, body: Increment) -> Response:
 
 
 @bp.put("/<key:key>")
-@operation(body=NewNumber, answers={200: Item, 201: Item}, refuses=OF_A_WRITE)
+@operation(body=NewNumber, responses={200: Item, 201: Item}, refuses=OF_A_WRITE)
 def put(key: str, body: NewNumber) -> Response:
     """Set a counter; 201 if the key is new."""
     is_new = cache.put(key, body.value, body.ttl)

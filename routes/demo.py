@@ -33,11 +33,11 @@ MAX_RACES = 100
 _counts: dict[str, int] = {}
 
 
-_counting = operation(body=Race, answers={200: Raced}, refuses=OF_A_WRITE)
+_counting = operation(body=Race, responses={200: Raced}, refuses=OF_A_WRITE)
 
 
 @bp.get("")
-@operation(answers={200: Overlap})
+@operation(responses={200: Overlap})
 def index() -> Response:
     """Workers × threads, and whether requests overlap: without that no race can go wrong."""
     workers, threads = workers_and_threads()

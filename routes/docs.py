@@ -19,16 +19,16 @@ bp = Blueprint("docs", __name__)
 
 @bp.get("/openapi.json")
 def openapi() -> Response:
-    """The service's routes as OpenAPI 3.1."""
+    """Return the service's routes as OpenAPI 3.1."""
     return _made_once("application/json", lambda: msgspec.json.encode(document(current_app)))
 
 
 @bp.get("/docs")
 def show() -> Response:
-    """The service's routes, to read."""
-    answer = _made_once("text/html", _page)
-    answer.headers.update(HEADERS)
-    return answer
+    """Return the service's routes as a page to read."""
+    response = _made_once("text/html", _page)
+    response.headers.update(HEADERS)
+    return response
 
 
 def _page() -> bytes:
@@ -36,12 +36,12 @@ def _page() -> bytes:
 
 
 def _made_once(media: str, make: Callable[[], bytes]) -> Response:
-    """An answer that caches keep and ask about each time."""
+    """Return a response that caches keep and revalidate each time."""
     made: dict[str, bytes] = current_app.extensions.setdefault("docs", {})
     if media not in made:
         made[media] = make()
-    answer = Response(made[media], mimetype=media, headers={"Cache-Control": "no-cache"})
-    answer.headers.update(NO_SNIFFING)
-    answer.add_etag()
-    answer.make_conditional(request)
-    return answer
+    response = Response(made[media], mimetype=media, headers={"Cache-Control": "no-cache"})
+    response.headers.update(NO_SNIFFING)
+    response.add_etag()
+    response.make_conditional(request)
+    return response

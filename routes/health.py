@@ -1,4 +1,4 @@
-"""``/health``: for whoever starts, stops and balances the workers."""
+"""``/health``: for what starts, stops and balances the workers."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ bp = Blueprint("health", __name__, url_prefix="/health")
 
 
 @bp.get("/live")
-@operation(answers={200: Health})
+@operation(responses={200: Health})
 def live() -> Response:
-    """This process answers."""
+    """Return whether this process responds."""
     return reply(Health("live"))
 
 
 @bp.get("/ready")
-@operation(answers={200: Health}, refuses=(503,))
+@operation(responses={200: Health}, refuses=(503,))
 def ready() -> Response:
-    """This process and its store answer, and all workers share the state."""
+    """Return whether this process and its store respond, and all workers share the state."""
     store = cache.state.store
     store.ping()
     if store.scope == "process" and several_processes():

@@ -23,9 +23,9 @@ RETRY_SECONDS = 1
 
 
 @bp.post("/<key:name>")
-@operation(body=Acquire, answers={201: Acquired}, refuses=(*OF_A_WRITE, LockTimeout))
+@operation(body=Acquire, responses={201: Acquired}, refuses=(*OF_A_WRITE, LockTimeout))
 def acquire(name: str, body: Acquire) -> Response:
-    """Hold a lock for ``lease`` seconds, unless somebody else does.
+    """Acquire a lock for ``lease`` seconds, unless another client holds it.
 
     ``fence`` is higher than that of every holder before: what the holder writes to should refuse
     a lower one than it has seen.
@@ -39,9 +39,9 @@ def acquire(name: str, body: Acquire) -> Response:
 
 
 @bp.get("/<key:name>")
-@operation(answers={200: Held}, refuses=(*OF_A_KEY, 404))
+@operation(responses={200: Held}, refuses=(*OF_A_KEY, 404))
 def show(name: str) -> Response:
-    """How long a lock is held for, by whoever it is."""
+    """Return for how many seconds a lock is still held, by any client."""
     seconds = cache.lock(name).remaining()
     if seconds is None:
         raise NotFound(f"Nobody holds the lock {name!r}.")
@@ -49,23 +49,23 @@ def show(name: str) -> Response:
 
 
 @bp.put("/<key:name>")
-@operation(body=Renew, answers={200: Held}, refuses=(*OF_A_WRITE, LockLost))
+@operation(body=Renew, responses={200: Held}, refuses=(*OF_A_WRITE, LockLost))
 def renew(name: str, body: Renew) -> Response:
-    """Hold a lock for ``lease`` seconds from now, as its holder."""
+    """Renew a lock as its holder: it is held for ``lease`` seconds from now."""
     _lock(name, body.token).renew(body.lease)
     return reply(Held(name, body.lease))
 
 
 @bp.delete("/<key:name>")
-@operation(body=Release, answers={204: None}, refuses=(*OF_A_KEY, LockLost))
+@operation(body=Release, responses={204: None}, refuses=(*OF_A_KEY, LockLost))
 def release(name: str, body: Release) -> Response:
-    """Let the next one have the lock, as its holder."""
+    """Release a lock as its holder."""
     _lock(name, body.token).release()
     return no_content()
 
 
 def _lock(name: str, token: str) -> Lock:
-    """The lock as its holder has it, if the token is the right one."""
+    """Return the lock as its holder has it, if the token is the right one."""
     lock = cache.lock(name)
     lock.token = token
     return lock

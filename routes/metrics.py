@@ -15,9 +15,9 @@ bp = Blueprint("metrics", __name__)
 
 
 @bp.get("/metrics")
-@operation(answers={200: Text(("text/plain", "application/openmetrics-text"))}, refuses=(501,))
+@operation(responses={200: Text(("text/plain", "application/openmetrics-text"))}, refuses=(501,))
 def show() -> Response:
-    """The metrics of this service, in the format that the client prefers."""
+    """Return the metrics of this service, in the format that the client prefers."""
     if several_processes() and not current_app.config["METRICS_DIR"]:
         return problem(
             501,

@@ -38,7 +38,7 @@ HEADERS = {
 
 @bp.get("/")
 def show() -> Response:
-    """The page, the same for everybody: it asks the API for all that it shows."""
+    """Return the page, the same for everybody: it asks the API for all that it shows."""
     config = current_app.config
     needs_token = bool(config.get("API_TOKEN") or config.get("API_READ_TOKEN"))
     page = make_response(render_template("page.html", needs_token=needs_token, demo=config["DEMO"]))

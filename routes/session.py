@@ -19,16 +19,16 @@ bp = Blueprint("session", __name__, url_prefix="/v1/session")
 
 
 @bp.get("")
-@operation(answers={200: ClientState}, refuses=OF_A_KEY)
+@operation(responses={200: ClientState}, refuses=OF_A_KEY)
 @with_client
 def show() -> Response:
-    """All that this client keeps."""
+    """Return all that this client keeps."""
     state = g.client.read()
     return reply(ClientState(state["values"], state["counters"]))
 
 
 @bp.delete("")
-@operation(answers={204: None}, refuses=OF_A_KEY)
+@operation(responses={204: None}, refuses=OF_A_KEY)
 @with_client
 def forget() -> Response:
     """Forget what this client keeps, and give it another session."""
@@ -37,10 +37,10 @@ def forget() -> Response:
 
 
 @bp.get("/values/<key:name>")
-@operation(answers={200: ClientValue}, refuses=(*OF_A_KEY, 404))
+@operation(responses={200: ClientValue}, refuses=(*OF_A_KEY, 404))
 @with_client
 def show_value(name: str) -> Response:
-    """A value of this client."""
+    """Return a value of this client."""
     values = g.client.read()["values"]
     if name not in values:
         raise _no_such_value(name)
@@ -48,7 +48,7 @@ def show_value(name: str) -> Response:
 
 
 @bp.put("/values/<key:name>")
-@operation(body=AnyValue, answers={200: ClientValue}, refuses=OF_A_WRITE)
+@operation(body=AnyValue, responses={200: ClientValue}, refuses=OF_A_WRITE)
 @with_client
 def put_value(name: str, body: AnyValue) -> Response:
     """Store a value of this client."""
@@ -57,7 +57,7 @@ def put_value(name: str, body: AnyValue) -> Response:
 
 
 @bp.delete("/values/<key:name>")
-@operation(answers={204: None}, refuses=(*OF_A_KEY, 404))
+@operation(responses={204: None}, refuses=(*OF_A_KEY, 404))
 @with_client
 def delete_value(name: str) -> Response:
     """Remove a value of this client."""
@@ -72,10 +72,10 @@ def delete_value(name: str) -> Response:
 
 
 @bp.post("/counters/<key:name>")
-@operation(body=Change, answers={200: ClientCount}, refuses=(*OF_A_WRITE, OutOfBounds))
+@operation(body=Change, responses={200: ClientCount}, refuses=(*OF_A_WRITE, OutOfBounds))
 @with_client
 def increment(name: str, body: Change) -> Response:
-    """Add to a counter of this client, exactly, whatever it asks at the same time."""
+    """Add to a counter of this client and return the new number; exact in parallel requests too."""
     checked_key(name)
     number = 0
 
@@ -93,7 +93,7 @@ def increment(name: str, body: Change) -> Response:
 
 
 @bp.put("/counters/<key:name>")
-@operation(body=Number, answers={200: ClientCount}, refuses=OF_A_WRITE)
+@operation(body=Number, responses={200: ClientCount}, refuses=OF_A_WRITE)
 @with_client
 def put_counter(name: str, body: Number) -> Response:
     """Set a counter of this client, to reset it."""

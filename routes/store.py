@@ -1,4 +1,4 @@
-"""``/v1/store``: what the state is kept in, and who answers."""
+"""``/v1/store``: what the state is kept in, and which process responds."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ ABILITIES = StoreAbilities.__struct_fields__
 
 
 @bp.get("")
-@operation(answers={200: StoreStatus})
+@operation(responses={200: StoreStatus})
 def show() -> Response:
-    """The store's type, who shares it, what survives, what it can do and how much it holds."""
+    """Return the store's type, who shares it, what survives, what it can do and what it holds."""
     state = cache.state
     store = state.store
     size = store.measure()

@@ -22,7 +22,7 @@ bp = Blueprint("values", __name__, url_prefix="/v1/values")
 
 
 def no_such_key(key: str) -> NotFound:
-    """The error for a key that holds nothing."""
+    """Return the error for a key that holds nothing."""
     return NotFound(f"There is no key {key!r}.")
 
 
@@ -30,11 +30,11 @@ def no_such_key(key: str) -> NotFound:
 @operation(
     query=ListQuery,
     headers=(IF_NONE_MATCH,),
-    answers={200: Page, 304: None},
+    responses={200: Page, 304: None},
     refuses=(*OF_A_KEY, NotSupported),
 )
 def index(query: ListQuery) -> Response:
-    """A page of the items whose keys start with a prefix.
+    """Return a page of the items whose keys start with a prefix.
 
     A key that is there the whole time is on some page; one that comes or goes meanwhile may be.
     A page may have fewer items than ``limit``, or none, and a ``next``: only the last one has none.
@@ -57,9 +57,9 @@ def index(query: ListQuery) -> Response:
 
 
 @bp.get("/<key:key>")
-@operation(headers=(IF_NONE_MATCH,), answers={200: Item, 304: None}, refuses=(*OF_A_KEY, 404))
+@operation(headers=(IF_NONE_MATCH,), responses={200: Item, 304: None}, refuses=(*OF_A_KEY, 404))
 def show(key: str) -> Response:
-    """The value of a key."""
+    """Return the value of a key."""
     item = cache.item(key)
     if item is None:
         raise no_such_key(key)
@@ -71,7 +71,7 @@ def show(key: str) -> Response:
 @operation(
     body=NewValue,
     headers=(IF_MATCH, IF_NONE_MATCH),
-    answers={200: Item, 201: Item},
+    responses={200: Item, 201: Item},
     refuses=(*OF_A_WRITE, 412),
 )
 def put(key: str, body: NewValue) -> Response:
@@ -91,7 +91,7 @@ def put(key: str, body: NewValue) -> Response:
     body=Any,
     media=MERGE_PATCH,
     headers=(IF_MATCH, IF_NONE_MATCH),
-    answers={200: Item},
+    responses={200: Item},
     refuses=(*OF_A_WRITE, 404, 412),
 )
 def patch(key: str, body: Any) -> Response:
@@ -111,7 +111,7 @@ def patch(key: str, body: Any) -> Response:
 
 
 @bp.delete("/<key:key>")
-@operation(headers=(IF_MATCH, IF_NONE_MATCH), answers={204: None}, refuses=(*OF_A_KEY, 404, 412))
+@operation(headers=(IF_MATCH, IF_NONE_MATCH), responses={204: None}, refuses=(*OF_A_KEY, 404, 412))
 def delete(key: str) -> Response:
     """Remove a key."""
     conditions = Conditions.of_request()
@@ -125,13 +125,13 @@ def delete(key: str) -> Response:
 
 
 def stored(key: str, body: NewValue | NewNumber) -> Item:
-    """What has been stored, as it is answered."""
+    """Return what has been stored, as the body of a response."""
     ttl = cache.state.default_timeout if body.ttl is None else body.ttl
     return Item(key, body.value, ttl or None)
 
 
 def item_body(item: sharedstate.Item) -> Item:
-    """An item as it is answered: its ``ttl`` is ``null`` if it never expires."""
+    """Return an item as the body of a response: its ``ttl`` is ``null`` if it never expires."""
     return Item(item.key, item.value, item.ttl or None)
 
 
@@ -147,7 +147,7 @@ def _listed(item: sharedstate.Item) -> ListedItem:
 def _revise(
     key: str, conditions: Conditions | None, change: Any, **timeout: Any
 ) -> sharedstate.Item | None:
-    """Replace the item if the conditions hold for it, in one step; answers the one before."""
+    """Replace the item if the conditions hold for it, in one step; return the one before."""
     found: sharedstate.Item | None = None
 
     def checked(item: sharedstate.Item | None) -> Any:

@@ -1,1 +1,1 @@
-"""What the routes share: how requests are read, checked and answered, and how it is run."""
+"""What the routes share: how requests are read and checked, what they return, and how it is run."""

@@ -75,7 +75,7 @@ def _check_tokens(app: Flask) -> None:
             )
     if tokens[0] is not None and tokens[0] == tokens[1]:
         raise ConfigurationError(
-            f"{' and '.join(TOKENS)} are equal, so that whoever may read could change everything"
+            f"{' and '.join(TOKENS)} are equal, so that all who may read could change everything"
         )
     if app.config["PROXIES"] and not (has_tokens(app) or app.config["INSECURE"]):
         raise ConfigurationError(

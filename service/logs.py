@@ -87,5 +87,5 @@ class TextFormatter(logging.Formatter):
 
 
 def without_secrets(text: str) -> str:
-    """The text with what could let somebody in replaced: passwords in URLs, credentials."""
+    """Return the text with what gives access replaced: passwords in URLs, credentials."""
     return _SECRETS.sub(HIDDEN, text)

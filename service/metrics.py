@@ -29,7 +29,7 @@ CONFLICTS = "sharedstate_compare_and_set_conflicts"
 LOCK_WAITS = "sharedstate_lock_waits"
 
 HELP = {
-    REQUESTS: "Seconds until a request was answered, by route.",
+    REQUESTS: "Seconds from a request to its response, by route.",
     OPERATIONS: "Operations on the store, those that failed included.",
     ERRORS: "Operations on the store that ended in an error.",
     CONFLICTS: "Times that compare-and-set found another value than it expected.",
@@ -86,16 +86,19 @@ class Metrics:
         self._lock_waits = _Rows(tallies, LOCK_WAITS)[()]
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count a request that was answered."""
+        """Count a request that has its response.
+
+        :param seconds: how long it took.
+        """
         place = self._requests[method, route, status]
         self._tallies.add_both(place + bisect_left(BUCKETS, seconds), 1, place + _SUM, seconds)
 
-    def operation(self, name: str, error: BaseException | None, answer: Any) -> None:
+    def operation(self, name: str, error: BaseException | None, result: Any) -> None:
         """Count an operation on the store, of which :class:`Observed` tells."""
         self._add(self._operations[name])
         if error is not None:
             self._add(self._errors[_kind(error)])
-        elif name == "Swap" and not answer[0]:
+        elif name == "Swap" and not result[0]:
             self._add(self._conflicts)
 
     def lock_held(self) -> None:

@@ -4,8 +4,9 @@ Every change is one step on the store, so that requests of one client at once lo
 
     cookie ── token ──▶ state {"values": {…}, "counters": {…}}
 
-A token that the store does not have is never adopted, or whoever makes another's browser send one
-would share that client's state. It is replaced, also when the state goes meanwhile::
+A token that the store does not have is never adopted (session fixation: an attacker who makes a
+browser send a known token would share its state). It is replaced, also when the state goes
+meanwhile::
 
     POST    token known ───────────────────── gone: another token, which the response sets
     DELETE        removes the state, new token

@@ -52,7 +52,7 @@ class Conditions:
             raise PreconditionFailed(
                 "There is no value under this key."
                 if item is None
-                else "The value is not the one that If-Match names; somebody has changed it."
+                else "The value is not the one that If-Match names; another request has changed it."
             )
         if self._none_match is not None and _holds(self._none_match, version, ETags.contains_weak):
             raise PreconditionFailed("There is a value under this key, as If-None-Match rules out.")

@@ -18,7 +18,7 @@ from .schemas import Problem
 logger = logging.getLogger(__name__)
 
 _RETRY_AFTER = {"Retry-After": "1"}
-_OUTCOME_UNKNOWN = "The store did not answer: the change may or may not have been made."
+_OUTCOME_UNKNOWN = "The store did not respond: the change may or may not have been made."
 _NOTHING_CHANGED = "The store cannot be used now; nothing was changed."
 _NO_ROOM = "The store has no room for the write; nothing was changed, and nothing is lost."
 
@@ -41,7 +41,7 @@ PROBLEMS: dict[type[errors.SharedStateError], tuple[int, str, str]] = {
 
 
 def init_app(app: Flask) -> None:
-    """Answer every error of the application with a problem document."""
+    """Return a problem document for every error of the application."""
     app.register_error_handler(HTTPException, _http_problem)
     app.register_error_handler(errors.SharedStateError, _state_problem)
     app.register_error_handler(Exception, _unexpected_problem)
@@ -55,11 +55,14 @@ def problem(
     kind: str | None = None,
     headers: dict[str, str] | None = None,
 ) -> Response:
-    """A problem document.
+    """Return a problem document.
 
+    :param status: of the response, too.
+    :param detail: a sentence for people.
+    :param title: the same for all problems of a kind; without one, the phrase of the status.
     :param kind: what follows ``urn:sharedstate:`` in its type; without one the status says all.
     """
-    return _answer(
+    return _response(
         Problem(
             f"urn:sharedstate:{kind}" if kind else "about:blank",
             title or HTTPStatus(status).phrase,
@@ -71,7 +74,7 @@ def problem(
 
 
 def problem_of(error: errors.SharedStateError) -> Problem:
-    """What a problem document says of an error of the library's."""
+    """Return what a problem document says of an error of the library's, and log a store's."""
     # A store may raise a class of its own below one of these.
     status, title, kind = next(PROBLEMS[cls] for cls in type(error).__mro__ if cls in PROBLEMS)
     detail = _sentence(error)
@@ -89,7 +92,7 @@ def _shown_of_the_store(error: errors.SharedStateError) -> str:
     return _OUTCOME_UNKNOWN if getattr(error, "outcome_unknown", False) else _NOTHING_CHANGED
 
 
-def _answer(problem: Problem, headers: dict[str, str] | None = None) -> Response:
+def _response(problem: Problem, headers: dict[str, str] | None = None) -> Response:
     headers = {"Content-Type": "application/problem+json", **(headers or {})}
     return reply(problem, problem.status, headers)
 
@@ -109,7 +112,7 @@ def _http_problem(error: HTTPException) -> Response:
 
 def _state_problem(error: errors.SharedStateError) -> Response:
     problem = problem_of(error)
-    return _answer(problem, _RETRY_AFTER if problem.status == 503 else None)
+    return _response(problem, _RETRY_AFTER if problem.status == 503 else None)
 
 
 def _unexpected_problem(error: Exception) -> Response:

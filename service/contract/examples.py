@@ -1,4 +1,4 @@
-"""Examples of what is sent and answered, made from the schemas of an OpenAPI document."""
+"""Examples of requests and responses, made from the schemas of an OpenAPI document."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def add_examples(document: dict[str, Any]) -> None:
                 for body in bodies:
                     body["example"] = example(body["schema"], schemas)
                 if method == "patch":  # What is sent is what becomes of the value.
-                    sent, answered = bodies
-                    answered["example"]["value"] = sent["example"]
+                    sent, returned = bodies
+                    returned["example"]["value"] = sent["example"]
 
 
 def _bodies(operation: dict[str, Any]) -> list[dict[str, Any]]:
-    """The bodies of JSON that an operation takes and answers with."""
+    """The bodies of JSON that an operation takes and returns."""
     holders = [operation.get("requestBody", {}), *operation["responses"].values()]
     return [
         body

@@ -83,8 +83,8 @@ def _kinds(contracts: list[Contract]) -> list[Any]:
     found = [Key, Problem]
     for contract in contracts:
         found += [contract.body.kind] if contract.body else []
-        answers = contract.answers.values()
-        found += [kind for kind in answers if kind is not None and not isinstance(kind, Text)]
+        responses = contract.responses.values()
+        found += [kind for kind in responses if kind is not None and not isinstance(kind, Text)]
     return list({_name(kind): kind for kind in found}.values())
 
 
@@ -147,7 +147,7 @@ def _header(header: Header) -> dict[str, Any]:
 def _responses(rule: Rule, contract: Contract, known: dict[str, Any]) -> dict[str, Any]:
     found = {
         str(status): _response(status, _content(kind, known))
-        for status, kind in contract.answers.items()
+        for status, kind in contract.responses.items()
     }
     refusal = {PROBLEM: {"schema": known[_name(Problem)]}}
     for status in sorted(_refusals(rule, contract)):

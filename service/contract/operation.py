@@ -1,4 +1,4 @@
-"""What each route takes and answers: read by the requests themselves and by ``/openapi.json``."""
+"""What each route takes and returns: read by the requests themselves and by ``/openapi.json``."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ IF_NONE_MATCH = Header("If-None-Match", "Only if the value is not the one with t
 IDEMPOTENCY_KEY = Header(
     "Idempotency-Key",
     "A text of the client's, at most 250 bytes, new for each increment: a repeat with the same "
-    "one within 24 hours changes nothing and answers what the first one did.",
+    "one within 24 hours changes nothing and returns what the first one did.",
     r"^[!-~]([ -~]{0,248}[!-~])?$",
 )
 
@@ -52,14 +52,14 @@ class Text:
 
 @dataclass(frozen=True)
 class Contract:
-    """What a route takes and answers.
+    """What a route takes and returns.
 
-    :param answers: the class of the body by status, or :class:`Text`; ``None`` for no body.
+    :param responses: the class of the body by status, or :class:`Text`; ``None`` for no body.
     :param refuses: the statuses, or errors of the library, that it refuses requests with, besides
         those that any route may.
     """
 
-    answers: Mapping[int, Any]
+    responses: Mapping[int, Any]
     refuses: tuple[int | type[errors.SharedStateError], ...] = ()
     body: Body[Any] | None = None
     query: type | None = None
@@ -68,19 +68,27 @@ class Contract:
 
 def operation(
     *,
-    answers: Mapping[int, Any],
+    responses: Mapping[int, Any],
     refuses: tuple[int | type[errors.SharedStateError], ...] = (),
     body: Any = None,
     media: str = JSON,
     query: type | None = None,
     headers: tuple[Header, ...] = (),
 ) -> Callable[[View], View]:
-    """Declares the contract of a view, which gets its ``body`` and ``query`` read and checked."""
+    """Declare the contract of a view, which gets its ``body`` and ``query`` read and checked.
+
+    The parameters are those of :class:`Contract`.
+
+    :param body: the class of the JSON body, of :mod:`service.contract.schemas`, or ``Any``.
+    :param media: the content type that the body has to be sent with.
+    :param query: the class of the query; without it, a request with a query is refused.
+    :returns: a decorator.
+    """
     reader = None if body is None else Body(body, media)
 
     def decorate(view: View) -> View:
         checked = _checking(view, reader, query)
-        checked.contract = Contract(answers, refuses, reader, query, headers)  # type: ignore[attr-defined]
+        checked.contract = Contract(responses, refuses, reader, query, headers)  # type: ignore[attr-defined]
         return checked
 
     return decorate

@@ -1,4 +1,4 @@
-"""JSON answers."""
+"""JSON responses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ _HEADERS = [("Cache-Control", "no-store"), ("Content-Type", "application/json")]
 
 
 def reply(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Reply:
-    """An answer that tells the state of this moment, for no cache to keep."""
+    """Return a response that tells the state of this moment, which no cache keeps.
+
+    :param body: an instance of :mod:`service.contract.schemas`.
+    :param headers: besides the usual ones, or in their place.
+    """
     raw = _encode(body)
     reply = Reply([raw], status, [*_HEADERS, ("Content-Length", str(len(raw)))])
     if headers:
@@ -23,23 +27,23 @@ def reply(body: Any, status: int = 200, headers: dict[str, str] | None = None) -
 
 
 def tagged(body: Any, etag: str, status: int = 200) -> Reply:
-    """An answer with an entity tag, which a cache may keep and has to ask about each time."""
+    """Return a response with an entity tag, which a cache may keep and has to revalidate."""
     return reply(body, status, {"ETag": etag, "Cache-Control": "no-cache"})
 
 
 def unread() -> Reply:
-    """The headers of an answer to GET, for HEAD: but those that would take all of its content."""
+    """Return a response to HEAD, without the headers that only the content tells."""
     headers = {"Cache-Control": "no-cache", "Content-Type": "application/json"}
     return Reply(status=200, headers=headers)
 
 
 def not_modified(etag: str) -> Reply:
-    """An answer for a client that has the present state already."""
+    """Return a response for a client that has the present state already."""
     return _bodiless(304, {"ETag": etag, "Cache-Control": "no-cache"})
 
 
 def no_content() -> Reply:
-    """An answer without a body: it is done."""
+    """Return a response without a body: it is done."""
     return _bodiless(204, {"Cache-Control": "no-store"})
 
 
