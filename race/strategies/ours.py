@@ -1,4 +1,4 @@
-"""This project, as its README shows it; `CACHE_TYPE` or `CACHE_URL` says where the state lies."""
+"""This project, as its quickstart shows it; `CACHE_TYPE` or `CACHE_URL` says where the state is."""
 
 from __future__ import annotations
 

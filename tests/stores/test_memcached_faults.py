@@ -101,7 +101,7 @@ def test_full() -> None:
 
 
 def test_without_m_it_evicts() -> None:
-    """A server that was started without ``-M`` forgets what was used least: hence the README."""
+    """Started without ``-M``, a server forgets what was used least: hence the page on stores."""
     with memcached_server("-m", "2") as server, state_at(server.port) as state:
         state.set("n", 41)
         for number in range(3000):
