@@ -1,7 +1,7 @@
 """Value ↔ bytes.
 
-Every codec writes an ``int`` as plain decimal text, so that a counter is the same bytes whoever
-wrote it, ``redis-cli`` shows it as it is, and Redis' own ``INCRBY`` works on it.
+Every codec writes an ``int`` as plain decimal text, so that a counter is the same bytes with
+every codec, ``redis-cli`` shows it as it is, and Redis' own ``INCRBY`` works on it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ class Codec(ABC):
     name: str
 
     def encode(self, value: Any) -> bytes:
-        """The bytes that :meth:`decode` turns into an equal value."""
+        """Return the bytes that :meth:`decode` turns into an equal value.
+
+        :raises NotSerializable: if there are none.
+        """
         try:
             # bool is a subclass of int and must come back as a bool.
             return b"%d" % value if type(value) is int else self._dump(value)
@@ -41,7 +44,10 @@ class Codec(ABC):
             ) from error
 
     def decode(self, raw: bytes) -> Any:
-        """The value whose bytes these are."""
+        """Return the value whose bytes these are.
+
+        :raises NotSerializable: if it cannot be read; the message shows nothing of the bytes.
+        """
         try:
             return self._load(raw)
         except Exception as error:
@@ -73,7 +79,7 @@ class JSONCodec(Codec):
     def _load(self, raw: bytes) -> Any:
         value = _decode(raw.decode())
         if b"\\u" in raw:
-            # Half of a character: no text, which no answer could hold.
+            # Half of a character is no text: it cannot be encoded, in a response for example.
             json.dumps(value, ensure_ascii=False).encode()
         return value
 
@@ -109,7 +115,7 @@ class SerializerCodec(Codec):
             return int(raw)
         body = raw[1:]
         value = self.serializer.loads(body)
-        # cachelib's serializers answer None for what they cannot read.
+        # cachelib's serializers return None for what they cannot read.
         if value is None and body != self.serializer.dumps(None):
             raise ValueError("the serializer cannot read it")
         return value
@@ -149,7 +155,10 @@ _CODECS = {"pickle": PickleCodec, "json": JSONCodec}
 
 
 def codec_from(settings: Mapping[str, Any]) -> Codec:
-    """The codec that ``CACHE_CODEC``, or Flask-Caching's ``CACHE_SERIALIZER``, asks for."""
+    """The codec that ``CACHE_CODEC``, or Flask-Caching's ``CACHE_SERIALIZER``, asks for.
+
+    :raises ConfigurationError: if there is none of that name.
+    """
     serializer = settings.get("CACHE_SERIALIZER")
     if serializer is not None:
         return SerializerCodec(serializer() if isinstance(serializer, type) else serializer)

@@ -1,4 +1,4 @@
-"""Compare-and-swap for many: whoever loses again and again takes a place in a queue."""
+"""Compare-and-swap for many: a caller that loses again and again takes a place in a queue."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MAX_CONTENDED = 1000
 
 
 class _Thread(threading.local):
-    """The keys that this thread, or greenlet, is in the queue of, or has come to the front of."""
+    """The keys that this thread, or greenlet, changes while it holds, or wants, their lock."""
 
     def __init__(self) -> None:
         self.keys: set[str] = set()
@@ -33,8 +33,8 @@ class _Thread(threading.local):
 class Contention:
     """Repeats compare-and-swap until it succeeds, so that every caller's does in the end.
 
-    An attempt that takes long loses to short ones for ever, and whoever has just won begins the
-    next one first. So a caller that has lost twice and is late takes a lock of the key for its
+    An attempt that takes long loses to short ones for ever, and the caller that has just won begins
+    the next one first. So a caller that has lost twice and is late takes a lock of the key for its
     attempts, and so does one that finds that lock taken. The lock only orders its waiters: the
     swap decides, and nobody has to hold the lock.
 

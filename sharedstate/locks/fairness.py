@@ -107,7 +107,7 @@ class Record:
         return False
 
     def release(self, holder: str) -> bool:
-        """Let in whoever is next, if this is the holder; returns whether it was."""
+        """Let the next waiter take the record, if this is the holder; returns whether it was."""
         for _, *queue in self._held_by(holder):
             is_turn = bool(queue) and _turn.lasts(self.place)
             mark = _RELEASED + holder[:8] * is_turn
@@ -244,7 +244,7 @@ class _Waiter:
         return min(max(longest, _MIN_PAUSE), _MAX_PAUSE) * (0.5 + random.random())
 
     def _leave(self) -> None:
-        """Get out of the queue; whoever is behind moves up."""
+        """Leave the queue; the waiters behind move up."""
         while self._nonce in (words := self._record.read())[1:]:
             words.remove(self._nonce)
             if len(words) == 1 and words[0][0] == _RELEASED:

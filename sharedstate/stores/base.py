@@ -78,7 +78,7 @@ class Store(ABC):
         Atomic among all that share the store: no other operation sees or changes these records
         in between. If ``operation`` raises, nothing changes and its error is raised.
 
-        :returns: the operation's answer.
+        :returns: the operation's result.
         """
 
     @abstractmethod
@@ -86,7 +86,7 @@ class Store(ABC):
         """The live records of ``keys``; with ``atomic_batch``, as they stood at one moment."""
 
     def values(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        """Like :meth:`read`, for those who do not ask when the records end."""
+        """The values of the live records of ``keys``, for callers that need no expiry."""
         return [None if record is None else record[0] for record in self.read(keys)]
 
     def sizes(self, keys: Sequence[bytes]) -> list[int]:
@@ -107,7 +107,7 @@ class Store(ABC):
         Keys that begin with a zero byte are the library's own: here and in :meth:`clear` only a
         prefix that begins with one finds them.
 
-        :param cursor: ``None`` to begin, then what the last call answered.
+        :param cursor: ``None`` to begin, then what the last call returned.
         :returns: the keys, each once, and the next cursor, ``None`` after the last page; a page
             that took too long ends early, perhaps with no key. A key that is there the whole time
             is on some page; one that comes or goes meanwhile may be.
@@ -134,8 +134,9 @@ class Store(ABC):
         return {}
 
     def purge(self) -> int:
-        """Remove what has expired and still takes room; answers how much that was.
+        """Remove what has expired and still takes room.
 
+        :returns: how many records that were.
         Stores do so as they go, and servers by themselves; nobody needs to call this.
         """
         removed = 0
@@ -198,7 +199,7 @@ class Store(ABC):
 
     # Forks, for stores that hold something which a child must not share.
 
-    def before_fork(self) -> None:  # noqa: B027  # nothing to do is a right answer
+    def before_fork(self) -> None:  # noqa: B027  # nothing to do is right for many stores
         """Finish what is in progress, begin nothing new, and close what is open."""
 
     def after_fork_in_parent(self) -> None:  # noqa: B027
@@ -217,8 +218,8 @@ def cursor_key(cursor: str | None) -> bytes:
 
 
 def bad_cursor() -> InvalidKey:
-    """The error for a cursor that no page has answered."""
-    return InvalidKey("the cursor is not one that a page answered; begin without one")
+    """The error for a cursor that no page has returned."""
+    return InvalidKey("the cursor is not one that a page returned; begin without one")
 
 
 def key_range(prefix: bytes) -> tuple[bytes, bytes]:

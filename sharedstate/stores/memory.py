@@ -45,7 +45,7 @@ class MemoryStore(Store):
         with self._lock:
             now = self.clock()
             records = [self._live(key, now) for key in keys]
-            after, answer = operation(records, now)
+            after, result = operation(records, now)
             changes = [
                 (key, new)
                 for key, old, new in zip(keys, records, after, strict=True)
@@ -54,7 +54,7 @@ class MemoryStore(Store):
             self._make_room(changes, now)
             for key, record in changes:
                 self._write(key, record)
-            return answer
+            return result
 
     def read(self, keys: Sequence[bytes]) -> list[Record | None]:
         with self._lock:

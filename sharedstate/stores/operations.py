@@ -2,9 +2,9 @@
 
 A record is what a key holds: ``(value, expires)``, its bytes and the time at which it ends
 (``NEVER`` for one that stays). An operation takes the present records of its keys, ``None`` for a
-key without a live one, and answers with their next records and a result::
+key without a live one, and returns their next records and a result::
 
-    records, answer = operation(records, now)
+    records, result = operation(records, now)
 
 A record that comes back as the same object is left alone; ``None`` removes it. Operations run no
 code of the caller's, so a store may call them inside its transaction; and they are data, so a
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from ..errors import NotACounter, OutOfBounds, ResultTooLarge, SharedStateError, TokenReused
@@ -37,7 +38,10 @@ ONCE_SECONDS: Final = 24 * 3600.0
 
 
 def parse_counter(value: bytes) -> int:
-    """The number that a record holds, or :exc:`NotACounter`."""
+    """The number that a record holds.
+
+    :raises NotACounter: if it is not a signed 64-bit integer.
+    """
     try:
         number = int(value)
     except ValueError:
@@ -48,7 +52,7 @@ def parse_counter(value: bytes) -> int:
 
 
 def expiry(timeout: float, now: float) -> float:
-    """When a record that lives for ``timeout`` seconds, 0 for ever, ends."""
+    """The time at which a record ends that is stored now, for ``timeout`` seconds; 0: for ever."""
     return now + timeout if timeout else NEVER
 
 
@@ -60,46 +64,42 @@ class Operation(ABC):
 
     @abstractmethod
     def __call__(self, records: Records, now: float) -> tuple[Records, Any]:
-        """The next records, in the same order, and the answer."""
+        """Return the next records, in the same order, and the result."""
 
 
+@dataclass(slots=True, eq=False)
 class Get(Operation):
-    """Answers the record; for reading in the middle of a batch."""
+    """Returns the record; for reading in the middle of a batch."""
 
-    __slots__ = ()
-    writes = False
+    writes: ClassVar[bool] = False
 
     def __call__(self, records: Records, now: float) -> tuple[Records, Record | None]:
         return records, records[0]
 
 
+@dataclass(slots=True, eq=False)
 class Put(Operation):
     """Stores a value, whatever was there."""
 
-    __slots__ = ("timeout", "value")
-
-    def __init__(self, value: bytes, timeout: float) -> None:
-        self.value = value
-        self.timeout = timeout
+    value: bytes
+    timeout: float
 
     def __call__(self, records: Records, now: float) -> tuple[Records, Any]:
         return ((self.value, expiry(self.timeout, now)),), None
 
 
+@dataclass(slots=True, eq=False)
 class Exchange(Put):
-    """Stores a value and answers the one that was there."""
-
-    __slots__ = ()
+    """Stores a value and returns the one that was there."""
 
     def __call__(self, records: Records, now: float) -> tuple[Records, bytes | None]:
         (old,) = records
         return ((self.value, expiry(self.timeout, now)),), old and old[0]
 
 
+@dataclass(slots=True, eq=False)
 class Add(Put):
-    """Stores a value where there is none, and answers whether it did."""
-
-    __slots__ = ()
+    """Stores a value where there is none, and returns whether it did."""
 
     def __call__(self, records: Records, now: float) -> tuple[Records, bool]:
         if records[0] is not None:
@@ -107,22 +107,19 @@ class Add(Put):
         return ((self.value, expiry(self.timeout, now)),), True
 
 
+@dataclass(slots=True, eq=False)
 class Remove(Operation):
-    """Removes the record and answers whether there was one."""
-
-    __slots__ = ()
+    """Removes the record and returns whether there was one."""
 
     def __call__(self, records: Records, now: float) -> tuple[Records, bool]:
         return (None,), records[0] is not None
 
 
+@dataclass(slots=True, eq=False)
 class Touch(Operation):
-    """Sets the expiry of a record and answers whether there is one."""
+    """Sets the expiry of a record and returns whether there is one."""
 
-    __slots__ = ("timeout",)
-
-    def __init__(self, timeout: float) -> None:
-        self.timeout = timeout
+    timeout: float
 
     def __call__(self, records: Records, now: float) -> tuple[Records, bool]:
         (old,) = records
@@ -131,23 +128,19 @@ class Touch(Operation):
         return ((old[0], expiry(self.timeout, now)),), True
 
 
+@dataclass(slots=True, eq=False)
 class Swap(Operation):
     """Compare-and-swap: replaces the value if it is still ``expected``, byte for byte.
 
-    ``None`` as the expected or the new value means that there is no record. Answers whether it
-    swapped, and the value it found. ``default_timeout`` is that of a record which this creates
-    although ``timeout`` is ``KEEP``.
+    ``None`` as the expected or the new value means that there is no record. Returns whether it
+    swapped, and the value that it found.
     """
 
-    __slots__ = ("default_timeout", "expected", "timeout", "value")
-
-    def __init__(
-        self, expected: bytes | None, value: bytes | None, timeout: float, default_timeout: float
-    ) -> None:
-        self.expected = expected
-        self.value = value
-        self.timeout = timeout
-        self.default_timeout = default_timeout
+    expected: bytes | None
+    value: bytes | None
+    timeout: float
+    default_timeout: float
+    """That of a record which this creates although ``timeout`` is ``KEEP``."""
 
     def __call__(self, records: Records, now: float) -> tuple[Records, tuple[bool, bytes | None]]:
         (old,) = records
@@ -163,24 +156,20 @@ class Swap(Operation):
         return ((self.value, expires),), (True, found)
 
 
+@dataclass(slots=True, eq=False)
 class Increment(Operation):
-    """Adds to a counter within its bounds; a missing one starts from ``initial``."""
+    """Adds to a counter within its bounds, and returns the new number.
 
-    __slots__ = ("delta", "initial", "maximum", "minimum", "timeout")
+    One object may be used any number of times.
+    """
 
-    def __init__(
-        self,
-        delta: int,
-        initial: int = 0,
-        timeout: float = 0,
-        minimum: int = COUNTER_MIN,
-        maximum: int = COUNTER_MAX,
-    ) -> None:
-        self.delta = delta
-        self.initial = initial
-        self.timeout = timeout
-        self.minimum = minimum
-        self.maximum = maximum
+    delta: int
+    initial: int = 0
+    """What a missing counter starts from."""
+    timeout: float = 0
+    """That of a counter which this creates."""
+    minimum: int = COUNTER_MIN
+    maximum: int = COUNTER_MAX
 
     def __call__(self, records: Records, now: float) -> tuple[Records, int]:
         (old,) = records
@@ -194,18 +183,17 @@ class Increment(Operation):
         return ((b"%d" % number, expires),), number
 
 
+@dataclass(slots=True, eq=False)
 class Once(Operation):
     """An increment that one token applies one time, on the records ``(token's, counter's)``.
 
-    Answers the number, and whether it is a former call's answer. An increment that is refused
+    Returns the number, and whether it is the result of a former call. An increment that is refused
     leaves no trace: its token can come again.
     """
 
-    __slots__ = ("fingerprint", "increment")
-
-    def __init__(self, increment: Increment, fingerprint: bytes) -> None:
-        self.increment = increment
-        self.fingerprint = fingerprint
+    increment: Increment
+    fingerprint: bytes
+    """What the token is for: the key and the increment."""
 
     def __call__(self, records: Records, now: float) -> tuple[Records, tuple[int, bool]]:
         token, counter = records
@@ -219,7 +207,10 @@ class Once(Operation):
         return b"%d %s" % (number, self.fingerprint)
 
     def replay(self, memo: bytes) -> int:
-        """The answer in a token's record, or :exc:`TokenReused` if it was for something else."""
+        """The result in a token's record.
+
+        :raises TokenReused: if the token was for something else.
+        """
         number, fingerprint = memo.split(b" ", 1)
         if fingerprint != self.fingerprint:
             raise TokenReused("this once token was used before, with another key or increment")
@@ -227,7 +218,7 @@ class Once(Operation):
 
 
 class Budget:
-    """How many bytes may still be answered.
+    """How many bytes may still be returned.
 
     :param limit: how many in all; ``None``: any number.
     """
@@ -237,7 +228,10 @@ class Budget:
         self.spent = 0
 
     def spend(self, size: int, step: int | None = None) -> None:
-        """Take so many bytes out of it for a step; :exc:`ResultTooLarge` if it is overdrawn."""
+        """Take so many bytes out of it for a step.
+
+        :raises ResultTooLarge: if it has fewer; names the step.
+        """
         self.spent += size
         if self.limit is not None and self.spent > self.limit:
             error = ResultTooLarge(self.limit)
@@ -245,33 +239,29 @@ class Budget:
             raise error
 
 
+@dataclass(slots=True, eq=False)
 class Batch(Operation):
-    """Several operations in their order, all of them or none.
+    """Several operations in their order, all of them or none; returns a list of their results.
 
     :param steps: pairs of a position among the records and the operation on that record.
-    :param max_bytes: how long the values that its :class:`Get` answer may be together, each
-        counted as often as it is answered; :exc:`ResultTooLarge` otherwise.
+    :param max_bytes: how long the values that its :class:`Get` return may be together, each
+        counted as often as it is returned; :exc:`ResultTooLarge` otherwise.
     """
 
-    __slots__ = ("max_bytes", "steps")
-
-    def __init__(
-        self, steps: Sequence[tuple[int, Operation]], max_bytes: int | None = None
-    ) -> None:
-        self.steps = steps
-        self.max_bytes = max_bytes
+    steps: Sequence[tuple[int, Operation]]
+    max_bytes: int | None = None
 
     def __call__(self, records: Records, now: float) -> tuple[Records, list[Any]]:
         present = list(records)
-        answers = []
+        results = []
         budget = Budget(self.max_bytes)
         for step, (position, operation) in enumerate(self.steps):
             try:
-                (present[position],), answer = operation((present[position],), now)
-                if type(operation) is Get and answer is not None:
-                    budget.spend(len(answer[0]))
+                (present[position],), result = operation((present[position],), now)
+                if type(operation) is Get and result is not None:
+                    budget.spend(len(result[0]))
             except SharedStateError as error:
                 error.step = step
                 raise
-            answers.append(answer)
-        return present, answers
+            results.append(result)
+        return present, results

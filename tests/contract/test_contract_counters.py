@@ -5,6 +5,7 @@ from backends import about
 
 from sharedstate import InvalidKey, NotACounter, OutOfBounds, State, TokenReused
 from sharedstate.codec import JSONCodec, PickleCodec
+from sharedstate.stores.memory import MemoryStore
 
 MAX, MIN = 2**63 - 1, -(2**63)
 NO_COUNTERS = [
@@ -359,3 +360,10 @@ class TestOnce:
             with pytest.raises(InvalidKey):
                 state.inc("hits", once=token)
             assert not state.has("hits")
+
+
+def test_tokens_of_the_version_before():
+    """A token's record has the form that former versions have stored, so that a repeat is known."""
+    store = MemoryStore()
+    State(store).inc("hits", 2, initial=3, timeout=60, minimum=-1, maximum=99, once="t")
+    assert store.values([b"\0once:t"]) == [b"5 8f00b66252ad080f056e8c4914fba1d6"]
