@@ -13,16 +13,16 @@ from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, ca
 
 import flask_caching
 from flask import Flask, request, request_started
-from flask.globals import _cv_app
 from flask_caching import backends
 from flask_caching.jinja2ext import JINJA_CACHE_ATTR_NAME
 
 from .backend import Backend, ResultKey, fit_key
+from .backend.overrides import current_application
 from .cli import state_group
 from .errors import NotSupported
-from .settings import Settings, checked
+from .settings import checked, own_settings
 from .state import State
-from .stores.registry import DEFAULT_TYPE, type_name, unknown_type
+from .stores.registry import type_name, unknown_type
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -49,36 +49,22 @@ _NONE: dict[Any, Any] = {}
 _OF_CACHED = inspect.signature(flask_caching.Cache.cached)
 
 
-class _Operation(Generic[P, R]):
-    """An operation of :class:`State`, done on the state of the current application."""
+class _Delegated(Generic[P, R]):
+    """A method of the current application's state, or of its backend, with the types of it.
 
-    def __init__(self, method: Callable[Concatenate[State, P], R]) -> None:
-        self.__doc__ = method.__doc__
-        self._method = method
-        self._name = method.__name__
-
-    def __get__(self, cache: Cache | None, owner: type[Cache]) -> Callable[P, R]:
-        if cache is None:
-            return self._method  # type: ignore[return-value]  # as documentation shows it
-        operation: Callable[P, R] = getattr(cache.state, self._name)
-        return operation
-
-
-class _OfBackend(Generic[P, R]):
-    """A method of the current application's backend, ours or another one.
-
-    Flask-Caching's own proxies do the same without types, and pass each argument on twice.
+    Flask-Caching's own proxies have no types, and pass each argument on twice.
     """
 
-    def __init__(self, method: Callable[Concatenate[Backend, P], R]) -> None:
+    def __init__(self, method: Callable[Concatenate[Any, P], R], owner: str = "state") -> None:
         self.__doc__ = method.__doc__
         self._method = method
         self._name = method.__name__
+        self._owner = owner
 
     def __get__(self, cache: Cache | None, owner: type[Cache]) -> Callable[P, R]:
         if cache is None:
             return self._method  # type: ignore[return-value]  # as documentation shows it
-        operation: Callable[P, R] = getattr(cache.cache, self._name)
+        operation: Callable[P, R] = getattr(getattr(cache, self._owner), self._name)
         return operation
 
 
@@ -114,7 +100,7 @@ class Cache(flask_caching.Cache):
         if config is None or isinstance(config, dict):  # What it else is, Flask-Caching says.
             given = {**app.config, **(self.config or {}), **(config or {})}
             if type_name(given) is not None:
-                config = {**(config or {}), **_own_settings(given)}
+                config = {**(config or {}), **own_settings(given)}
         super().init_app(app, config)
         self._apps.add(app)
         if self.with_jinja2_ext:
@@ -149,9 +135,7 @@ class Cache(flask_caching.Cache):
     @property
     def cache(self) -> Any:
         """The current application's backend: a :class:`Backend`, or one of Flask-Caching's."""
-        # current_app would do the same with two proxies, at half the cost of a whole increment.
-        context = _cv_app.get(None)
-        app = self._only_app() if context is None else context.app
+        app = current_application() or self._only_app()
         try:
             return app.extensions["cache"][self]
         except KeyError:
@@ -167,8 +151,7 @@ class Cache(flask_caching.Cache):
             operations are not exact.
         """
         # As `cache` finds it: one call more is a hundredth of an increment.
-        context = _cv_app.get(None)
-        app = self._only_app() if context is None else context.app
+        app = current_application() or self._only_app()
         backend = app.extensions.get("cache", _NONE).get(self)
         return backend.state if type(backend) is Backend else self._backend.state
 
@@ -224,34 +207,34 @@ class Cache(flask_caching.Cache):
     def _memvname(self, funcname: str) -> str:
         return fit_key(super()._memvname(funcname))
 
-    get = _OfBackend(Backend.get)
-    has = _OfBackend(Backend.has)
-    get_many = _OfBackend(Backend.get_many)
-    get_dict = _OfBackend(Backend.get_dict)
-    set = _OfBackend(Backend.set)
-    add = _OfBackend(Backend.add)
-    set_many = _OfBackend(Backend.set_many)
-    delete = _OfBackend(Backend.delete)
-    delete_many = _OfBackend(Backend.delete_many)
-    clear = _OfBackend(Backend.clear)
+    get = _Delegated(Backend.get, "cache")
+    has = _Delegated(Backend.has, "cache")
+    get_many = _Delegated(Backend.get_many, "cache")
+    get_dict = _Delegated(Backend.get_dict, "cache")
+    set = _Delegated(Backend.set, "cache")
+    add = _Delegated(Backend.add, "cache")
+    set_many = _Delegated(Backend.set_many, "cache")
+    delete = _Delegated(Backend.delete, "cache")
+    delete_many = _Delegated(Backend.delete_many, "cache")
+    clear = _Delegated(Backend.clear, "cache")
 
-    put = _Operation(State.put)
-    exchange = _Operation(State.exchange)
-    touch = _Operation(State.touch)
-    ttl = _Operation(State.ttl)
-    inc = _Operation(State.inc)
-    dec = _Operation(State.dec)
-    inc_once = _Operation(State.inc_once)
-    inc_many = _Operation(State.inc_many)
-    batch = _Operation(State.batch)
-    update = _Operation(State.update)
-    revise = _Operation(State.revise)
-    compare_and_set = _Operation(State.compare_and_set)
-    get_or_set = _Operation(State.get_or_set)
-    keys = _Operation(State.keys)
-    items = _Operation(State.items)
-    item = _Operation(State.item)
-    lock = _Operation(State.lock)
+    put = _Delegated(State.put)
+    exchange = _Delegated(State.exchange)
+    touch = _Delegated(State.touch)
+    ttl = _Delegated(State.ttl)
+    inc = _Delegated(State.inc)
+    dec = _Delegated(State.dec)
+    inc_once = _Delegated(State.inc_once)
+    inc_many = _Delegated(State.inc_many)
+    batch = _Delegated(State.batch)
+    update = _Delegated(State.update)
+    revise = _Delegated(State.revise)
+    compare_and_set = _Delegated(State.compare_and_set)
+    get_or_set = _Delegated(State.get_or_set)
+    keys = _Delegated(State.keys)
+    items = _Delegated(State.items)
+    item = _Delegated(State.item)
+    lock = _Delegated(State.lock)
 
 
 class Extension(NamedTuple):
@@ -301,26 +284,6 @@ PROCESSES_DO_NOT_SHARE = (
     "CACHE_TYPE 'simple' keeps the state in the memory of one process, and this application is "
     "served by several: each counts for itself. Choose 'filesystem', or any other store"
 )
-
-
-def _own_settings(given: Settings) -> dict[str, Any]:
-    """What our stores make of the settings before Flask-Caching puts its defaults there."""
-    options = dict(given.get("CACHE_OPTIONS") or {})
-    of_cachelib = {name: options.pop(name) for name in _CACHELIB_OPTIONS if name in options}
-    prefix = of_cachelib.get("key_prefix") or "flask_cache_"
-    return {
-        "CACHE_TYPE": given.get("CACHE_TYPE") or DEFAULT_TYPE,
-        "CACHE_DEFAULT_TIMEOUT": of_cachelib.get(
-            "default_timeout", given.get("CACHE_DEFAULT_TIMEOUT")
-        ),
-        "CACHE_KEY_PREFIX": given.get("CACHE_KEY_PREFIX", prefix),
-        "CACHE_THRESHOLD": of_cachelib.get("threshold", given.get("CACHE_THRESHOLD")),
-        "CACHE_OPTIONS": options,
-    }
-
-
-_CACHELIB_OPTIONS = ("default_timeout", "ignore_delete_many_errors", "key_prefix", "threshold")
-"""Those of ``CACHE_OPTIONS`` that are not for a driver."""
 
 
 def _fitting(make: Callable[..., Any]) -> Callable[..., ResultKey]:

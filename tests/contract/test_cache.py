@@ -14,6 +14,7 @@ from freezegun import freeze_time
 
 from sharedstate import Cache, ConfigurationError, NotSupported, State
 from sharedstate.backend import fit_key
+from sharedstate.backend.overrides import current_application
 
 LONG = "x" * 300
 
@@ -237,3 +238,15 @@ def test_operations_are_documented_where_users_look() -> None:
     """``help(Cache.inc)`` and an instance's method show the contract's text."""
     assert Cache.inc.__doc__ == State.inc.__doc__
     assert "atomic" in (State.__doc__ or "")
+
+
+def test_the_current_application_is_found():
+    """Where Flask keeps it: this fails first if a version of Flask has it elsewhere."""
+    first, second = Flask("first"), Flask("second")
+    assert current_application() is None
+    with first.test_request_context():
+        assert current_application() is first
+        with second.app_context():
+            assert current_application() is second
+        assert current_application() is first
+    assert current_application() is None
