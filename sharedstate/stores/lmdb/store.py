@@ -86,9 +86,16 @@ class LmdbStore(Store):
             return self.retry_with_room(error, partial(self._transact, keys, operation))
 
     def read(self, keys: Sequence[bytes]) -> list[Record | None]:
+        # As _transaction() does, which would take a fifth more time.
+        opened = self._ready()
         now = self.clock()
-        with self._transaction() as (_, txn):
-            return [live(txn.get(key), now) for key in keys]
+        try:
+            with opened.gate, opened.env.begin() as txn:
+                return [live(txn.get(key), now) for key in keys]
+        except SharedStateError:
+            raise
+        except Exception as error:
+            raise self._failed(opened, error) from error
 
     def sizes(self, keys: Sequence[bytes]) -> list[int]:
         now = pack_time(self.clock())
