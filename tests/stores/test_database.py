@@ -34,7 +34,7 @@ from race.servers.processes import reserved_port
 from sharedstate import ConfigurationError, State, StoreFull, StoreUnavailable, ValueTooLarge
 from sharedstate.errors import SharedStateError
 from sharedstate.settings import checked
-from sharedstate.stores.database import connection as database_connection
+from sharedstate.stores.database import engine as database_engine
 from sharedstate.stores.database.engine import Database
 from sharedstate.stores.database.errors import Conflict, NoTable
 from sharedstate.stores.database.store import DatabaseStore, ddl
@@ -487,7 +487,7 @@ class TestTime:
         """Where the time is over before the commit, nothing is applied, and the error says so."""
         state = state_at(server_url)
         state.set("n", 1)
-        monkeypatch.setattr(database_connection, "left", lambda seconds: 0.0)
+        monkeypatch.setattr(database_engine, "left", lambda seconds: 0.0)
         with pytest.raises(StoreUnavailable, match="before the commit") as caught:
             state.inc("n", once="token")
         assert not caught.value.outcome_unknown

@@ -1,4 +1,4 @@
-"""One deadline for everything that a call waits for: a connection, a lock, an answer."""
+"""One deadline for everything that a call waits for: a connection, a lock, a reply."""
 
 from __future__ import annotations
 

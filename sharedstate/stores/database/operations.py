@@ -23,13 +23,13 @@ from ..operations import (
     expiry,
 )
 from ..support.sqlite_damage import Damaged, checked_rows
-from .connection import Connection, rows
 from .dialects.base import LIVE
-from .engine import Database
+from .engine import Connection, Database
 from .errors import Conflict
+from .fetch import rows
 
 MISS: Final[Any] = object()
-"""What a statement answers that did nothing, where it takes a transaction to say more."""
+"""What a statement returns that did nothing, where it takes a transaction to say more."""
 
 _COLLECTED = 64
 _COUNTER_DIGITS = len(b"-9223372036854775808")
@@ -89,7 +89,7 @@ def sizes(database: Database, keys: Sequence[bytes], now: float) -> list[int]:
 def transaction(
     database: Database, keys: Sequence[bytes], operation: Operation, clock: Clock
 ) -> Any:
-    """The operation's answer, its records written.
+    """The operation's result, its records written.
 
     The rows are locked in the order of their names, and then those that are missing are inserted
     in that order, so that no two transactions wait for each other. Where another client was first
@@ -106,7 +106,7 @@ def transaction(
         now = clock()
         before = [_live(found.get(key), now) for key in keys]
         try:
-            after, answer = operation(before, now)
+            after, result = operation(before, now)
         except SharedStateError:
             if len(keys) > 1:
                 _check_missing(connection, [name for name in names if name not in found])
@@ -127,7 +127,7 @@ def transaction(
             places = [name for name in missing if not changes.get(name)]
             _delete(connection, sorted({*places, *(name for name in gone if name in found)}))
             connection.commit()
-        return answer
+        return result
 
 
 def collect(database: Database, now: float) -> None:

@@ -98,11 +98,11 @@ class DatabaseStore(Store):
             self._until_done(lambda database: collect(database, self.clock()), deadline)
         statement = STATEMENTS.get(type(operation))
         if statement is not None:
-            answer = self._until_done(
+            result = self._until_done(
                 lambda database: statement(database, keys[0], operation, self.clock()), deadline
             )
-            if answer is not MISS:
-                return answer
+            if result is not MISS:
+                return result
         return self._until_done(
             lambda database: transaction(database, keys, operation, self.clock), deadline
         )
@@ -149,7 +149,7 @@ class DatabaseStore(Store):
             self._opened.inherit()
 
     def _until_done(self, attempt: Callable[[Database], R], deadline: float | None = None) -> R:
-        """What the attempt answers that meets no other client; one that does changes nothing."""
+        """What the attempt returns that meets no other client; one that does changes nothing."""
         deadline = deadline or time.monotonic() + self.timeout
         pause = 0.001
         while True:
@@ -179,7 +179,7 @@ class DatabaseStore(Store):
 
 
 def _clear(database: Database, first: bytes, end: bytes) -> bytes:
-    """Remove the first records of a range; answers where the rest of it begins."""
+    """Remove the first records of a range; returns where the rest of it begins."""
     found = database.read(_FIRST, (first, end, _CLEAR_ROWS))
     if len(found) == _CLEAR_ROWS:
         end = found[-1][0]

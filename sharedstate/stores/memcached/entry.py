@@ -89,9 +89,9 @@ class Entry:
             item = self._look()
             now = self._clock()
             record = live(item, now)
-            (after,), answer = operation((record,), now)
+            (after,), result = operation((record,), now)
             if after is record or self._replace(item, after, now):
-                return answer
+                return result
         raise _outrun()
 
     _commands: ClassVar[dict[type[Operation], str]] = {
@@ -123,7 +123,7 @@ class Entry:
             if b"too large" not in error.line:
                 raise
             limit = self._server.ask(
-                b"stats settings\r\n", lambda answer: answer.setting(b"item_size_max")
+                b"stats settings\r\n", lambda reply: reply.setting(b"item_size_max")
             )
             raise ValueTooLarge(
                 len(record[0]), int(limit or 0), "memcached's item size (its option -I)"

@@ -96,7 +96,7 @@ def unsigned(number: int) -> int:
 
 
 def signed(text: bytes) -> int:
-    """The number whose two's complement ``incr`` answers."""
+    """The number whose two's complement ``incr`` returns."""
     number = int(text)
     return number - _WORD if number >= _SIGN else number
 

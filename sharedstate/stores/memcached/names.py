@@ -25,9 +25,9 @@ def names(server: Server, start: bytes) -> list[bytes] | None:
     """
     mark = _mark(server)
 
-    def read(answer: Connection) -> list[bytes]:
+    def read(reply: Connection) -> list[bytes]:
         # Without a stop, and keeping ours only: the server locks a part of its table meanwhile.
-        found = map(_name, answer.dump())
+        found = map(_name, reply.dump())
         return [name for name in found if name and name.startswith((start, mark or start))]
 
     try:

@@ -1,9 +1,15 @@
 """One memcached server: connections to it, and what can be asked.
 
-This is a small client of its own. Its errors have to say whether a write had been sent; a server
-that is down has to keep its keys, and one that is full has to keep its values. Client
-libraries write with ``set`` or ``ms``, and of these memcached 1.6.18 removes the old value when it
-has no memory for the new one; with ``add``, ``replace`` and ``cas`` it does not.
+This is a small client of its own. Its errors have to say whether a write was sent, a server that
+is down has to keep its keys, and one that is full has to keep its values:
+
+- pymemcache 4.0.0 connects inside of the call that sends (``Client._store_cmd`` and ``_misc_cmd``)
+  and raises the same ``OSError`` or ``TimeoutError`` from both: a write that was never sent cannot
+  be told from one whose outcome is unknown. ``PooledClient`` hands out an idle connection without
+  looking at it, so that after a restart of the server a write is sent to the one that has gone.
+- meta-memcache 4.3.0 stores with ``ms`` alone (``DefaultExecutor._conn_exec_cmd``). Of ``ms`` and
+  ``set`` memcached 1.6.18 removes the old value when it has no memory for the new one; of ``add``,
+  ``replace`` and ``cas`` it does not. It cannot list the keys of a server, which ``clear`` needs.
 """
 
 from __future__ import annotations
@@ -30,9 +36,9 @@ class Item(NamedTuple):
 
 
 class Refused(StoreUnavailable):
-    """The server answered with something else than what is expected.
+    """The server sent something else than what is expected.
 
-    :ivar line: the answer's first line.
+    :ivar line: the first line of its reply.
     """
 
     def __init__(self, name: str, line: bytes, *, outcome_unknown: bool) -> None:
@@ -49,7 +55,7 @@ class Busy(Exception):
 
 
 class _Unexpected(Exception):
-    """A line that is no answer to the request."""
+    """A line that is no reply to the request."""
 
 
 class Connection:
@@ -65,18 +71,18 @@ class Connection:
         self.close = self._socket.close
 
     def is_sound(self) -> bool:
-        """Whether nothing has come since the last answer, and least of all the end."""
+        """Whether nothing has come since the last reply, and least of all the end."""
         return not self._unread and not self._poll.poll(0)
 
     def line(self) -> bytes:
-        """The next line of an answer."""
+        """The next line of a reply."""
         while (end := self._unread.find(b"\r\n")) < 0:
             self._unread += self._receive()
         line, self._unread = self._unread[:end], self._unread[end + 2 :]
         return line
 
     def number(self) -> bytes | None:
-        """The answer to ``incr``: digits, or ``None`` where there is nothing that it counts on."""
+        """The reply to ``incr``: digits, or ``None`` where there is nothing that it counts on."""
         line = self.line()
         if line.isdigit():
             return line
@@ -85,19 +91,19 @@ class Connection:
         raise _Unexpected(line)
 
     def is_stored(self) -> bool:
-        """The answer to ``add``, ``replace`` and ``cas``."""
+        """The reply to ``add``, ``replace`` and ``cas``."""
         return self._is(b"STORED", b"NOT_STORED", b"EXISTS", b"NOT_FOUND")
 
     def is_removed(self) -> bool:
-        """The answer to ``md``."""
+        """The reply to ``md``."""
         return self._is(b"HD", b"NF", b"EX")
 
     def is_there(self) -> bool:
-        """The answer to ``mn``."""
+        """The reply to ``mn``."""
         return self._is(b"MN")
 
     def item(self) -> Item | None:
-        """The answer to ``mg``, asked with ``v c``."""
+        """The reply to ``mg``, asked with ``v c``."""
         line = self.line()
         if line == b"EN":
             return None
@@ -112,7 +118,7 @@ class Connection:
         return Item(self._block(int(size)), version[1:])
 
     def setting(self, name: bytes) -> bytes | None:
-        """The answer to ``stats settings``: one of them."""
+        """The reply to ``stats settings``: one of them."""
         found = None
         while (line := self.line()) != b"END":
             kind, _, setting = line.partition(b" ")
@@ -123,7 +129,7 @@ class Connection:
         return found
 
     def dump(self) -> Iterator[bytes]:
-        """The lines that answer ``lru_crawler metadump``, or :exc:`Busy`."""
+        """The lines of the reply to ``lru_crawler metadump``, or :exc:`Busy`."""
         rest = b""
         while True:
             *lines, rest = (rest + self._receive()).split(b"\n")
@@ -169,16 +175,16 @@ class Server:
         self._idle: deque[Connection] = deque()
 
     def ask(self, request: bytes, read: Callable[[Connection], A], *, writes: bool = False) -> A:
-        """What ``read`` finds in the server's answer; the request is sent one time.
+        """What ``read`` finds in the server's reply; the request is sent one time.
 
-        :param writes: whether it is unknown, when no answer comes, if something was changed.
+        :param writes: whether it is unknown, when no reply comes, if something was changed.
         """
         connection = self._connection()
         try:
             connection.send(request)
-            answer = read(connection)
+            result = read(connection)
         except BaseException as error:
-            # Of an answer that was not read to its end, somebody else would read the rest.
+            # Of a reply that was not read to its end, somebody else would read the rest.
             connection.close()
             if isinstance(error, OSError):
                 raise self._unavailable(error, writes) from error
@@ -186,7 +192,7 @@ class Server:
                 raise self._refused(error.args[0], writes) from None
             raise
         self._idle.append(connection)
-        return answer
+        return result
 
     def close(self) -> None:
         """Close all connections that are not in use."""

@@ -125,7 +125,7 @@ def _each(
     batch: Sequence[bytes], read: Callable[[Connection], A]
 ) -> Callable[[Connection], list[A]]:
     """Reads as many replies as there are requests."""
-    return lambda answer: [read(answer) for _ in batch]
+    return lambda reply: [read(reply) for _ in batch]
 
 
 def _batches(names: Sequence[bytes]) -> Iterator[Sequence[bytes]]:

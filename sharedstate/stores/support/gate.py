@@ -35,7 +35,7 @@ class Gate:
         self._inside.pop()
 
     def shut(self, timeout: float) -> bool:
-        """Let nobody in, and wait for those inside; answers whether all left in time."""
+        """Let nobody in, and wait for those inside; returns whether all left in time."""
         self._shutting.acquire()  # Another thread that forks opens it before long.
         self._opened = threading.Event()
         deadline = time.monotonic() + timeout

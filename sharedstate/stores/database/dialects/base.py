@@ -48,7 +48,7 @@ class Trouble(Enum):
     FULL = auto()
     LATE = auto()  # the server gave up in time, and nothing was applied
     READ_ONLY = auto()  # as a primary that became a replica
-    LOST = auto()  # no answer, or one from which the outcome cannot be told
+    LOST = auto()  # no reply, or one from which the outcome cannot be told
     DAMAGED = auto()  # the file, where the database is one
     OTHER = auto()
 

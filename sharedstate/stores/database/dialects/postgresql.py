@@ -17,7 +17,7 @@ from .base import Dialect, Trouble
 
 R = TypeVar("R")
 
-# The server gives up a little before its client does: its answer says that nothing was applied.
+# The server gives up a little before its client does: its reply says that nothing was applied.
 _SERVERS_SHARE = 0.8
 # Of psycopg.connect()'s arguments, those that are no parameters of libpq's.
 _ATTRIBUTES = ("autocommit", "prepare_threshold", "row_factory", "cursor_factory")
@@ -191,5 +191,5 @@ def _limited(gen: Generator[Any, Any, R], seconds: float) -> Generator[Any, Any,
                 raise _TooLate(f"the server did not answer within {seconds:.2g} seconds")
             state = gen.send(ready)
     except StopIteration as done:
-        answer: R = done.value
-        return answer
+        result: R = done.value
+        return result
