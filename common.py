@@ -6,7 +6,12 @@ store that the configuration names::
     from common import cache
 
     cache.set("motd", "hello")
+    motd = cache.get("motd")
     visits = cache.inc("visits")
+
+The routes of values and counters need more than a value in one step, and use what has it: ``item``
+reads a value with its remaining time and its ETag, ``put`` says whether the key is new, and
+``revise`` decides by the ETag and writes, with nobody in between.
 """
 
 from sharedstate import Cache

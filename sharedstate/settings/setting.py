@@ -1,4 +1,4 @@
-"""A setting, and what a table of them is good for: to check, to show, to document."""
+"""A setting, and what is done with a table of them: check, show, document."""
 
 from __future__ import annotations
 
