@@ -11,6 +11,7 @@ from backends import about
 from sharedstate import ABSENT, NotSerializable, State, ValueTooLarge
 from sharedstate.arguments import MAX_TIMEOUT
 from sharedstate.codec import JSONCodec
+from sharedstate.stores.operations import Put
 
 JSON_VALUES = [
     *(None, True, False, 0, -1, 2**63 - 1, -(2**63), 2**63, 2**70, -(2**70)),
@@ -91,6 +92,13 @@ class TestValues:
             assert json_state.set("key", value) is True
             found = json_state.get("key")
             assert (type(found), found) == (type(value), value)
+
+    def test_bytes_like_numbers(self, store):
+        """What a codec wrote comes back byte for byte, also where it is nearly a counter."""
+        key = (b"{test}:key",)
+        for raw in (b"007", b"-0", b"-", b" 1", b"+1", b"1_0", b"%d" % 2**63, "٣".encode()):
+            store.transact(key, Put(raw, 0))
+            assert store.values(key) == [raw]
 
     def test_replaced(self, state):
         """A second set replaces the value, whatever its type."""
