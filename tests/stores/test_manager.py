@@ -347,7 +347,8 @@ class TestEnding:
             thread.start()
         for _ in range(5):
             time.sleep(0.3)
-            process = process_of(path)
+            while not (beside(path, "pid").exists() and (process := process_of(path))):
+                time.sleep(0.01)  # On a busy machine it takes longer to start.
             os.kill(process, number)
             while process_of(path) in (process, None):
                 time.sleep(0.01)
