@@ -276,6 +276,13 @@ class TestOnce:
             state.inc("hits", timeout=1000, once="token")
         assert state.ttl("hits") == about(100)
 
+    def test_told_apart(self, state):
+        """No other increment is taken for the one that a token came with."""
+        assert state.inc("hits", once="token") == 1
+        for delta in range(2, 52):
+            with pytest.raises(TokenReused):
+                state.inc("hits", delta, once="token")
+
     def test_reused(self, state):
         """A token that comes with another key or increment is refused, and nothing changes."""
         for options in [

@@ -5,7 +5,8 @@ import contextlib
 import pytest
 from backends import about
 
-from sharedstate import ABSENT, InvalidKey, NotSerializable, State
+from sharedstate import ABSENT, InvalidKey, NotSerializable, State, ValueTooLarge
+from sharedstate.codec import JSONCodec, PickleCodec
 from sharedstate.stores.operations import Put
 
 ODD_KEYS = [
@@ -417,3 +418,17 @@ class TestInternalRecords:
         assert state.inc("key", once="token") == 1
         assert state.inc("key", once="job") == 2
         assert state.get_many("job", "token") == ["value", "value"]
+
+
+def test_a_namespace_is_like_its_state(store):
+    """A namespace stores as its state does: with its codec, default timeout and limit."""
+    space = State(store, codec=JSONCodec(), default_timeout=100, max_value_bytes=50).namespace(
+        "space"
+    )
+    space.set("key", 1)
+    assert space.ttl("key") == about(100)
+    with pytest.raises(NotSerializable):
+        space.set("key", {1})
+    with pytest.raises(ValueTooLarge):
+        space.set("key", "x" * 60)
+    assert space.namespace("other", PickleCodec()).set("key", {1})

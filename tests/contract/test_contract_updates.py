@@ -45,6 +45,9 @@ class TestUpdate:
         change = lambda value: value.append(1) or value  # noqa: E731 - as callers write it
         assert state.update("key", change, default=default) == [1]
         assert state.update("key", change, default=default) == [1, 1]
+        nested = {"a": []}
+        state.update("nested", lambda value: value["a"].append(1) or value, default=nested)
+        assert nested == {"a": []}
         assert state.update("other", change, default=default) == [1]
         assert default == []
 
@@ -323,6 +326,27 @@ class TestGetOrSet:
         assert state.get_or_set("key", lambda: [1]) == [1]
         assert state.get_or_set("key", fail) == [1]
         assert state.get("key") == [1]
+
+    def test_set_before_it_began(self, state, monkeypatch):
+        """What others computed before this one could begin is the answer, and nothing is made."""
+        looks, values = [], state.store.values
+
+        def late(keys):
+            found = values(keys)
+            looks.append(keys)
+            if len(looks) == 1:
+                state.set("key", "theirs")
+            return found
+
+        monkeypatch.setattr(state.store, "values", late)
+        made = []
+        assert state.get_or_set("key", lambda: made.append(1)) == "theirs"
+        assert made == []
+
+    def test_locks_are_apart(self, state):
+        """A value is computed while somebody holds a lock of the same name."""
+        with state.lock("key"):
+            assert state.get_or_set("key", lambda: 1) == 1
 
     def test_expired(self, state, clock):
         """A value that has expired is computed again."""

@@ -28,7 +28,7 @@ def mypy(path: Path) -> subprocess.CompletedProcess[str]:
 @pytest.mark.slow
 def test_decorators_and_operations_keep_their_types() -> None:
     """``mypy --strict`` passes on an application, and finds what is wrong in it."""
-    done = mypy(ROOT / "tests" / "typed_application.py")
+    done = mypy(ROOT / "tests" / "support" / "typed_application.py")
     assert done.returncode == 0, done.stdout
 
 
