@@ -229,7 +229,7 @@ class TestLock:
         """Who was the next one when it looked, and is not, does not get ahead of who is."""
         locks = state.namespace("lock")
         locks.set("job", "~ me", 100)
-        seen = fairness.Record(locks, "job")
+        seen = fairness.Record(locks.keyspace, "job")
         assert seen.read() == ["~", "me"]
         locks.set("job", "~ other me", 100)
         assert not seen.enter("me", 100)
@@ -374,7 +374,7 @@ class TestUpdate:
             waiting.now += 2 * fairness.TURN_SECONDS
             return value + 1
 
-        state._contention._remember("n")  # As one does who has waited for its turn before.
+        state._contended()._remember("n")  # As one does who has waited for its turn before.
         assert state.update("n", contended, default=0) == 1
         mark, *others = record(state, "n", "turn")
         assert (mark[0], others) == ("~", ["other"])
