@@ -110,7 +110,7 @@ def test_a_port_in_use_is_one_line() -> None:
     [
         ("CACHE_TYPE", "nosuch", "CACHE_TYPE 'nosuch' .*filesystem.*"),
         ("THREADS", "many", "THREADS is 'many'; it can be an integer of at least 1"),
-        ("API_TOKEN", "null", "API_TOKEN is None; it can be text.*"),
+        ("API_TOKEN", "null", "API_TOKEN has a wrong value, which is not shown; it can be text.*"),
     ],
 )
 def test_a_wrong_setting_is_one_line(name: str, value: str, said: str) -> None:
