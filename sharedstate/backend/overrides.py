@@ -2,7 +2,7 @@
 
 ``flask.globals._cv_app``
     The context of the current application. :data:`flask.current_app`, its public form, is a proxy
-    that costs 1.1 µs a call, of the 6.9 µs of an increment on the store ``simple`` (14 %).
+    that costs 0.5 µs a call, where an increment on the store ``simple`` takes 2.9 µs without it.
     Flask 3.0 and 3.1 have it, which is why the library asks for ``flask<3.2``;
     ``tests/contract/test_cache.py`` fails first where a version has not.
 """
