@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from backends import Backend
 
 from sharedstate import (
     ABSENT,
@@ -16,6 +17,8 @@ from sharedstate import (
     State,
     ValueTooLarge,
 )
+from sharedstate.codec import JSONCodec
+from sharedstate.stores.base import Store
 from sharedstate.stores.operations import Put
 
 Case = tuple[Callable[[State], Any], type[SharedStateError], str]
@@ -56,10 +59,12 @@ TOGETHER: dict[str, Case] = {
 
 
 @pytest.fixture
-def filled(json_state: State) -> State:
-    json_state.set_many({"number": 1, "text": "x"})
-    json_state.store.transact((json_state.physical_prefix + b"broken",), Put(b"[" * 99_999, 0))
-    return json_state
+def filled(store: Store, backend: Backend) -> State:
+    # On a cluster the prefix keeps all keys on one node.
+    state = State(store, codec=JSONCodec(), prefix=f"{backend.prefix}json:")
+    state.set_many({"number": 1, "text": "x"})
+    state.store.transact((state.physical_prefix + b"broken",), Put(b"[" * 99_999, 0))
+    return state
 
 
 def check(state: State, case: Case) -> None:
