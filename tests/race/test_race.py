@@ -252,7 +252,7 @@ class TestServers:
     def test_ends_with_its_parent(self, name, app):
         """A server outlives nobody: it ends when its parent is killed."""
         code = (
-            "import os, sys; from race.servers import serve\n"
+            "import os, sys; from race.servers.serve import serve\n"
             "with serve(sys.argv[1], cwd=sys.argv[2]) as server:\n"
             "    print(server.port, server.log_path, flush=True); os.kill(os.getpid(), 9)"
         )

@@ -152,8 +152,8 @@ def outcome(operation: Callable[..., Any], *args: Any, **options: Any) -> tuple[
     try:
         answer = operation(*args, **options)
     except (NotACounter, OutOfBounds, ZeroDivisionError) as error:
-        # The model has no batches to be a step of.
-        return type(error), {**vars(error), "step": None}
+        # The model has no batches to be a step of, and does not name its keys.
+        return type(error), {**vars(error), "step": None, "key": None}
     return type(answer), answer
 
 

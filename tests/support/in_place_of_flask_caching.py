@@ -6,7 +6,7 @@ import cachelib.simple
 import flask_caching
 
 import sharedstate
-from sharedstate.stores.registry import base
+from sharedstate.stores import base
 
 # Where Flask-Caching's tests put a clock of theirs.
 base.now = lambda: cachelib.simple.time()
