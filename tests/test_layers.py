@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -50,22 +49,6 @@ OVERRIDES = ("service.overrides", "sharedstate.backend.overrides")
 SHARED_STORES = {"sharedstate.stores.memory"}
 
 
-# What does not hold yet: whoever mends one removes it here.
-KNOWN = {
-    "circle": set(),
-    "one way": set(),
-    "library": set(),
-    "private": set(),
-    "long": set(),
-}
-
-
-def cases(known: str, names: Iterable[str]) -> list[Any]:
-    """The names, those that do not hold yet marked as such."""
-    later = pytest.mark.xfail(strict=True)
-    return [pytest.param(n, marks=[later] if n in KNOWN[known] else []) for n in names]
-
-
 @cache
 def imports(module: str) -> tuple[str, ...]:
     """The names that a module imports, wherever in it: ``sharedstate.errors.StoreFull``."""
@@ -100,8 +83,7 @@ def top(module: str, level: int = 0) -> str:
     return (module.split(".") + [""] * level)[level]
 
 
-@pytest.mark.parametrize("modules", cases("circle", ["all"]))
-def test_no_circle(modules: str) -> None:
+def test_no_circle() -> None:
     """No module imports itself, through however many others."""
     try:
         TopologicalSorter({module: imported(module) for module in MODULES}).prepare()
@@ -109,7 +91,7 @@ def test_no_circle(modules: str) -> None:
         pytest.fail(" → ".join(error.args[1]))
 
 
-@pytest.mark.parametrize("module", cases("one way", MODULES))
+@pytest.mark.parametrize("module", MODULES)
 def test_imports_point_one_way(module: str) -> None:
     """A module imports its own layer and those below it; nobody imports ``app``."""
     if top(module) in LAYERS:
@@ -119,9 +101,7 @@ def test_imports_point_one_way(module: str) -> None:
         assert {top(name) for name in imported(module)} <= {"race", "bench", "sharedstate"}
 
 
-@pytest.mark.parametrize(
-    "module", cases("library", (name for name in MODULES if top(name) == "sharedstate"))
-)
+@pytest.mark.parametrize("module", [name for name in MODULES if top(name) == "sharedstate"])
 def test_the_library_points_one_way(module: str) -> None:
     """Inside the library too; only what integrates with Flask knows it."""
     below: set[str] = set()
@@ -145,9 +125,9 @@ def test_a_store_is_its_own_folder(module: str) -> None:
         assert "sharedstate.stores.registry" not in imported(module)
 
 
-@pytest.mark.parametrize("module", cases("private", MODULES))
-def test_private_names_stay_in_one_file(module: str) -> None:
-    """What another package keeps private is used in the one file that lists it."""
+@pytest.mark.parametrize("module", MODULES)
+def test_private_names_stay_in_the_overrides(module: str) -> None:
+    """What another package keeps private is used in the files that list it."""
     if module not in OVERRIDES:
         packages = outside(module) - {"_typeshed"}
         for name in imports(module):
@@ -155,7 +135,7 @@ def test_private_names_stay_in_one_file(module: str) -> None:
                 assert not any(part.startswith("_") for part in name.split(".")), name
 
 
-@pytest.mark.parametrize("module", cases("long", MODULES))
+@pytest.mark.parametrize("module", MODULES)
 def test_a_file_can_be_read(module: str) -> None:
     """No file has more than 300 lines, and an ``__init__`` has names and nothing else."""
     path = MODULES[module]
