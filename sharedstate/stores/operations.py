@@ -265,3 +265,30 @@ class Batch(Operation):
                 raise
             results.append(result)
         return present, results
+
+
+@dataclass(slots=True, eq=False)
+class Each(Operation):
+    """Several operations in their order, of different callers: each is done or refused by itself.
+
+    Returns a list of their results. That of an operation which is refused is its error; the others
+    are done all the same.
+
+    :param steps: pairs of the positions of an operation's records, and the operation.
+    """
+
+    steps: Sequence[tuple[Sequence[int], Operation]]
+
+    def __call__(self, records: Records, now: float) -> tuple[Records, list[Any]]:
+        present = list(records)
+        results = []
+        for positions, operation in self.steps:
+            try:
+                after, result = operation([present[place] for place in positions], now)
+            except SharedStateError as error:
+                results.append(error)
+                continue
+            for place, record in zip(positions, after, strict=True):
+                present[place] = record
+            results.append(result)
+        return present, results
