@@ -9,9 +9,10 @@ store that the configuration names::
     motd = cache.get("motd")
     visits = cache.inc("visits")
 
-The routes of values and counters need more than a value in one step, and use what has it: ``item``
-reads a value with its remaining time and its ETag, ``put`` says whether the key is new, and
-``revise`` decides by the ETag and writes, with nobody in between.
+``routes/demo.py`` does no more than that. The routes of values and counters need more than a value
+in one step, and use what has it: ``item`` reads a value with its remaining time and its ETag,
+``put`` says whether the key is new, and ``revise`` decides by the ETag and writes, with nobody in
+between.
 """
 
 from sharedstate import Cache

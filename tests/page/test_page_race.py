@@ -186,7 +186,7 @@ def test_the_demonstration_can_be_turned_off(chromium: Browser) -> None:
 
 
 def test_a_race_has_its_own_numbers() -> None:
-    """Each name counts from 1, each way by itself; a name that is none is refused."""
+    """Each name counts from 1, each way by itself, for a minute; a bad name is refused."""
     client = service.create_app({"CACHE_TYPE": "simple"}).test_client()
     for way in ("global-variable", "get-then-set", "counter"):
         for name, number in (("a", 1), ("a", 2), ("b", 1)):
@@ -194,8 +194,24 @@ def test_a_race_has_its_own_numbers() -> None:
             assert answer["value"] == number
         assert client.post(f"/demo/{way}", json={"race": "a b"}).status_code == 400
         assert client.get(f"/demo/{way}").status_code == 405
-    listed = client.get("/v1/values").get_json()
-    assert listed["items"] == []
+    listed = {item["key"]: item for item in client.get("/v1/values").get_json()["items"]}
+    assert {key: item["value"] for key, item in listed.items()} == {
+        f"demo:{way}-{name}:{way}": number
+        for way in ("get-then-set", "counter")
+        for name, number in (("a", 2), ("b", 1))
+    }
+    assert all(0 < item["ttl"] <= 60 for item in listed.values())
+
+
+@pytest.mark.parametrize("way", ["get-then-set", "counter"])
+def test_a_race_leaves_what_is_no_number(way: str) -> None:
+    """Where a client has stored a text under a race's key, the race is refused and it stays."""
+    client = service.create_app({"CACHE_TYPE": "simple"}).test_client()
+    url = f"/v1/values/demo:r:{way}"
+    assert client.put(url, json={"value": "text"}).status_code == 201
+    answer = client.post(f"/demo/{way}", json={"race": "r"})
+    assert (answer.status_code, answer.get_json()["type"]) == (409, "urn:sharedstate:not-a-counter")
+    assert client.get(url).get_json()["value"] == "text"
 
 
 CASES = [
