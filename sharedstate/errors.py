@@ -15,6 +15,9 @@
 
   * :exc:`LockLost`
   * :exc:`StoreUnavailable`
+
+    * :exc:`Overloaded`
+
   * :exc:`StoreFull`
   * :exc:`NotSupported`
   * :exc:`ConfigurationError`
@@ -123,6 +126,13 @@ class StoreUnavailable(SharedStateError):
         super().__init__(f"{message}: {remedy}" if remedy else message)
         self.outcome_unknown = outcome_unknown
         self.remedy = remedy
+
+
+class Overloaded(StoreUnavailable):
+    """More operations wait for the store in this process than it does in time.
+
+    This one was not done.
+    """
 
 
 class StoreFull(SharedStateError):

@@ -17,6 +17,8 @@ from .operations import Operation, Record
 Scope = Literal["process", "host", "network"]
 Page = tuple[list[bytes], str | None]
 Clock = Callable[[], float]
+Done = Callable[[Any, BaseException | None], object]
+"""Is called with an operation's result, or with its error."""
 
 DEFAULT_TIMEOUT = 2.0
 _SNAPSHOT_KEYS = 500
@@ -56,10 +58,13 @@ class Store(ABC):
     has_client: bool = False
     """Whether people also reach the records with a client of the server's, as :attr:`client`."""
 
+    combines: bool = False
+    """Whether operations that wait for it together are done faster in one step than in turn."""
+
     def __init__(self, *, timeout: float = DEFAULT_TIMEOUT, clock: Clock | None = None) -> None:
         self.timeout = timeout
         self.clock = clock or now
-        _stores.add(self)
+        watch_forks(self)
 
     @classmethod
     @abstractmethod
@@ -80,6 +85,20 @@ class Store(ABC):
 
         :returns: the operation's result.
         """
+
+    def submit(self, keys: Sequence[bytes], operation: Operation, done: Done) -> None:
+        """Do what :meth:`transact` does, for a caller that must not wait.
+
+        A store that cannot do it elsewhere does it before it returns.
+
+        :param done: is called once, from any thread; neither waits nor raises.
+        """
+        try:
+            result = self.transact(keys, operation)
+        except Exception as error:  # noqa: BLE001  # the caller gets it
+            done(None, error)
+        else:
+            done(result, None)
 
     @abstractmethod
     def read(self, keys: Sequence[bytes]) -> list[Record | None]:
@@ -228,6 +247,11 @@ def key_range(prefix: bytes) -> tuple[bytes, bytes]:
 
 
 _stores: WeakSet[Store] = WeakSet()
+
+
+def watch_forks(store: Store) -> None:
+    """Call the store's methods that are about forks from now on."""
+    _stores.add(store)
 
 
 def _each(name: str) -> Callable[[], None]:

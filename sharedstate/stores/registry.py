@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 from ..errors import ConfigurationError
 from ..settings import Settings, checked
 from .base import Store
+from .combining import Combining
 from .guards.breaker import Breaker
 from .support.addresses import scheme_of
 
@@ -107,6 +108,8 @@ def open_store(settings: Settings) -> Store:
     if name is None:
         raise unknown_type(settings.get("CACHE_TYPE"))
     store = store_class(name).from_settings(_with_url(settings, name))
+    if store.combines:
+        store = Combining(store)
     return Breaker(store) if store.has_server else store
 
 

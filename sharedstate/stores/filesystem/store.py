@@ -68,6 +68,7 @@ class FilesystemStore(Store):
     name = "filesystem"
     scope = "host"
     snapshot_is_atomic = True
+    combines = True
 
     def __init__(
         self,

@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, TypeVar
 
-from ...errors import StoreUnavailable
-from ..base import Store
+from ...errors import Overloaded, StoreUnavailable
+from ..base import Done, Store
+from ..operations import Operation
 from .guard import Wrapper
 
 R = TypeVar("R")
@@ -51,19 +52,48 @@ class Breaker(Wrapper):
         # Of the servers that did not respond when they were last asked.
         self._circuits: dict[Hashable, Circuit] = {}
 
+    def submit(self, keys: Sequence[bytes], operation: Operation, done: Done) -> None:
+        try:
+            servers = self._check(keys)
+        except StoreUnavailable as error:
+            done(None, error)
+            return
+
+        def heard(result: Any, error: BaseException | None) -> None:
+            if error is None:
+                self._close(servers)
+            elif isinstance(error, StoreUnavailable):
+                self._open(keys, error)
+            done(result, error)
+
+        self._store.submit(keys, operation, heard)
+
     def _call(self, keys: Sequence[bytes], method: Callable[..., R], *arguments: Any) -> R:
-        servers = self._servers_of(keys) if self._circuits else ()
-        for circuit in [self._circuits[server] for server in servers if server in self._circuits]:
-            circuit.check(self.timeout)
+        servers = self._check(keys) if self._circuits else ()
         try:
             result = method(*arguments)
         except StoreUnavailable as error:
+            self._open(keys, error)
+            raise
+        if servers:
+            self._close(servers)
+        return result
+
+    def _check(self, keys: Sequence[bytes]) -> Iterable[Hashable]:
+        """The servers of these keys; raises if one is known not to respond."""
+        servers = self._servers_of(keys) if self._circuits else ()
+        for circuit in [self._circuits[server] for server in servers if server in self._circuits]:
+            circuit.check(self.timeout)
+        return servers
+
+    def _open(self, keys: Sequence[bytes], error: StoreUnavailable) -> None:
+        if not isinstance(error, Overloaded):  # Which no server was asked for.
             for server in self._servers_of(keys):
                 self._circuits.setdefault(server, Circuit()).open(str(error))
-            raise
+
+    def _close(self, servers: Iterable[Hashable]) -> None:
         for server in servers:
             self._circuits.pop(server, None)
-        return result
 
     def _servers_of(self, keys: Sequence[bytes]) -> Iterable[Hashable]:
         return self._store.servers_of(keys) if keys else _WHOLE

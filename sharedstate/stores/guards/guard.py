@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from ...settings import Settings
-from ..base import Clock, Page, Scope, Store
+from ..base import Clock, Done, Page, Scope, Store
 from ..operations import Operation, Record
 
 R = TypeVar("R")
@@ -59,6 +59,10 @@ class Wrapper(Store):
         return self._store.has_client
 
     @property
+    def combines(self) -> bool:  # type: ignore[override]
+        return self._store.combines
+
+    @property
     def client(self) -> Any:
         return self._store.client
 
@@ -76,6 +80,9 @@ class Wrapper(Store):
 
     def transact(self, keys: Sequence[bytes], operation: Operation) -> Any:
         return self._call(keys, self._store.transact, keys, operation)
+
+    def submit(self, keys: Sequence[bytes], operation: Operation, done: Done) -> None:
+        self._store.submit(keys, operation, done)
 
     def read(self, keys: Sequence[bytes]) -> list[Record | None]:
         return self._call(keys, self._store.read, keys)

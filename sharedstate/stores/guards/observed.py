@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from ..base import Store
+from ..base import Done, Store
 from ..operations import Operation
 from .guard import Wrapper
 
@@ -44,6 +44,18 @@ class Observed(Wrapper):
             raise
         self._observer(name, None, result)
         return result
+
+    def submit(self, keys: Sequence[bytes], operation: Operation, done: Done) -> None:
+        name = type(operation).__name__
+        observer = self._observer
+
+        def told(result: Any, error: BaseException | None) -> None:
+            try:
+                observer(name, error, result)
+            finally:
+                done(result, error)
+
+        self._store.submit(keys, operation, told)
 
     def _call(self, keys: Sequence[bytes], method: Callable[..., R], *arguments: Any) -> R:
         try:

@@ -65,6 +65,7 @@ class LmdbStore(Store):
         import_driver("lmdb")
         self.directory = directory
         self.durability = durability
+        self.combines = durability == "full"  # Without fsync a transaction is cheaper than waiting.
         self._max_bytes = max_bytes
         self._user = object()
         self._opened: Opened[Environment] = Opened()
