@@ -38,12 +38,12 @@ class Contention:
     attempts, and so does one that finds that lock taken. The lock only orders its waiters: the
     swap decides, and nobody has to hold the lock.
 
-    :param turns: where the locks are.
+    :param queues: where the locks are, whose records hold the waiters.
     """
 
-    def __init__(self, keyspace: Keyspace, turns: Keyspace) -> None:
+    def __init__(self, keyspace: Keyspace, queues: Keyspace) -> None:
         self._keyspace = keyspace
-        self._turns = turns
+        self._queues = queues
         self._thread = _Thread()
         self._contended: dict[str, float] = {}
         """Until when a key counts as one that others change all the time."""
@@ -64,7 +64,7 @@ class Contention:
             )
         began = time.monotonic()
         if began < self._contended.get(key, 0):
-            return self._settle_in_turn(key, attempt)
+            return self._settle_in_queue(key, attempt)
         for losses, pause in enumerate(pauses()):
             is_done, result = attempt()
             if is_done:
@@ -73,14 +73,14 @@ class Contention:
             if losses and time.monotonic() - began > fairness.LATE_SECONDS:
                 break
             time.sleep(pause)
-        return self._settle_in_turn(key, attempt)
+        return self._settle_in_queue(key, attempt)
 
-    def _settle_in_turn(self, key: str, attempt: Callable[[], tuple[bool, T]]) -> T:
-        record, nonce = Record(self._turns, key), secrets.token_urlsafe(9)
+    def _settle_in_queue(self, key: str, attempt: Callable[[], tuple[bool, T]]) -> T:
+        record, nonce = Record(self._queues, key), secrets.token_urlsafe(9)
         if record.is_left():
             is_done, result = attempt()
             if is_done:
-                record.end_turn()
+                record.end_slice()
                 self._remember(key)
                 return result
         is_holder = self._take(record, nonce, key)
@@ -121,7 +121,7 @@ class Contention:
             self._looked = now
         elif now - self._looked > fairness.LATE_SECONDS:
             self._looked = now
-            if self._turns.store.values((self._turns.key(key),))[0] is not None:
+            if self._queues.store.values((self._queues.key(key),))[0] is not None:
                 self._remember(key)
 
     def _remember(self, key: str) -> None:

@@ -12,7 +12,8 @@ Without contention only the first two occur, and the queue costs nothing. If the
 died, the record expires, and the others form the queue anew.
 
 To wake a process that sleeps takes longer than a short use of a lock. So a thread that was handed
-the lock may take it again and again for TURN_SECONDS: that is the last state.
+the lock has a time slice of SLICE_SECONDS in which it may take the lock again and again: that is
+the last state.
 """
 
 from __future__ import annotations
@@ -32,8 +33,11 @@ from ..stores.operations import Add
 LATE_SECONDS = 0.01
 """A caller that has waited for longer joins the queue, and so does one that finds a queue."""
 
-TURN_SECONDS = 0.02
+SLICE_SECONDS = 0.02
+"""How long one thread may take a lock again, ahead of the queue."""
+
 HAND_OVER_SECONDS = 0.5
+"""How long a released lock is the first waiter's alone."""
 
 _MAX_WAITERS = 64
 _MIN_PAUSE = 0.0005
@@ -41,7 +45,7 @@ _MAX_PAUSE = 0.1
 _RELEASED = "~"
 
 
-class _Turn(threading.local):
+class _TimeSlice(threading.local):
     """Which record this thread, or greenlet, was handed last, when, and as what it left that."""
 
     place: tuple[int, bytes] | None = None
@@ -56,10 +60,10 @@ class _Turn(threading.local):
         return self.left.partition(" ")[0]
 
     def lasts(self, place: tuple[int, bytes]) -> bool:
-        return self.place == place and time.monotonic() - self.began < TURN_SECONDS
+        return self.place == place and time.monotonic() - self.began < SLICE_SECONDS
 
 
-_turn = _Turn()
+_slice = _TimeSlice()
 
 
 def _nothing() -> None: ...
@@ -87,14 +91,14 @@ class Record:
         return wait > 0 and _Waiter(self, nonce, lease, activity).wait(wait)
 
     def is_left(self) -> bool:
-        """Whether this thread left the record in a turn that lasts."""
-        return bool(_turn.left) and _turn.lasts(self.place)
+        """Whether this thread has left the record, and its time slice lasts."""
+        return bool(_slice.left) and _slice.lasts(self.place)
 
-    def end_turn(self) -> None:
-        """Hand over what this thread left, when its turn is over."""
-        if _turn.lasts(self.place):
+    def end_slice(self) -> None:
+        """Hand over what this thread has left, when its time slice is over."""
+        if _slice.lasts(self.place):
             return
-        self._seen, mark, _turn.left = _turn.left, _turn.mark, ""
+        self._seen, mark, _slice.left = _slice.left, _slice.mark, ""
         while (words := self._seen.split()) and words[0] == mark:
             if self.write([_RELEASED, *words[1:]], HAND_OVER_SECONDS):
                 return
@@ -109,11 +113,11 @@ class Record:
     def release(self, holder: str) -> bool:
         """Let the next waiter take the record, if this is the holder; returns whether it was."""
         for _, *queue in self._held_by(holder):
-            is_turn = bool(queue) and _turn.lasts(self.place)
-            mark = _RELEASED + holder[:8] * is_turn
+            in_slice = bool(queue) and _slice.lasts(self.place)
+            mark = _RELEASED + holder[:8] * in_slice
             if self.write([mark, *queue] if queue else [], HAND_OVER_SECONDS):
-                if is_turn:
-                    _turn.left = self._seen
+                if in_slice:
+                    _slice.left = self._seen
                 return True
         return False
 
@@ -128,20 +132,20 @@ class Record:
         if not keyspace.apply(self._name, Add(keyspace.encode(nonce, self._name), lease)):
             return False
         self._seen = nonce
-        if _turn.place != self.place:
-            _turn.begin(self.place)
+        if _slice.place != self.place:
+            _slice.begin(self.place)
         return True
 
     def enter(self, nonce: str, lease: float) -> bool:
-        """Be the holder of a record that was released, if it is still this one's to take."""
+        """Be the holder of a record that was released, if ``nonce`` may still take it."""
         mark = self._seen.split()[0]
         while len(words := self._seen.split()) > 1 and words[0] == mark:
             is_first = words[1] == nonce
-            if not is_first and mark != _turn.mark:
+            if not is_first and mark != _slice.mark:
                 return False
             if self.write([nonce, *words[1 + is_first :]], lease):
                 if is_first:
-                    _turn.begin(self.place)
+                    _slice.begin(self.place)
                 return True
         return False
 
@@ -168,10 +172,10 @@ class Record:
             yield words
 
     def _take_again(self, nonce: str, lease: float) -> bool:
-        """Take the record once more that this thread left in its turn, ahead of the queue."""
+        """Take again the record that this thread has left in its time slice, ahead of the queue."""
         if not self.is_left():
             return False
-        self._seen = _turn.left
+        self._seen = _slice.left
         return self.enter(nonce, lease)
 
 

@@ -120,7 +120,7 @@ class Changes:
 
     def _contended(self) -> Contention:
         if self._contention is None:
-            self._contention = Contention(self.keyspace, self.namespace("turn").keyspace)
+            self._contention = Contention(self.keyspace, self.namespace("contention").keyspace)
         return self._contention
 
 

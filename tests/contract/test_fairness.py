@@ -1,4 +1,4 @@
-"""Who waits for a lock, or loses a value's swaps to others, gets it in turn."""
+"""Who waits for a lock, or loses a value's swaps to others, gets it in the order of coming."""
 
 from __future__ import annotations
 
@@ -166,33 +166,33 @@ class TestLock:
                 lock.release()
             assert record(state) == text.split()
 
-    def test_turn(self, state: State, waiting: Time) -> None:
+    def test_time_slice(self, state: State, waiting: Time) -> None:
         """Who has the lock may take it again for a while, before it is the others' for good."""
         lock = state.lock("job").acquire()
         queue(state, lock, "other")
         lock.release()
         for _ in range(2):
-            waiting.now += 0.4 * fairness.TURN_SECONDS
+            waiting.now += 0.4 * fairness.SLICE_SECONDS
             assert lock.try_acquire()
             assert record(state) == [lock.token, "other"]
             lock.release()
-        waiting.now += 0.4 * fairness.TURN_SECONDS
+        waiting.now += 0.4 * fairness.SLICE_SECONDS
         assert not lock.try_acquire()
         assert record(state)[1:] == ["other"]
 
-    def test_turn_is_over(self, state: State, waiting: Time) -> None:
-        """Who has taken the lock again and again before others came has had its turn."""
+    def test_time_slice_is_over(self, state: State, waiting: Time) -> None:
+        """Who has taken the lock again and again before others came has had its time slice."""
         lock = state.lock("job").acquire()
         for _ in range(3):
             lock.release()
-            waiting.now += 2 * fairness.TURN_SECONDS
+            waiting.now += 2 * fairness.SLICE_SECONDS
             lock.acquire()
         queue(state, lock, "other")
         lock.release()
         assert record(state) == ["~", "other"]
         assert not lock.try_acquire()
 
-    def test_turn_of_another(self, state: State, waiting: Time) -> None:
+    def test_time_slice_of_another(self, state: State, waiting: Time) -> None:
         """The next one waits as long as the one before it takes the lock again and again."""
         locks = state.namespace("lock")
         locks.set("job", "holder", 30)
@@ -322,12 +322,12 @@ class TestDeadlock:
 
 
 class TestUpdate:
-    def test_turn(self, state: State, waiting: Time) -> None:
-        """Who loses to others and is late changes the value in turn, and others step back."""
+    def test_queue(self, state: State, waiting: Time) -> None:
+        """Who loses to others and is late gets into a queue, and others step back."""
         runs = []
 
         def change(value: int) -> int:
-            seconds = state.namespace("turn").ttl("n")
+            seconds = state.namespace("contention").ttl("n")
             runs.append(seconds is not None and 0 < seconds <= contention.LEASE_SECONDS)
             waiting.now += 0.02
             if len(runs) < 4:
@@ -336,52 +336,52 @@ class TestUpdate:
 
         assert state.update("n", change, default=0) == 31
         assert runs == [False, False, True, True]
-        assert record(state, "n", "turn") == []
+        assert record(state, "n", "contention") == []
 
     def test_winner_steps_back(self, state: State, waiting: Time) -> None:
-        """Who changes a value over and over waits once another one has a turn for it."""
-        turns = state.namespace("turn")
+        """Who changes a value over and over waits once another one is in its queue."""
+        queues = state.namespace("contention")
 
         def change(value: int) -> int:
             waiting.now += 0.02
             return value + 1
 
         state.update("n", change, default=0)
-        turns.set("n", "other", 30)
+        queues.set("n", "other", 30)
         state.update("n", change)
         assert state.get("n") == 2
         joined = []
 
         def asleep() -> None:
-            if len(words := record(state, "n", "turn")) == 2:
+            if len(words := record(state, "n", "contention")) == 2:
                 joined.append(words)
-                turns.delete("n")
+                queues.delete("n")
 
         waiting.asleep = asleep
         assert state.update("n", change) == 3
         assert [words[0] for words in joined] == ["other"]
-        assert record(state, "n", "turn") == []
+        assert record(state, "n", "contention") == []
 
-    def test_kept_turn(self, state: State, waiting: Time) -> None:
-        """Who has a turn changes the value again and again in it, and then lets in the next one."""
-        turns = state.namespace("turn")
+    def test_time_slice(self, state: State, waiting: Time) -> None:
+        """Who is handed a value changes it again in its time slice, then lets in the next."""
+        queues = state.namespace("contention")
 
         def contended(value: int) -> int:
-            turns.set("n", f"{record(state, 'n', 'turn')[0]} other", 30)
+            queues.set("n", f"{record(state, 'n', 'contention')[0]} other", 30)
             return value + 1
 
         def longer(value: int) -> int:
-            waiting.now += 2 * fairness.TURN_SECONDS
+            waiting.now += 2 * fairness.SLICE_SECONDS
             return value + 1
 
-        state._contended()._remember("n")  # As one does who has waited for its turn before.
+        state._contended()._remember("n")  # As one does who has waited in the queue before.
         assert state.update("n", contended, default=0) == 1
-        mark, *others = record(state, "n", "turn")
+        mark, *others = record(state, "n", "contention")
         assert (mark[0], others) == ("~", ["other"])
         assert state.update("n", lambda value: value + 1) == 2
-        assert record(state, "n", "turn") == [mark, "other"]
+        assert record(state, "n", "contention") == [mark, "other"]
         assert state.update("n", longer) == 3
-        assert record(state, "n", "turn") == ["~", "other"]
+        assert record(state, "n", "contention") == ["~", "other"]
 
     def test_costs_nothing(
         self, state: State, waiting: Time, monkeypatch: pytest.MonkeyPatch
@@ -405,10 +405,10 @@ class TestUpdate:
             state.update("n", lambda value: value + 1, default=0)
         assert done == ["values", "Swap"] * 6
 
-    def test_turn_is_no_condition(
+    def test_queue_is_no_condition(
         self, state: State, waiting: Time, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """A value changes although there is no room for a turn, and though it cannot be ended."""
+        """A value changes although its queue has no room, and though that cannot be left."""
         lost: list[int] = []
 
         def change(value: int) -> int:
@@ -419,7 +419,7 @@ class TestUpdate:
             return value + 1
 
         def failing(keys: Any, operation: Any) -> Any:
-            if b"turn" in keys[0] and type(operation) is Swap:
+            if b"contention" in keys[0] and type(operation) is Swap:
                 raise StoreUnavailable("gone")
             return transact(keys, operation)
 
@@ -430,10 +430,10 @@ class TestUpdate:
         monkeypatch.setattr(state.store, "transact", failing)
         assert state.update("n", change) == 6
 
-    def test_dead_turn(self, state: State, waiting: Time, clock: Any) -> None:
-        """One who dies in its turn keeps nobody from changing the value for long."""
+    def test_dead_holder(self, state: State, waiting: Time, clock: Any) -> None:
+        """One who dies at the head of the queue keeps nobody from changing the value for long."""
         state.set("n", 1)
-        assert fairness.Record(state.namespace("turn").keyspace, "n").take(
+        assert fairness.Record(state.namespace("contention").keyspace, "n").take(
             "dead", contention.LEASE_SECONDS, 0
         )
         lost = []
@@ -449,10 +449,10 @@ class TestUpdate:
         assert state.update("n", change) == 4
         assert waiting.now < 1010
 
-    def test_nobody_has_to_have_a_turn(self, state: State, waiting: Time) -> None:
-        """A value changes although the turn of another one does not end."""
+    def test_nobody_has_to_hold_the_lock(self, state: State, waiting: Time) -> None:
+        """A value changes although another one holds the lock of its queue for ever."""
         state.set("n", 1)
-        state.namespace("turn").set("n", "other", 0)
+        state.namespace("contention").set("n", "other", 0)
         lost = []
 
         def change(value: int) -> int:
