@@ -1,1 +1,1 @@
-"""The proof: real servers, many clients at once, and checkers for what they were answered."""
+"""The proof: real servers, many clients at once, and checkers for what they were given."""

@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from .clients.numbers import candidates, is_success, shown
-from .clients.rush import Answer
+from .clients.rush import Response
 from .judging.findings import Findings
 from .judging.history import History
 
 
 def is_constant(findings: Findings) -> bool:
-    """Whether every answer had the same number."""
-    answered = findings.requests - findings.unanswered
-    return answered > 1 and findings.commonest.times == answered
+    """Whether every response had the same number."""
+    numbers = findings.requests - findings.unknown
+    return numbers > 1 and findings.commonest.times == numbers
 
 
 def why_wrong(findings: Findings) -> str:
     """Why its numbers may be wrong."""
     if is_constant(findings):
         return (
-            f"every answer had the number {findings.commonest.number}: is it the counter? "
-            "If not, --number says where in the answer the counter stands"
+            f"every response had the number {findings.commonest.number}: is it the counter? "
+            "If not, --number says where in the response the counter stands"
         )
     if findings.separate:
         return f"{findings.separate} workers each counted from 1: the state is in their own memory"
@@ -29,18 +29,18 @@ def why_wrong(findings: Findings) -> str:
 
 
 def examples(history: History) -> str:
-    """An answer with the number that was read in it, and one without, if there are any."""
-    read = next((one for one in history.answers if history.read(one) is not None), None)
+    """A response with the number that was read in it, and one without, if there are any."""
+    read = next((one for one in history.responses if history.read(one) is not None), None)
     failed = commonest_failure(history)
-    found = [f"an answer: {shown(read)} (read as {history.read(read)})"] if read else []
+    found = [f"a response: {shown(read)} (read as {history.read(read)})"] if read else []
     if failed:
-        found.append(f"an answer without a number: {failed}")
+        found.append(f"a response without a number: {failed}")
     return "; ".join(found)
 
 
 def commonest_failure(history: History) -> str:
-    """What most of the requests without a number were answered; empty if all had one."""
-    found = [_failure(one) for one in history.answers if history.read(one) is None]
+    """What most of the requests without a number got; empty if all had one."""
+    found = [_failure(one) for one in history.responses if history.read(one) is None]
     return max(set(found), key=found.count) if found else ""
 
 
@@ -57,9 +57,9 @@ def indented(lines: Iterable[str]) -> str:
     return "".join(f"\n      {line}" for line in lines)
 
 
-def _failure(answer: Answer) -> str:
-    several = candidates(answer) if is_success(answer) else []
+def _failure(response: Response) -> str:
+    several = candidates(response) if is_success(response) else []
     if len(several) > 1:
         numbers = ", ".join(several[:5])
-        return f"{shown(answer)} (several numbers, {numbers}: choose one with --number)"
-    return shown(answer)
+        return f"{shown(response)} (several numbers, {numbers}: choose one with --number)"
+    return shown(response)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from .clients.numbers import Reader, shown
-from .clients.rush import Answer, Cookies, rush
+from .clients.rush import Cookies, Response, rush
 from .clients.target import FACTORY, TARGET_VARIABLE
 from .judging.history import History
 from .servers.processes import reserved_port
@@ -22,7 +22,7 @@ from .servers.recipes import RUNNING, has, missing, recipe_of
 from .servers.serve import Server, ServerFailed, serve
 from .strategy import Ask, Judged, Origin, Strategy
 
-ANSWER_SECONDS = 15.0
+RESPONSE_SECONDS = 15.0
 WORKERS_SECONDS = 3.0
 UNKNOWN_WORKERS, UNKNOWN_WORKERS_SECONDS = 64, 0.5
 SERIAL_ROUNDS = 2
@@ -137,8 +137,8 @@ def site_of(url: str) -> Site:
 
 def _environment(strategy: Strategy, place: Place, stack: ExitStack) -> Mapping[str, str]:
     """The strategy's settings, with a directory, a port and a program of its own."""
-    home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="race-")))
-    state, beside = home / "state", home / "program"
+    scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="race-")))
+    state, beside = scratch / "state", scratch / "program"
     state.mkdir()
     beside.mkdir()
     fields = {
@@ -151,21 +151,21 @@ def _environment(strategy: Strategy, place: Place, stack: ExitStack) -> Mapping[
     is_own = strategy.origin is Origin.YOURS
     ours = {
         TARGET_VARIABLE: strategy.target,
-        "PYTHONPATH": python_path(_race_alone(home) if is_own else ROOT),
-        "TMPDIR": str(home),  # a server that is killed leaves files there
+        "PYTHONPATH": python_path(_race_alone(scratch) if is_own else ROOT),
+        "TMPDIR": str(scratch),  # a server that is killed leaves files there
     }
     if place.config:
         ours["RACE_GUNICORN_CONFIG"] = place.config
     return ours | settings
 
 
-def _race_alone(home: Path) -> Path:
+def _race_alone(scratch: Path) -> Path:
     """A directory from which nothing but the race can be imported.
 
     The project's own has modules such as ``app`` too, and ``sharedstate`` in another version than
     the environment of the application may have.
     """
-    directory = home / "import"
+    directory = scratch / "import"
     directory.mkdir()
     (directory / "race").symlink_to(ROOT / "race")
     return directory
@@ -179,7 +179,7 @@ def _filled(value: str, fields: Mapping[str, str]) -> str:
 
 
 def _wait_for_workers(server: Server) -> None:
-    """Until each worker has answered: a race against one that is still alone would prove little."""
+    """Wait until each worker has responded: a race against a single one would prove little."""
     recipe = recipe_of(server.name)
     if recipe.workers == 1:
         return
@@ -188,10 +188,10 @@ def _wait_for_workers(server: Server) -> None:
     seen: set[str | None] = set()
     deadline = time.monotonic() + seconds
     while len(seen) < wanted and time.monotonic() < deadline:
-        answers = rush(
-            server.host, server.port, "GET", "/.answers", clients=8, rounds=1, keep_alive=False
+        responses = rush(
+            server.host, server.port, "GET", "/.race", clients=8, rounds=1, keep_alive=False
         )
-        seen |= {answer.worker for answer in answers}
+        seen |= {response.worker for response in responses}
 
 
 def _play(strategy: Strategy, server: str, site: Site, load: Load) -> History:
@@ -200,9 +200,9 @@ def _play(strategy: Strategy, server: str, site: Site, load: Load) -> History:
     jars = _logged_in(strategy, site, load.clients if is_each else 1)
     opening = [_opening(strategy, site, jars)] if _has_opening(strategy) else []
     if not is_each:
-        given = dict(jars[0]) | dict(cookie for answer in opening for cookie in answer.cookies)
+        given = dict(jars[0]) | dict(cookie for response in opening for cookie in response.cookies)
         jars = [tuple(given.items())] * load.clients
-    answers = _rush(
+    responses = _rush(
         strategy.ask,
         site,
         clients=load.clients,
@@ -214,10 +214,10 @@ def _play(strategy: Strategy, server: str, site: Site, load: Load) -> History:
         jars=jars,
     )
     before = _before(opening, strategy.read)
-    return History([*opening, *answers], strategy.judged, before=before, read=strategy.read)
+    return History([*opening, *responses], strategy.judged, before=before, read=strategy.read)
 
 
-def _rush(ask: Ask, site: Site, **options: Any) -> list[Answer]:
+def _rush(ask: Ask, site: Site, **options: Any) -> list[Response]:
     return rush(
         site.host,
         site.port,
@@ -226,7 +226,7 @@ def _rush(ask: Ask, site: Site, **options: Any) -> list[Answer]:
         body=ask.body,
         headers=ask.headers,
         secure=site.secure,
-        timeout=ANSWER_SECONDS,
+        timeout=RESPONSE_SECONDS,
         **options,
     )
 
@@ -234,15 +234,15 @@ def _rush(ask: Ask, site: Site, **options: Any) -> list[Answer]:
 def _logged_in(strategy: Strategy, site: Site, clients: int) -> list[Cookies]:
     """The cookies of so many clients, each with a login of its own, if there is one.
 
-    :raises RuntimeError: an answer was an error, or set no cookie.
+    :raises RuntimeError: a response was an error, or set no cookie.
     """
     if strategy.login is None:
         return [()] * clients
-    answers = _rush(strategy.login, site, clients=clients, rounds=1)
-    for answer in answers:
-        if answer.status is None or answer.status >= 400 or not answer.cookies:
-            raise RuntimeError(f"the login set no cookie: {shown(answer)}")
-    return [answer.cookies for answer in answers]
+    responses = _rush(strategy.login, site, clients=clients, rounds=1)
+    for response in responses:
+        if response.status is None or response.status >= 400 or not response.cookies:
+            raise RuntimeError(f"the login set no cookie: {shown(response)}")
+    return [response.cookies for response in responses]
 
 
 def _has_opening(strategy: Strategy) -> bool:
@@ -251,13 +251,13 @@ def _has_opening(strategy: Strategy) -> bool:
     return is_somewhere or strategy.judged is Judged.ONE
 
 
-def _opening(strategy: Strategy, site: Site, jars: list[Cookies]) -> Answer:
-    """The answer to a first request, before there are others."""
-    [answer] = _rush(strategy.ask, site, clients=1, rounds=1, jars=jars)
-    return replace(answer, client=OPENING_CLIENT)
+def _opening(strategy: Strategy, site: Site, jars: list[Cookies]) -> Response:
+    """The response to a first request, before there are others."""
+    [response] = _rush(strategy.ask, site, clients=1, rounds=1, jars=jars)
+    return replace(response, client=OPENING_CLIENT)
 
 
-def _before(opening: list[Answer], read: Reader) -> int:
+def _before(opening: list[Response], read: Reader) -> int:
     """What the counter stood at before it was asked for the first time."""
-    numbers = [number for answer in opening if (number := read(answer)) is not None]
+    numbers = [number for response in opening if (number := read(response)) is not None]
     return numbers[0] - 1 if numbers else 0

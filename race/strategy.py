@@ -51,8 +51,8 @@ class Strategy:
     :param program: the one of `race.servers.programs` that it keeps its state in.
     :param servers: what the names of the servers that it needs begin with; empty for any server.
     :param ask: the request for the next number.
-    :param login: a request that goes before, for the cookies that its answer sets.
-    :param read: what reads the number of an answer.
+    :param login: a request that goes before, for the cookies that its response sets.
+    :param read: what reads the number of a response.
     :param env: its environment, with the fields ``{directory}`` (empty, its own), ``{address}``
         (of the program) and ``{port}`` (nobody else's).
     """

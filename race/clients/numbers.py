@@ -1,4 +1,4 @@
-"""The number that an answer gives its client: where it stands in the body, and how it is read."""
+"""The number that a response gives its client: where it stands in the body, and how it is read."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .rush import Answer
+from .rush import Response
 
-Reader = Callable[[Answer], int | None]
+Reader = Callable[[Response], int | None]
 
 SHOWN = 120
 
@@ -22,23 +22,23 @@ _INTEGER = re.compile(r"-?\d+")
 _STEP = re.compile(r"""\.([^.\[\]]+)|\[(\d+)\]|\[(["'])(.*?)\3\]""")
 
 
-def number_in(answer: Answer) -> int | None:
-    """The only integer of an answer; None if it is an error, or has none or several.
+def number_in(response: Response) -> int | None:
+    """The only integer of a response; None if it is an error, or has none or several.
 
-    It is the answer itself, the only integer in a JSON object, or the only one in the text.
+    It is the response itself, the only integer in a JSON object, or the only one in the text.
     """
-    if not is_success(answer):
+    if not is_success(response):
         return None
-    found = candidates(answer)
+    found = candidates(response)
     return int(found[0]) if len(found) == 1 and _INTEGER.fullmatch(found[0]) else None
 
 
-def candidates(answer: Answer) -> list[str]:
+def candidates(response: Response) -> list[str]:
     """The numbers among which `number_in` would have to choose: those of a text, as written."""
     try:
-        body = json.loads(answer.body)
+        body = json.loads(response.body)
     except ValueError:
-        return _NUMBER.findall(html.unescape(_HIDDEN.sub(" ", text_of(answer))))
+        return _NUMBER.findall(html.unescape(_HIDDEN.sub(" ", text_of(response))))
     members: Iterable[object] = body.values() if isinstance(body, dict) else [body]
     return [str(member) for member in members if type(member) is int]
 
@@ -52,28 +52,28 @@ def reader(place: str) -> Reader:
     """
     find = _json_finder(place) if place.startswith("$") else _pattern_finder(place)
 
-    def read(answer: Answer) -> int | None:
-        return find(answer) if is_success(answer) else None
+    def read(response: Response) -> int | None:
+        return find(response) if is_success(response) else None
 
     return read
 
 
-def is_success(answer: Answer) -> bool:
+def is_success(response: Response) -> bool:
     """Whether a server did what it was asked to."""
-    return answer.status is not None and 200 <= answer.status < 300
+    return response.status is not None and 200 <= response.status < 300
 
 
-def text_of(answer: Answer) -> str:
+def text_of(response: Response) -> str:
     """The body as text."""
-    return answer.body.decode(errors="replace")
+    return response.body.decode(errors="replace")
 
 
-def shown(answer: Answer) -> str:
-    """An answer in a line, for people to see what their application has returned."""
-    if answer.status is None:
-        return answer.error or "no answer"
-    words = printable(" ".join(_COLOUR.sub("", text_of(answer)).split()))
-    return f"{answer.status} {words if len(words) <= SHOWN else f'{words[:SHOWN]} …'}".rstrip()
+def shown(response: Response) -> str:
+    """A response in a line, for people to see what their application has returned."""
+    if response.status is None:
+        return response.error or "no response"
+    words = printable(" ".join(_COLOUR.sub("", text_of(response)).split()))
+    return f"{response.status} {words if len(words) <= SHOWN else f'{words[:SHOWN]} …'}".rstrip()
 
 
 def printable(text: str) -> str:
@@ -87,9 +87,9 @@ def _json_finder(path: str) -> Reader:
         raise ValueError(f"{path!r} is no JSON path such as $.value or $.items[0].number")
     keys = [int(step[2]) if step[2] else step[1] or step[4] for step in steps]
 
-    def find(answer: Answer) -> int | None:
+    def find(response: Response) -> int | None:
         try:
-            found: Any = json.loads(answer.body)
+            found: Any = json.loads(response.body)
             for key in keys:
                 found = found[key]
         except (ValueError, LookupError, TypeError):
@@ -105,8 +105,8 @@ def _pattern_finder(pattern: str) -> Reader:
     except re.error as error:
         raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
 
-    def find(answer: Answer) -> int | None:
-        found = compiled.search(text_of(answer))
+    def find(response: Response) -> int | None:
+        found = compiled.search(text_of(response))
         return _integer(found[1] if compiled.groups else found[0]) if found else None
 
     return find

@@ -19,13 +19,13 @@ Cookies = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """What one client saw of one request.
 
-    :param status: None when no complete answer came; `error` then says why. Such a request may
+    :param status: None when no complete response came; `error` then says why. Such a request may
         have had its effect all the same.
     :param started: `time.monotonic()` just before the request was sent.
-    :param ended: `time.monotonic()` when the whole answer was read, or given up.
+    :param ended: `time.monotonic()` when the whole response was read, or given up.
     """
 
     client: int
@@ -36,7 +36,7 @@ class Answer:
     ended: float
     error: str | None = None
     worker: str | None = None
-    """Who answered, as the header `WORKER_HEADER` says."""
+    """The process that responded, as the header `WORKER_HEADER` says."""
     cookies: Cookies = ()
     """What the client is told to send from now on."""
 
@@ -57,22 +57,22 @@ def rush(
     jars: Sequence[Cookies] = (),
     secure: bool = False,
     seconds: float | None = None,
-) -> list[Answer]:
-    """The answers to `clients` × `rounds` requests, by client and round.
+) -> list[Response]:
+    """The responses to `clients` × `rounds` requests, by client and round.
 
     Every client has a thread and a connection of its own, opened before the round begins. Each
-    round starts at one gate for all of them, once all have their answers to the round before::
+    round starts at one gate for all of them, once all have their responses to the round before::
 
-        client 0   connect ──┐ send ───── answer    connect ──┐ send ─── …
-        client 1   connect ──┤ send ── answer       connect ──┤ send ──── …
-        client 2   connect ──┘ send ──────── answer connect ──┘ send ── …
+        client 0   connect ──┐ send ───── response    connect ──┐ send ─── …
+        client 1   connect ──┤ send ── response       connect ──┤ send ──── …
+        client 2   connect ──┘ send ──────── response connect ──┘ send ── …
 
-    A request is sent exactly once. One that gets no answer is recorded with its error, never
+    A request is sent exactly once. One that gets no response is recorded with its error, never
     repeated, as it may have had its effect.
 
-    :param timeout: seconds to wait for a connection, and for each part of an answer.
+    :param timeout: seconds to wait for a connection, and for each part of a response.
     :param keep_alive: reuse a connection as long as the server keeps it open. A server that closes
-        it in the very moment of a request leaves that request without an answer; False rules this
+        it in the very moment of a request leaves that request without a response; False rules this
         out with a new connection for every request.
     :param cookies: every client sends the cookies that it was given, as a browser does.
     :param jars: the cookies that each client has from the beginning, if any has.
@@ -85,7 +85,7 @@ def rush(
     gate = _Gate(clients, seconds)
     speak = http.client.HTTPSConnection if secure else http.client.HTTPConnection
 
-    def play(number: int) -> list[Answer]:
+    def play(number: int) -> list[Response]:
         connection = speak(host, port, timeout=timeout)
         connection.auto_open = 0  # never connects, and so never sends, behind our back
         with closing(connection), _aborting(gate):
@@ -96,7 +96,7 @@ def rush(
     with ThreadPoolExecutor(clients) as pool, _aborting(gate):
         playing = [pool.submit(play, number) for number in range(clients)]
         wait(playing)
-    return [answer for answers in _results(playing) for answer in answers]
+    return [response for responses in _results(playing) for response in responses]
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class _Client:
     gate: _Gate
     jar: dict[str, str] = field(default_factory=dict)
 
-    def play_rounds(self, rounds: int) -> Iterator[Answer]:
+    def play_rounds(self, rounds: int) -> Iterator[Response]:
         for round in range(rounds):
             with suppress(OSError):  # the attempt after the gate reports it
                 _ensure_open(self.connection)
@@ -141,7 +141,7 @@ class _Client:
                 return
             yield self._play(round)
 
-    def _play(self, round: int) -> Answer:
+    def _play(self, round: int) -> Response:
         started = time.monotonic()
         try:
             _ensure_open(self.connection)
@@ -151,13 +151,13 @@ class _Client:
             ended = time.monotonic()
             self.connection.close()
             reason = f"{type(error).__name__}: {error}"
-            return Answer(self.number, round, None, b"", started, ended, reason)
+            return Response(self.number, round, None, b"", started, ended, reason)
         ended = time.monotonic()
         given = _cookies(response)
         if self.request.cookies:
             self.jar.update(given)
         worker = response.headers[WORKER_HEADER]
-        return Answer(
+        return Response(
             self.number, round, response.status, body, started, ended, None, worker, given
         )
 
@@ -180,7 +180,7 @@ def cookie_header(cookies: Iterable[tuple[str, str]]) -> str:
 
 
 def _cookies(response: http.client.HTTPResponse) -> Cookies:
-    """Names and values of the cookies that an answer sets; what limits their use is ignored."""
+    """Names and values of the cookies that a response sets; what limits their use is ignored."""
     pairs = (line.partition(";")[0] for line in response.headers.get_all("Set-Cookie", ()))
     return tuple(
         (name.strip(), value.strip()) for name, _, value in (p.partition("=") for p in pairs)
@@ -190,7 +190,7 @@ def _cookies(response: http.client.HTTPResponse) -> Cookies:
 def _ensure_open(connection: http.client.HTTPConnection) -> None:
     """Connect unless the connection can carry one more request.
 
-    http.client drops its socket after an answer that ends the connection (Connection: close,
+    http.client drops its socket after a response that ends the connection (Connection: close,
     HTTP/1.0). A server that closed an idle connection has made it readable: the end of file waits.
     """
     if connection.sock is not None:
@@ -216,8 +216,8 @@ def _aborting(gate: threading.Barrier) -> Iterator[None]:
         raise
 
 
-def _results(playing: list[Future[list[Answer]]]) -> list[list[Answer]]:
-    """What all clients brought home; raises what stopped the first, not what that did to others."""
+def _results(playing: list[Future[list[Response]]]) -> list[list[Response]]:
+    """The results of all clients; raises what stopped the first, not what that did to others."""
     for client in playing:
         error = client.exception()
         if error is not None and not isinstance(error, threading.BrokenBarrierError):

@@ -1,4 +1,4 @@
-"""The application under test, with the number of the process in each answer.
+"""The application under test, with the number of the process in each response.
 
 Servers are told to serve `race.clients.target:create_app`; which application that is, the
 environment says. Without the number nobody could tell a worker that counts for itself from a
@@ -66,15 +66,15 @@ def _call(target: str) -> tuple[str, list[Any], dict[str, Any]]:
 
 
 def numbered(app: WSGIApplication) -> WSGIApplication:
-    """The application, with the process's number in a header of each answer."""
+    """The application, with the process's number in a header of each response."""
 
-    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Any:
+    def respond(environ: WSGIEnvironment, start_response: StartResponse) -> Any:
         def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
             return start_response(status, [*headers, (WORKER_HEADER, str(os.getpid()))], *rest)
 
         return app(environ, start)
 
-    return answer
+    return respond
 
 
 def _is_factory(found: Any) -> bool:

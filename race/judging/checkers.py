@@ -21,10 +21,10 @@ Model = Callable[[Any, str, Any], tuple[Any, Hashable]]
 class Increment(NamedTuple):
     """One increment by one, as its client saw it.
 
-    :param number: the number it was given. None when no answer came: whether it was counted is
+    :param number: the number it was given. None when no response came: whether it was counted is
         unknown.
     :param started: when the request was sent, on a clock that all clients share.
-    :param ended: when the answer was there. Means nothing without an answer.
+    :param ended: when the response was there. Means nothing without a response.
     """
 
     number: int | None
@@ -37,7 +37,7 @@ class Event(NamedTuple):
 
     :param process: who called; for people to read.
     :param result: what it returned or `race.model.Raised`.
-    :param ended: `math.inf` when no answer came: it may have taken effect at any moment since
+    :param ended: `math.inf` when no response came: it may have taken effect at any moment since
         `started`, or never.
     """
 
@@ -59,23 +59,23 @@ def gaps(numbers: Iterable[int], n: int) -> list[int]:
     return sorted(set(range(1, n + 1)).difference(numbers))
 
 
-def exactly_one_to(numbers: Iterable[int], n: int, unanswered: int = 0) -> bool:
+def exactly_one_to(numbers: Iterable[int], n: int, unknown: int = 0) -> bool:
     """Whether `n` increments were given the numbers 1 to `n`, each once and nothing else.
 
-    :param unanswered: how many of the `n` got no answer; as many numbers may be missing.
+    :param unknown: how many of the `n` got no response; as many numbers may be missing.
     """
     given = list(numbers)
     in_range = all(1 <= number <= n for number in given)
-    return in_range and not duplicates(given) and len(given) == n - unanswered
+    return in_range and not duplicates(given) and len(given) == n - unknown
 
 
 def real_time_violations(increments: Iterable[Increment]) -> list[tuple[Increment, Increment]]:
     """Pairs in the wrong order: the first had ended before the second started, and is not smaller.
 
     One pair for every increment that came out too small, with the largest before it. Increments
-    without an answer are in no pair; `out_of_bounds` counts them. O(n log n).
+    without a response are in no pair; `out_of_bounds` counts them. O(n log n).
     """
-    finished = sorted(_answered(increments), key=lambda increment: increment.ended)
+    finished = sorted(_complete(increments), key=lambda increment: increment.ended)
     ends = [increment.ended for increment in finished]
     largest = list(accumulate(finished, _larger))
     pairs = []
@@ -89,21 +89,21 @@ def real_time_violations(increments: Iterable[Increment]) -> list[tuple[Incremen
 def out_of_bounds(increments: Iterable[Increment]) -> list[Increment]:
     """Increments whose number no exact counter could have given at that time.
 
-    A number is larger than the count of increments that were answered before it started, and at
-    most the count of those that had started when it ended. One without an answer counts for the
+    A number is larger than the count of increments that had ended before it started, and at
+    most the count of those that had started when it ended. One without a response counts for the
     second and not for the first: it widens the bounds by one, so that a loss cannot hide behind
     it. O(n log n).
     """
     history = list(increments)
-    answered = _answered(history)
+    complete = _complete(history)
     starts = sorted(increment.started for increment in history)
-    ends = sorted(increment.ended for increment in answered)
+    ends = sorted(increment.ended for increment in complete)
 
     def possible(increment: Increment) -> bool:
         before = bisect_left(ends, increment.started)
         return before < _number(increment) <= bisect_right(starts, increment.ended)
 
-    return [increment for increment in answered if not possible(increment)]
+    return [increment for increment in complete if not possible(increment)]
 
 
 def linearizable(history: Iterable[Event], model: Model, initial: Hashable = MISSING) -> bool:
@@ -111,20 +111,20 @@ def linearizable(history: Iterable[Event], model: Model, initial: Hashable = MIS
 
     The search of Wing and Gong with the memory of Lowe ("Testing for linearizability", 2017): a
     set of operations done that led to the same state before is not followed again. Exponential in
-    the number of operations that overlap, an unanswered one with all after it; not in their total.
-    Keys are independent of each other: check each by itself.
+    the number of operations that overlap, not in their total; one without a response overlaps with
+    all after it. Keys are independent of each other: check each by itself.
 
     :param model: `model(state, operation, argument)` returns the result and the state after, and
         has no effect. States are hashable.
     :param initial: the state at the beginning.
     """
     events = sorted(history, key=lambda event: event.started)
-    answered = sum(1 << index for index, event in enumerate(events) if event.ended < math.inf)
+    complete = sum(1 << index for index, event in enumerate(events) if event.ended < math.inf)
     pending: list[tuple[int, Hashable]] = [(0, initial)]
     seen = set(pending)
     while pending:
         done, state = pending.pop()
-        if done & answered == answered:
+        if done & complete == complete:
             return True
         for index in _may_be_next(events, done):
             event = events[index]
@@ -150,7 +150,7 @@ def _may_be_next(events: Sequence[Event], done: int) -> Iterator[int]:
             first_end = min(first_end, event.ended)
 
 
-def _answered(increments: Iterable[Increment]) -> list[Increment]:
+def _complete(increments: Iterable[Increment]) -> list[Increment]:
     return [increment for increment in increments if increment.number is not None]
 
 

@@ -30,7 +30,7 @@ class Repeated(NamedTuple):
 class Findings:
     """The figures of a race.
 
-    :param unanswered: how many requests got no number. Each may have counted or not: as many
+    :param unknown: how many requests got no number. Each may have counted or not: as many
         numbers may be missing, which are not in `skipped`.
     :param twice: how many numbers were given more than once.
     :param skipped: how many numbers nobody was given.
@@ -40,14 +40,14 @@ class Findings:
     :param wrong: how many of them were not exact.
     :param commonest: the number that was given most often, as it was given; summed up over all
         counters.
-    :param workers: how many processes answered.
+    :param workers: how many processes responded.
     :param separate: how many of them counted from 1 by themselves, if all did and there are
         several; else 0, as where each client has a counter.
-    :param p99: seconds in which all but a hundredth of the answers were there.
+    :param p99: seconds in which all but a hundredth of the responses were there.
     """
 
     requests: int
-    unanswered: int
+    unknown: int
     twice: int
     skipped: int
     disordered: int
@@ -69,10 +69,10 @@ def find(history: History) -> Findings:
     sequences = history.sequences
     found = [_judge(sequence) for sequence in sequences]
     latencies, workers = history.latencies, history.workers
-    unanswered = len(history.answers) - len(latencies)
+    unknown = len(history.responses) - len(latencies)
     return Findings(
-        requests=len(history.answers),
-        unanswered=unanswered,
+        requests=len(history.responses),
+        unknown=unknown,
         twice=sum(one.twice for one in found),
         skipped=sum(one.skipped for one in found),
         disordered=sum(one.disordered for one in found),
@@ -80,7 +80,7 @@ def find(history: History) -> Findings:
         wrong=sum(not one.exact for one in found),
         commonest=_commonest(sequences, history.before),
         workers=len(workers),
-        separate=0 if history.judged is Judged.EACH else _separate(workers, unanswered),
+        separate=0 if history.judged is Judged.EACH else _separate(workers, unknown),
         rate=len(latencies) / history.seconds if latencies else 0.0,
         p99=percentile(latencies, 0.99),
     )
@@ -107,12 +107,12 @@ class _Judgement(NamedTuple):
 
 def _judge(sequence: list[Increment]) -> _Judgement:
     numbers = _numbers(sequence)
-    unanswered = len(sequence) - len(numbers)
+    unknown = len(sequence) - len(numbers)
     disordered = {*out_of_bounds(sequence), *(late for _, late in real_time_violations(sequence))}
-    in_range = exactly_one_to(numbers, len(sequence), unanswered)
+    in_range = exactly_one_to(numbers, len(sequence), unknown)
     return _Judgement(
         twice=len(duplicates(numbers)),
-        skipped=max(0, len(gaps(numbers, len(sequence))) - unanswered),
+        skipped=max(0, len(gaps(numbers, len(sequence))) - unknown),
         disordered=len(disordered),
         exact=in_range and not disordered,
     )
@@ -126,14 +126,14 @@ def _commonest(sequences: Iterable[Sequence[Increment]], before: int) -> Repeate
     return Repeated(found[0][0] + before, sum(times for _, times in found))
 
 
-def _separate(workers: Sequence[Sequence[int]], unanswered: int) -> int:
+def _separate(workers: Sequence[Sequence[int]], unknown: int) -> int:
     """How many workers gave the numbers from 1 on, each once, if every one of them did.
 
     One that shares its counter with others finds numbers missing that they gave.
     """
     active = [numbers for numbers in workers if numbers]
     alone = all(
-        not duplicates(numbers) and len(gaps(numbers, max(numbers))) <= unanswered
+        not duplicates(numbers) and len(gaps(numbers, max(numbers))) <= unknown
         for numbers in active
     )
     return len(active) if alone and len(active) > 1 else 0

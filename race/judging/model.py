@@ -19,7 +19,7 @@ class _Missing(enum.Enum):
 
 
 MISSING: Final = _Missing.MISSING
-"""The state of a key that is not there; what `get` answers then; ABSENT of `compare_and_set`."""
+"""The state of a key that is not there; what `get` returns then; ABSENT of `compare_and_set`."""
 
 
 class Raised(NamedTuple):

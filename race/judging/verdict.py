@@ -19,7 +19,7 @@ LONGER = "--rounds 200 --seconds 30"
 
 
 class Outcome(Enum):
-    """How a race ended, each with its sign: colour is never the only one."""
+    """How a race ended, each with its symbol, as colour alone does not reach everybody."""
 
     EXACT = "✓"
     NOT_CAUGHT = "?"
@@ -112,7 +112,7 @@ def _verdict(race: Race, findings: Findings | None) -> Verdict:
         return Verdict(Outcome.SKIPPED, "skipped", race.skipped)
     reasons = weakness(strategy, recipe)
     promised = strategy.origin is not Origin.THEIRS and not reasons
-    if findings is None or 2 * findings.unanswered > findings.requests:
+    if findings is None or 2 * findings.unknown > findings.requests:
         return Verdict(Outcome.FAILED, *_failure(race), promised, _last_lines(race))
     if strategy.origin is Origin.YOURS and not (recipe.is_serial and findings.exact):
         return _own_verdict(race, recipe, findings)
@@ -120,16 +120,16 @@ def _verdict(race: Race, findings: Findings | None) -> Verdict:
         why = reasons or f"this should have been exact under {recipe.title}"
         return Verdict(Outcome.WRONG, label(strategy, recipe, findings), why, promised)
     if recipe.is_serial:
-        why = f"{recipe.title} answers one request after the other: nothing can race here"
+        why = f"{recipe.title} serves one request after the other: nothing can race here"
         return Verdict(Outcome.SERIAL, "cannot race", why)
     return _right(strategy, findings, reasons, promised)
 
 
 def _own_verdict(race: Race, recipe: Recipe, findings: Findings) -> Verdict:
-    """What the numbers of the reader's own application mean, with an answer to compare."""
+    """What the numbers of the reader's own application mean, with a response to compare."""
     assert race.history is not None
     example = own.examples(race.history)
-    details = _last_lines(race) if findings.unanswered else ()
+    details = _last_lines(race) if findings.unknown else ()
     if not findings.exact:
         why = f"{own.why_wrong(findings)}; {example}"
         words = label(race.strategy, recipe, findings)
@@ -139,7 +139,7 @@ def _own_verdict(race: Race, recipe: Recipe, findings: Findings) -> Verdict:
 
 
 def _requests(findings: Findings) -> str:
-    lost = f" ({findings.unanswered} had no answer)" if findings.unanswered else ""
+    lost = f" ({findings.unknown} had no number)" if findings.unknown else ""
     return f"{findings.requests:,} requests{lost}"
 
 
@@ -150,7 +150,7 @@ def _right(strategy: Strategy, findings: Findings, reasons: str, promised: bool)
         why = f"not caught in {requests}, and still not safe: {reasons}"
         return Verdict(Outcome.NOT_CAUGHT, "not caught", why)
     why = "; ".join([f"exact in {requests}", *limits(strategy)])
-    words = f"exact, {findings.unanswered} unanswered" if findings.unanswered else "exact"
+    words = f"exact, {findings.unknown} unknown" if findings.unknown else "exact"
     return Verdict(Outcome.EXACT, words, why, promised)
 
 
@@ -178,7 +178,7 @@ def _reach(scope: Scope, recipe: Recipe) -> str:
     if scope is Scope.REQUEST:
         return _LIMITS[scope]
     if scope is Scope.PROCESS:
-        return f"it is in the memory of one process, and {recipe.title} answers with several"
+        return f"it is in the memory of one process, and {recipe.title} has several"
     return (
         "processes share it that are forked after it was made; the workers of "
         f"{recipe.title} each make their own"

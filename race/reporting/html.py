@@ -55,7 +55,7 @@ def _id(result: Result) -> str:
 def _cell(result: Result) -> dict[str, Any]:
     history = result.race.history
     return race_as_data(result) | {
-        "sign": result.verdict.outcome.value,
+        "symbol": result.verdict.outcome.value,
         "heat": heat(result),
         "each": result.race.strategy.judged is Judged.EACH,
         "numbers": numbers_of(history) if history else "",

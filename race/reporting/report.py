@@ -74,13 +74,13 @@ def surroundings() -> dict[str, Any]:
 def numbers_of(history: History) -> str:
     """How often each number was given, from 1 on, in runs: ``"3x1 0 2"`` is 1 1 1 0 2.
 
-    Where each client counts for itself: how many of each client's answers were wrong.
+    Where each client counts for itself: how many of each client's responses were wrong.
     """
-    return runs(wrong_answers(history) if history.judged is Judged.EACH else _times(history))
+    return runs(wrong_numbers(history) if history.judged is Judged.EACH else _times(history))
 
 
-def wrong_answers(history: History) -> list[int]:
-    """How many of each client's answers are not the next number of its own."""
+def wrong_numbers(history: History) -> list[int]:
+    """How many of each client's responses are not the next number of its own."""
     return [
         sum(increment.number not in (None, turn) for turn, increment in enumerate(sequence, 1))
         for sequence in history.sequences

@@ -15,7 +15,7 @@ from typing import IO
 HOST = "127.0.0.1"
 STOP_SECONDS = 10.0
 
-# Ends the program when whoever started it dies, even by SIGKILL. `preexec_fn` could do that too,
+# Ends the program when its parent dies, even by SIGKILL. `preexec_fn` could do that too,
 # but is unsafe in a process with threads. 1 is PR_SET_PDEATHSIG of prctl(2), 15 is SIGTERM.
 _FOLLOW_PARENT = """
 import os, sys
@@ -35,7 +35,7 @@ def running(
     cwd: str | os.PathLike[str] | None = None,
     patience: float | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A process in a group of its own, which ends with the block, and with whoever started it.
+    """A process in a group of its own, which ends with the block, and with its parent.
 
     :param log: where its output and its errors go.
     :param env: its whole environment.

@@ -39,7 +39,7 @@ class Recipe:
         ``{program}``, ``{host}``, ``{port}``, ``{target}`` ("module:factory"), ``{prefix}``,
         the directory of the environment that Python is in, and ``{config}``, gunicorn's file.
     :param scope: how far state has to reach to be the same for all requests.
-    :param workers: how many processes answer; 0 if it is not known.
+    :param workers: how many processes serve; 0 if it is not known.
     :param threads: how many requests a process works on at a time; None: as many as there are.
     :param title: what people call it.
     :param program: the program it is, if it is not started by Python.

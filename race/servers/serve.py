@@ -3,7 +3,7 @@
 ::
 
     with serve("gunicorn-sync", cwd=root, env={"FLASK_CACHE_TYPE": "lmdb"}) as server:
-        answers = rush(server.host, server.port, "POST", "/v1/counters/hits")
+        responses = rush(server.host, server.port, "POST", "/v1/counters/hits")
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PROBE_SECONDS = 2.0
 
 
 class ServerFailed(RuntimeError):
-    """A server ended, or did not answer in time; the message has the end of its log."""
+    """A server ended, or did not respond in time; the message has the end of its log."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def serve(
     patience: float | None = None,
     python: str = sys.executable,
 ) -> Iterator[Server]:
-    """A server that answers requests, stopped with all its processes at the end of the block.
+    """A server that serves requests, stopped with all its processes at the end of the block.
 
     It also stops when the thread that started it, or its whole process, dies (Linux).
 
@@ -67,11 +67,11 @@ def serve(
     :param target: "module:factory", importable from `cwd`; a "()" at its end changes nothing.
     :param env: added to the environment. Settings of Flask and of the servers that the present
         environment holds are not passed on.
-    :param timeout: seconds the server may take until it answers.
+    :param timeout: seconds the server may take until it responds.
     :param patience: seconds it has to end by itself, see `race.servers.processes.running`.
     :param python: the Python that starts it.
     :raises ModuleNotFoundError: a package is not installed, see `missing`.
-    :raises ServerFailed: it ended at once or did not answer in time.
+    :raises ServerFailed: it ended at once or did not respond in time.
     """
     if package := missing(name, python):
         raise ModuleNotFoundError(f"{name} needs: pip install {package}", name=package)
@@ -87,7 +87,7 @@ def serve(
         ) as process,
     ):
         server = Server(name, HOST, port, process, Path(log.name))
-        _wait_until_it_answers(server, timeout)
+        _wait_until_it_responds(server, timeout)
         yield server
 
 
@@ -97,23 +97,23 @@ def _environment(extra: Mapping[str, str]) -> dict[str, str]:
     return kept | {"FLASK_SKIP_DOTENV": "1"} | dict(extra)
 
 
-def _wait_until_it_answers(server: Server, timeout: float) -> None:
+def _wait_until_it_responds(server: Server, timeout: float) -> None:
     """An accepted connection says too little: gunicorn accepts before its workers have the app."""
     deadline = time.monotonic() + timeout
-    while not _answers(server):
+    while not _responds(server):
         status = server.process.poll()
         if status is not None:
             raise ServerFailed(f"{server.name} ended with status {status}:\n{server.log()}")
         if time.monotonic() > deadline:
-            raise ServerFailed(f"{server.name} gave no answer in {timeout} s:\n{server.log()}")
+            raise ServerFailed(f"{server.name} gave no response in {timeout} s:\n{server.log()}")
         time.sleep(0.02)
 
 
-def _answers(server: Server) -> bool:
-    """Whether a request gets an answer, of any status. Its path belongs to no application."""
+def _responds(server: Server) -> bool:
+    """Whether a request gets a response, of any status. Its path belongs to no application."""
     connection = http.client.HTTPConnection(server.host, server.port, timeout=PROBE_SECONDS)
     try:
-        connection.request("GET", "/.answers", headers={"Connection": "close"})
+        connection.request("GET", "/.race", headers={"Connection": "close"})
         connection.getresponse().read()
         return True
     except (OSError, http.client.HTTPException):

@@ -7,7 +7,7 @@ from flask_caching import Cache
 
 
 def get_then_set() -> Flask:
-    """The usual answer."""
+    """What is mostly recommended."""
     app = Flask(__name__)
     app.config.from_prefixed_env()
     cache = Cache(app)

@@ -38,7 +38,7 @@ def read_modify_write() -> Flask:
 
 
 def atomic_update() -> Flask:
-    """One statement that adds and answers: the database sees to the rest."""
+    """One statement that adds and returns: the database sees to the rest."""
     engine, app = _engine(), Flask(__name__)
     add = update(Counter).where(Counter.name == "hits").values(hits=Counter.hits + 1)
 

@@ -35,7 +35,7 @@ def global_variable() -> Flask:
 
 
 class Singleton:
-    """The one instance of its class, whoever asks for it."""
+    """The one instance of its class, for all callers."""
 
     hits = 0
     _instance = None

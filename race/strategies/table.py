@@ -1,7 +1,7 @@
 """The ways of sharing state that the question and its answers name, as people write them.
 
 To add one, write its application in a module beside this one, and an entry into `STRATEGIES`. An
-application answers ``/`` with the next number; what it has to know stands in its environment.
+application returns the next number at ``/``; what it has to know stands in its environment.
 """
 
 from __future__ import annotations

@@ -54,17 +54,17 @@ class TestNumbers:
         """Numbers outside 1 to n, too few and too many are refused."""
         assert not exactly_one_to(numbers, 3)
 
-    def test_unanswered_may_be_missing(self):
-        """As many numbers may be missing as increments got no answer, and no more."""
-        assert exactly_one_to([1, 2, 4], 4, unanswered=1)
-        assert exactly_one_to([1, 2, 3], 4, unanswered=1)
-        assert not exactly_one_to([1, 2], 4, unanswered=1)
-        assert not exactly_one_to([1, 2, 3], 3, unanswered=1)
+    def test_unknown_may_be_missing(self):
+        """As many numbers may be missing as increments got no response, and no more."""
+        assert exactly_one_to([1, 2, 4], 4, unknown=1)
+        assert exactly_one_to([1, 2, 3], 4, unknown=1)
+        assert not exactly_one_to([1, 2], 4, unknown=1)
+        assert not exactly_one_to([1, 2, 3], 3, unknown=1)
 
-    def test_unanswered_hides_no_duplicate(self):
-        """An increment without an answer excuses neither a duplicate nor a number beyond n."""
-        assert not exactly_one_to([1, 2, 2], 4, unanswered=1)
-        assert not exactly_one_to([1, 2, 5], 4, unanswered=1)
+    def test_unknown_hides_no_duplicate(self):
+        """An increment without a response excuses neither a duplicate nor a number beyond n."""
+        assert not exactly_one_to([1, 2, 2], 4, unknown=1)
+        assert not exactly_one_to([1, 2, 5], 4, unknown=1)
 
 
 class TestRealTime:
@@ -89,19 +89,19 @@ class TestRealTime:
         assert real_time_violations([first, late]) == [(first, late)]
 
     def test_too_small(self):
-        """Three answered increments leave no number below 4 to the next."""
+        """Three increments that have ended leave no number below 4 to the next."""
         late = Increment(3, 6, 7)
         assert out_of_bounds([*IN_TURN, late]) == [late]
 
     def test_too_large(self):
-        """The only increment so far cannot be the second, though a later one has no answer."""
+        """The only increment so far cannot be the second, though a later one has no response."""
         early = Increment(2, 0, 1)
         history = [early, Increment(None, 2, 3)]
-        assert exactly_one_to([2], 2, unanswered=1)
+        assert exactly_one_to([2], 2, unknown=1)
         assert out_of_bounds(history) == [early]
 
-    def test_unanswered_widens(self):
-        """An increment without an answer may be counted or not, also long after it was sent."""
+    def test_unknown_widens(self):
+        """An increment without a response may be counted or not, also long after it was sent."""
         lost = Increment(None, 0, 1)
         for number in (1, 2):
             assert out_of_bounds([lost, Increment(number, 2, 3)]) == []
@@ -156,7 +156,7 @@ class TestModel:
         ],
     )
     def test_contract(self, state, operation, argument, result, after):
-        """The model answers as the store's contract says."""
+        """The model returns what the contract of the stores says."""
         assert one_key(state, operation, argument) == (result, after)
 
 
@@ -181,12 +181,12 @@ GOOD = {
         event("delete", None, True, 0, 9),
         event("add", 2, True, 2, 3),
     ],
-    "unanswered increment that counted": [
+    "increment without a response that counted": [
         event("inc", Inc(), None, 0, math.inf),
         event("get", None, MISSING, 1, 2),
         event("inc", Inc(), 2, 3, 4),
     ],
-    "unanswered increment that never counted": [
+    "increment without a response that never counted": [
         event("inc", Inc(), None, 0, math.inf),
         event("inc", Inc(), 1, 1, 2),
         event("get", None, 1, 3, 4),
@@ -209,7 +209,7 @@ BAD = {
         event("update", Update(double), 2, 3, 6),
         event("get", None, 2, 7, 8),
     ],
-    "lost update behind answers that look right": [
+    "lost update behind responses that look right": [
         event("inc", Inc(), 1, 0, 3),
         event("inc", Inc(), 2, 0, 3),
         event("get", None, 1, 4, 5),
@@ -233,11 +233,11 @@ BAD = {
         event("inc", Inc(), 2, 0, 1),
         event("inc", Inc(), 1, 2, 3),
     ],
-    "unanswered increment counted twice": [
+    "increment without a response counted twice": [
         event("inc", Inc(), None, 0, math.inf),
         event("inc", Inc(), 3, 1, 2),
     ],
-    "unanswered increment counted before it was sent": [
+    "increment without a response counted before it was sent": [
         event("get", None, 1, 0, 1),
         event("inc", Inc(), None, 2, math.inf),
     ],
@@ -316,12 +316,12 @@ def test_what_happened_in_turn_is_linearizable(operations):
 
 @given(st.lists(st.tuples(around, around, st.booleans()), min_size=1, max_size=40))
 def test_numbers_given_in_turn_are_exact(increments):
-    """The counter's checkers accept what an exact counter answers, with and without answers."""
+    """The counter's checkers accept what an exact counter returns, with and without a response."""
     history = [
         Increment(None if lost else number, number - before, number + after)
         for number, (before, after, lost) in enumerate(increments, 1)
     ]
     numbers = [increment.number for increment in history if increment.number is not None]
-    assert exactly_one_to(numbers, len(history), unanswered=len(history) - len(numbers))
+    assert exactly_one_to(numbers, len(history), unknown=len(history) - len(numbers))
     assert real_time_violations(history) == []
     assert out_of_bounds(history) == []

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from race.clients import rush as clients
-from race.clients.rush import WORKER_HEADER, Answer, _ensure_open, cookie_header, rush
+from race.clients.rush import WORKER_HEADER, Response, _ensure_open, cookie_header, rush
 from race.servers import processes, recipes
 from race.servers import serve as servers
 from race.servers.processes import HOST, reserved_port
@@ -40,34 +40,34 @@ COOKIES = (
 
 
 class Peer:
-    """A server that gives its requests the answers it is told to, and closes after all but `OK`."""
+    """A server that sends the responses it is told to, and closes after all but `OK`."""
 
-    def __init__(self, listener: socket.socket, answers: list[bytes]) -> None:
+    def __init__(self, listener: socket.socket, responses: list[bytes]) -> None:
         self.listener = listener
-        self.answers = answers
+        self.responses = responses
         self.port = listener.getsockname()[1]
         self.connections = 0
         self.requests: list[bytes] = []
 
     def run(self) -> None:
-        while self.answers:
+        while self.responses:
             with self.listener.accept()[0] as connection:
                 self.connections += 1
-                while self.answers and (request := connection.recv(65536)):
+                while self.responses and (request := connection.recv(65536)):
                     self.requests.append(request)
-                    answer = self.answers.pop(0)
-                    connection.sendall(answer)
-                    if answer not in (OK, COOKIES):
+                    response = self.responses.pop(0)
+                    connection.sendall(response)
+                    if response not in (OK, COOKIES):
                         break
 
-    def rush(self, rounds: int, **options: Any) -> list[Answer]:
+    def rush(self, rounds: int, **options: Any) -> list[Response]:
         return rush(HOST, self.port, "POST", "/", clients=1, rounds=rounds, timeout=5, **options)
 
 
 @contextmanager
-def peer(*answers: bytes) -> Iterator[Peer]:
+def peer(*responses: bytes) -> Iterator[Peer]:
     with socket.create_server((HOST, 0)) as listener:
-        peer = Peer(listener, list(answers))
+        peer = Peer(listener, list(responses))
         thread = threading.Thread(target=peer.run, daemon=True)
         thread.start()
         yield peer
@@ -78,24 +78,24 @@ class TestRush:
     def test_keeps_its_connection(self):
         """A client stays on a connection that the server keeps open."""
         with peer(OK, OK, OK) as server:
-            answers = server.rush(rounds=3)
-        assert [(answer.status, answer.body) for answer in answers] == [(200, b"ok")] * 3
+            responses = server.rush(rounds=3)
+        assert [(response.status, response.body) for response in responses] == [(200, b"ok")] * 3
         assert server.connections == 1
 
     def test_new_connection_each_time(self):
         """With `keep_alive=False` every request has a connection to itself, and says so."""
         with peer(OK, OK, OK) as server:
-            answers = server.rush(rounds=3, keep_alive=False)
-        assert [answer.status for answer in answers] == [200] * 3
+            responses = server.rush(rounds=3, keep_alive=False)
+        assert [response.status for response in responses] == [200] * 3
         assert server.connections == 3
         assert all(b"Connection: close" in request for request in server.requests)
 
-    @pytest.mark.parametrize("answer", [LAST, OLD])
-    def test_connection_that_ends_with_the_answer(self, answer):
-        """An answer that ends its connection is followed by a new one."""
-        with peer(answer, answer) as server:
-            answers = server.rush(rounds=2)
-        assert [answer.status for answer in answers] == [200, 200]
+    @pytest.mark.parametrize("response", [LAST, OLD])
+    def test_connection_that_ends_with_the_response(self, response):
+        """A response that ends its connection is followed by a new one."""
+        with peer(response, response) as server:
+            responses = server.rush(rounds=2)
+        assert [response.status for response in responses] == [200, 200]
         assert server.connections == 2
 
     def test_connection_that_was_closed_while_idle(self):
@@ -113,22 +113,22 @@ class TestRush:
             assert connection.sock is second
             connection.close()
 
-    @pytest.mark.parametrize("answer", [NOTHING, CUT])
-    def test_no_answer_is_an_error(self, answer):
-        """A request without a whole answer is recorded as such, and never sent again."""
-        with peer(answer, OK) as server:
-            lost, answered = server.rush(rounds=2)
+    @pytest.mark.parametrize("response", [NOTHING, CUT])
+    def test_no_response_is_an_error(self, response):
+        """A request without a whole response is recorded as such, and never sent again."""
+        with peer(response, OK) as server:
+            lost, after = server.rush(rounds=2)
         assert (lost.status, lost.body) == (None, b"")
         assert lost.error
-        assert lost.started <= lost.ended < answered.started
-        assert (answered.status, answered.error) == (200, None)
+        assert lost.started <= lost.ended < after.started
+        assert (after.status, after.error) == (200, None)
         assert len(server.requests) == 2
 
-    def test_no_answer_on_a_connection_used_before(self):
-        """Nor is it sent again when an earlier request on that connection was answered."""
+    def test_no_response_on_a_connection_used_before(self):
+        """Nor is it sent again when an earlier request on that connection had a response."""
         with peer(OK, NOTHING, OK) as server:
-            answers = server.rush(rounds=3)
-        assert [answer.status for answer in answers] == [200, None, 200]
+            responses = server.rush(rounds=3)
+        assert [response.status for response in responses] == [200, None, 200]
         assert len(server.requests) == 3
 
     def test_cookies(self):
@@ -173,32 +173,32 @@ class TestRush:
         assert first.ended - first.started == second.ended - second.started == 1
 
     def test_worker(self):
-        """The answer says which process it came from, if the application does."""
+        """The response says which process it came from, if the application does."""
         with peer(COOKIES, OK) as server:
-            assert [answer.worker for answer in server.rush(rounds=2)] == ["42", None]
+            assert [response.worker for response in server.rush(rounds=2)] == ["42", None]
 
     def test_time_is_over(self):
         """No round begins after the time, but for the first two, and all stop together."""
         with reserved_port() as port:
-            answers = rush(HOST, port, "GET", "/", clients=2, rounds=9, seconds=-1)
-        turns = [(answer.client, answer.round) for answer in answers]
+            responses = rush(HOST, port, "GET", "/", clients=2, rounds=9, seconds=-1)
+        turns = [(response.client, response.round) for response in responses]
         assert turns == [(0, 0), (0, 1), (1, 0), (1, 1)]
 
     def test_no_server(self):
         """A connection that is refused is an error too, and stops nobody."""
         with reserved_port() as port:
-            answers = rush(HOST, port, "GET", "/", clients=3, rounds=2)
-        assert [(answer.client, answer.round) for answer in answers] == [
+            responses = rush(HOST, port, "GET", "/", clients=3, rounds=2)
+        assert [(response.client, response.round) for response in responses] == [
             (client, round) for client in range(3) for round in range(2)
         ]
-        assert all("ConnectionRefusedError" in (answer.error or "") for answer in answers)
+        assert all("ConnectionRefusedError" in (response.error or "") for response in responses)
 
     def test_no_tls(self):
         """A server that does not speak TLS is an error of each request, and stops nobody."""
         with peer(LAST, LAST, LAST, LAST) as server:
-            answers = rush(HOST, server.port, "GET", "/", clients=1, rounds=2, secure=True)
-            assert ["SSLError" in (answer.error or "") for answer in answers] == [True, True]
-            while server.answers:
+            responses = rush(HOST, server.port, "GET", "/", clients=1, rounds=2, secure=True)
+            assert ["SSLError" in (response.error or "") for response in responses] == [True, True]
+            while server.responses:
                 socket.create_connection((HOST, server.port)).sendall(b"end")
 
     def test_wrong_use(self):
@@ -232,12 +232,14 @@ class TestServers:
         return request.param
 
     def test_serves_and_stops(self, name, app):
-        """It holds 100 connections at once, answers them round by round, and is gone after."""
+        """It holds 100 connections at once, serves them round by round, and is gone after."""
         with serve(name, cwd=app) as server:
-            answers = rush(server.host, server.port, "GET", "/none", rounds=2)
-            assert {answer.status for answer in answers} == {404}
-            first_end = max(answer.ended for answer in answers if answer.round == 0)
-            assert first_end <= min(answer.started for answer in answers if answer.round == 1)
+            responses = rush(server.host, server.port, "GET", "/none", rounds=2)
+            assert {response.status for response in responses} == {404}
+            first_end = max(response.ended for response in responses if response.round == 0)
+            assert first_end <= min(
+                response.started for response in responses if response.round == 1
+            )
         assert server.process.returncode is not None
         assert not listens(server.port)
         assert not server.log_path.exists()
@@ -275,10 +277,10 @@ class TestServers:
             pass
         assert server.process.returncode == -signal.SIGKILL
 
-    def test_no_answer(self, tmp_path):
+    def test_no_response(self, tmp_path):
         """A server that does not come up in time is an error, and is stopped."""
         (tmp_path / "app.py").write_text("import time\ntime.sleep(60)\n")
-        with pytest.raises(ServerFailed, match="no answer"):
+        with pytest.raises(ServerFailed, match="no response"):
             with serve("flask-threaded", cwd=tmp_path, timeout=0.1):
                 pass
 

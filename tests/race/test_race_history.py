@@ -1,12 +1,12 @@
-"""Answers become histories, and findings name what is wrong with them, and only that."""
+"""Responses become histories, and findings name what is wrong with them, and only that."""
 
 from __future__ import annotations
 
 import pytest
-from race_histories import answer, at_once, by_clients, by_workers, in_turn
+from race_histories import at_once, by_clients, by_workers, in_turn, response
 
 from race.clients.numbers import number_in
-from race.clients.rush import Answer
+from race.clients.rush import Response
 from race.judging.findings import find, percentile, times_given
 from race.judging.history import History
 from race.reporting.report import numbers_of, runs
@@ -32,22 +32,22 @@ class TestNumbers:
         ],
     )
     def test_in_a_body(self, body, number):
-        """The answer, the only integer in an object, or the only one in a text; never a guess."""
-        assert number_in(Answer(0, 0, 200, body, 0, 1)) == number
+        """The response, the only integer in an object, or the only one in a text; never a guess."""
+        assert number_in(Response(0, 0, 200, body, 0, 1)) == number
 
     @pytest.mark.parametrize("status", [None, 302, 404, 500])
     def test_of_an_error(self, status):
         """An error has no number, whatever digits are in its text."""
-        assert number_in(Answer(0, 0, status, b"error 7", 0, 1)) is None
+        assert number_in(Response(0, 0, status, b"error 7", 0, 1)) is None
 
 
 class TestHistory:
     def test_all_together(self):
         """All increments are one sequence, unless each client is judged by itself."""
-        answers = [answer(1, 0), answer(2, 1), answer(3, 0)]
-        [sequence] = History(answers).sequences
+        responses = [response(1, 0), response(2, 1), response(3, 0)]
+        [sequence] = History(responses).sequences
         assert [increment.number for increment in sequence] == [1, 2, 3]
-        first, second = History(answers, Judged.EACH).sequences
+        first, second = History(responses, Judged.EACH).sequences
         assert [increment.number for increment in first] == [1, 3]
         assert [increment.number for increment in second] == [2]
 
@@ -57,7 +57,7 @@ class TestHistory:
         assert not find(in_turn([42, 43, 44])).exact
 
     def test_times(self):
-        """Answers without a number have no latency; the time goes from first to last."""
+        """Responses without a number have no latency; the time goes from first to last."""
         history = in_turn([1, None, 2])
         assert history.latencies == pytest.approx([0.01, 0.01])
         assert history.seconds == pytest.approx(2.01)
@@ -66,10 +66,10 @@ class TestHistory:
 GOOD = {
     "in turn": in_turn([1, 2, 3]),
     "at once, in any order": at_once([3, 1, 2]),
-    "no answer, and not counted": in_turn([1, None, 2]),
-    "no answer, and counted": in_turn([1, None, 3]),
+    "no response, and not counted": in_turn([1, None, 2]),
+    "no response, and counted": in_turn([1, None, 3]),
     "each client by itself": by_clients([1, 2, 3], [1, 2, 3]),
-    "a client without an answer": by_clients([1, None, 3], [1, 2, 3]),
+    "a client without a response": by_clients([1, None, 3], [1, 2, 3]),
     "two workers, one counter": by_workers([1, 4], [2, 3]),
     "nothing": in_turn([]),
 }
@@ -81,10 +81,10 @@ BAD = {
     "three times": (at_once([1, 1, 1]), {"twice": 1, "skipped": 2}),
     "not from one": (at_once([2, 3, 4]), {"twice": 0, "skipped": 1}),
     "out of order": (in_turn([2, 1, 3]), {"twice": 0, "skipped": 0, "disordered": 2}),
-    "a loss beside a request without an answer": (at_once([1, 2, 2, None]), {"twice": 1}),
-    "two losses, one request without an answer": (
+    "a loss beside a request without a response": (at_once([1, 2, 2, None]), {"twice": 1}),
+    "two losses, one request without a response": (
         at_once([1, 4, 4, None]),
-        {"twice": 1, "skipped": 1, "unanswered": 1},
+        {"twice": 1, "skipped": 1, "unknown": 1},
     ),
     "a client that does not count on": (
         by_clients([1, 2, 3], [1, 1, 2]),
@@ -124,15 +124,17 @@ class TestFindings:
     def test_a_smaller_number_later(self):
         """An increment with less than one before it is found, though both are in bounds."""
         times = {1: (0, 10), 4: (0, 10), 3: (1, 2), 2: (3, 4)}
-        answers = [Answer(0, 0, 200, b"%d" % number, *time) for number, time in times.items()]
-        found = find(History(answers))
+        responses = [Response(0, 0, 200, b"%d" % number, *time) for number, time in times.items()]
+        found = find(History(responses))
         assert (found.exact, found.disordered, found.twice, found.skipped) == (False, 1, 0, 0)
 
     def test_clients_are_no_workers_apart(self):
         """Where each client has a counter, every worker that has one client counts from one."""
-        answers = [answer(turn, client, turn, str(client)) for client in (0, 1) for turn in (1, 2)]
-        assert find(History(answers, Judged.EACH)).separate == 0
-        assert find(History(answers)).separate == 2
+        responses = [
+            response(turn, client, turn, str(client)) for client in (0, 1) for turn in (1, 2)
+        ]
+        assert find(History(responses, Judged.EACH)).separate == 0
+        assert find(History(responses)).separate == 2
 
     def test_commonest(self):
         """The number that was given most often, of each client where each has its own."""
@@ -140,10 +142,10 @@ class TestFindings:
         assert find(by_clients([1, 1, 1], [1, 1, 2])).commonest == (1, 5)
 
     def test_speed(self):
-        """Requests a second are those with an answer; the slowest hundredth is beyond p99."""
+        """Requests a second are those with a response; the slowest hundredth is beyond p99."""
         found = find(in_turn([1, None, 2]))
         assert found.rate == pytest.approx(2 / 2.01)
-        assert found.unanswered == 1
+        assert found.unknown == 1
         assert percentile(range(1000), 0.99) == 990
         assert percentile([7], 0.99) == 7
         assert percentile([], 0.99) == 0
@@ -156,7 +158,7 @@ class TestGrid:
         assert times_given(sequence) == [1, 2, 0, 0]
 
     def test_numbers_of(self):
-        """Numbers that repeat are counted; where clients count, it is their wrong answers."""
+        """Numbers that repeat are counted; where clients count, it is their wrong responses."""
         assert runs([1, 1, 1, 0, 2]) == "3x1 0 2"
         assert runs([]) == ""
         assert numbers_of(at_once([1, 2, 2, 7])) == "1 2 2x0"

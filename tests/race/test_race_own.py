@@ -22,7 +22,7 @@ from werkzeug.serving import make_server
 
 from race import cli, options, runner
 from race.clients.numbers import number_in, reader, shown
-from race.clients.rush import Answer
+from race.clients.rush import Response
 from race.judging.history import History
 from race.judging.verdict import LONGER, MEANINGS, Outcome, Result, conclusion, judge
 from race.reporting.terminal import reasons
@@ -38,8 +38,8 @@ OWN = Strategy("app", "mine:app", "mine:app", origin=Origin.YOURS)
 PAGE = b"<title>Shop 24</title><style>p{margin:7px}</style><p>You&#39;re visitor <b>1,234</b>.</p>"
 
 
-def page(body: bytes, status: int | None = 200) -> Answer:
-    return Answer(0, 0, status, body, 0, 1)
+def page(body: bytes, status: int | None = 200) -> Response:
+    return Response(0, 0, status, body, 0, 1)
 
 
 def judged(history: History, server: str = "gunicorn-sync", **about: str) -> Result:
@@ -81,19 +81,21 @@ class TestNumber:
         assert number_in(page(b"<script>var a = 1</script><!-- 2 --><p id=x3>&#39;7&#39;")) == 7
 
     def test_shown(self):
-        """An answer is shown in a line, shortened, and without commands to the terminal."""
+        """A response is shown in a line, shortened, and without commands to the terminal."""
         assert shown(page(b"a\n\x1b[31m b\x07\t" + b"c" * 200)) == f"200 a b {'c' * 116} …"
-        assert shown(Answer(0, 0, None, b"", 0, 1, "TimeoutError: timed out")).startswith("Timeout")
+        assert shown(Response(0, 0, None, b"", 0, 1, "TimeoutError: timed out")).startswith(
+            "Timeout"
+        )
 
 
 class TestVerdict:
     def test_nothing_wrong(self):
-        """Right numbers are “nothing wrong in N requests”, with an answer; no word of luck."""
+        """Right numbers are “nothing wrong in N requests”, with a response; no word of luck."""
         result = judged(at_once([3, 1, 2]))
         verdict = result.verdict
         assert (verdict.outcome, verdict.label) == (Outcome.NOTHING_WRONG, "nothing wrong")
         assert not verdict.breaks_promise
-        assert "nothing wrong in 3 requests; an answer: 200 3 (read as 3)" in verdict.why
+        assert "nothing wrong in 3 requests; a response: 200 3 (read as 3)" in verdict.why
         said = [*MEANINGS.values(), *reasons([result]), *reasons([result])["What was seen"]]
         assert not any("luck" in text or "not exact" in text for text in said)
 
@@ -111,11 +113,11 @@ class TestVerdict:
         assert result.verdict.outcome is Outcome.SERIAL
         assert conclusion([result]) == "Nothing was tried here that could go wrong."
         wrong = judged(at_once([1, 1, 2]), "flask-single")
-        assert "an answer: 200 1" in wrong.verdict.why
+        assert "a response: 200 1" in wrong.verdict.why
         assert conclusion([wrong]) == "It gave wrong numbers under 1 of 1 server."
 
     def test_always_the_same(self):
-        """The same number in every answer may not be the counter; it is named as it was given."""
+        """The same number in every response may not be the counter; it is named as it was given."""
         verdict = judged(in_turn([24] * 5, before=23)).verdict
         assert (verdict.outcome, verdict.label) == (Outcome.WRONG, "always 24")
         assert "is it the counter?" in verdict.why and "--number" in verdict.why
@@ -123,20 +125,20 @@ class TestVerdict:
         assert judged(at_once([7])).verdict.label == "1 skipped"
 
     def test_wrong(self):
-        """Wrong numbers and workers apart are told, with an answer."""
+        """Wrong numbers and workers apart are told, with a response."""
         apart = judged(by_workers([1, 2], [1, 2]))
         assert apart.verdict.label == "never left the worker"
         assert "2 workers each counted from 1" in apart.verdict.why
-        assert "an answer: 200 1" in apart.verdict.why
+        assert "a response: 200 1" in apart.verdict.why
         assert apart.verdict.breaks_promise
         assert "same number" in judged(at_once([1, 2, 2, 4])).verdict.why
         right = judged(at_once([1, 2, 3]), "granian")
         assert conclusion([apart, right]) == "It gave wrong numbers under 1 of 2 servers."
 
     def test_no_numbers(self):
-        """Answers without a number are shown, with what the server printed last."""
-        answers = [page(b"<h1>Sign in</h1>", 302), page(b"<h1>Sign in</h1>", 302), page(b"9")]
-        result = judged(History(answers), log="one\nKeyError: \x1b[1m'user'\n")
+        """Responses without a number are shown, with what the server printed last."""
+        responses = [page(b"<h1>Sign in</h1>", 302), page(b"<h1>Sign in</h1>", 302), page(b"9")]
+        result = judged(History(responses), log="one\nKeyError: \x1b[1m'user'\n")
         verdict = result.verdict
         assert (verdict.outcome, verdict.label) == (Outcome.FAILED, "no numbers")
         assert verdict.why == "302 <h1>Sign in</h1>"
@@ -146,18 +148,18 @@ class TestVerdict:
         assert conclusion([result]) == "It gave no numbers under 1 of 1 server."
 
     def test_several_numbers(self):
-        """Several integers in the answers are named, with what chooses one."""
+        """Several integers in the responses are named, with what chooses one."""
         verdict = judged(History([page(b"<title>24</title>7")])).verdict
         assert "several numbers, 24, 7: choose one with --number" in verdict.why
 
     def test_some_without_a_number(self):
         """A few errors beside right numbers are shown too."""
         verdict = judged(
-            History([*at_once([1, 2]).answers, Answer(3, 0, 500, b"boom", 0, 1)]), log="Boom"
+            History([*at_once([1, 2]).responses, Response(3, 0, 500, b"boom", 0, 1)]), log="Boom"
         ).verdict
         assert verdict.outcome is Outcome.NOTHING_WRONG
-        assert "(1 had no answer)" in verdict.why
-        assert "an answer without a number: 500 boom" in verdict.why
+        assert "(1 had no number)" in verdict.why
+        assert "a response without a number: 500 boom" in verdict.why
         assert verdict.details == ("Boom",)
 
     def test_a_failed_start(self):

@@ -39,7 +39,7 @@ def shown(results, width=200) -> str:
 
 class TestTerminal:
     def test_matrix(self):
-        """Each race stands in the row of its strategy with its sign, its verdict and its speed."""
+        """Each race stands in the row of its strategy with symbol, verdict and speed."""
         text = shown(RESULTS)
         [row] = [line for line in text.splitlines() if "global variable" in line]
         cells = [cell.strip() for cell in row.split("│")[2:-1]]
@@ -51,11 +51,11 @@ class TestTerminal:
             assert f"{one.verdict.outcome.value} {one.verdict.label}" in text
 
     def test_meanings_and_reasons(self):
-        """Below stand what each sign means and why, each reason once with all it is true of."""
+        """Below stand what each symbol means and why, each reason once with all it is true of."""
         text = shown(RESULTS, width=1000)
         assert {one.verdict.outcome for one in RESULTS} == {*Outcome} - {Outcome.NOTHING_WRONG}
         used = {one.verdict.outcome for one in RESULTS}
-        assert all(f"{sign.value} {MEANINGS[sign]}" in text for sign in used)
+        assert all(f"{outcome.value} {MEANINGS[outcome]}" in text for outcome in used)
         assert text.count("global: it is in the memory of one process") == 1
         assert "get-set-files: two requests read the same number" in text
         assert "uwsgi: uwsgi is not installed" in text

@@ -130,9 +130,9 @@ def test_target(name: str, monkeypatch: pytest.MonkeyPatch):
     """An application or a factory of one, of Flask or not, is served with its process's number."""
     monkeypatch.setenv(target.TARGET_VARIABLE, f"{__name__}:{name}")
     monkeypatch.setattr(flask_app, "wsgi_app", flask_app.wsgi_app)
-    answer = target.create_app().test_client().get("/")
-    assert answer.data == b"7"
-    assert answer.headers[WORKER_HEADER].isdigit()
+    response = target.create_app().test_client().get("/")
+    assert response.data == b"7"
+    assert response.headers[WORKER_HEADER].isdigit()
 
 
 def named(first: str, *names: str, sep: str = " "):

@@ -89,7 +89,7 @@ def test_promises():
     assert judge(Race(OWN, "gunicorn-sync", WRONG)).verdict.breaks_promise
 
 
-def test_no_answers():
+def test_no_numbers():
     """A race in which most requests got no number shows nothing, and breaks a promise."""
     verdict = result("ours-lmdb", "granian", at_once([1, None, None])).verdict
     assert (verdict.outcome, verdict.label) == (Outcome.FAILED, "no numbers")
@@ -100,12 +100,12 @@ def test_no_answers():
     assert (verdict.why, verdict.details) == ("TimeoutError: timed out; OSError: no room", ())
 
 
-def test_some_without_answer():
-    """An exact race says how many requests were left without an answer."""
+def test_some_without_number():
+    """An exact race says how many requests were left without a response."""
     verdict = result("ours-lmdb", "granian", at_once([1, 3, None])).verdict
     assert verdict.outcome is Outcome.EXACT
-    assert verdict.label == "exact, 1 unanswered"
-    assert "1 had no answer" in verdict.why
+    assert verdict.label == "exact, 1 unknown"
+    assert "1 had no number" in verdict.why
 
 
 def test_a_failed_start():
