@@ -39,7 +39,7 @@ _TOGETHER = "8 processes on one key"
 DEMANDS = (
     Demand("filesystem, alone", "alone", "rate", "filesystem", "diskcache", 1.3),
     Demand(f"filesystem, {_TOGETHER}", "together", "rate", "filesystem", "diskcache", 1.2),
-    Demand("… its slowest answer", "together", "slowest", "filesystem", "diskcache", 0.15, True),
+    Demand("… its slowest operation", "together", "slowest", "filesystem", "diskcache", 0.15, True),
     Demand("… its fairness", "together", "fairness", "filesystem", None, 0.5),
     Demand("lmdb, alone", "alone", "rate", "lmdb", "diskcache", 4),
     Demand(f"lmdb, {_TOGETHER}", "together", "rate", "lmdb", "diskcache", 6),

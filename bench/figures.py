@@ -21,11 +21,11 @@ class Figures:
     fairness: float
     """The count of the slowest process over that of the fastest."""
     numbers: int
-    """How many numbers increments answered; 0 for other operations."""
+    """How many numbers increments returned; 0 for other operations."""
     duplicates: int
-    """How many of them had been answered before."""
+    """How many of them had been returned before."""
     gaps: int
-    """How many of 1 … numbers were never answered."""
+    """How many of 1 … numbers were never returned."""
 
     @property
     def exact(self) -> bool:

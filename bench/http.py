@@ -1,8 +1,8 @@
 """``python -m bench.http``: `POST /v1/counters/{key}` on each store beside an empty Flask view.
 
 The view under Granian, the service as ``python app.py`` starts it, and in turn, several rounds of
-it. After each round the counter has to stand at the number of requests that were answered. Besides,
-increments in batches of 1,000, and with ``--before CHECKOUT`` those of another version.
+it. After each round the counter has to stand at the number of requests that had a response.
+Besides, increments in batches of 1,000, and with ``--before CHECKOUT`` those of another version.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ REQUIRED = {"filesystem": 0.8, "lmdb": 0.9}
 STORES = ("filesystem", "lmdb", "redis")
 
 
-class WrongAnswers(AssertionError):
+class WrongResponses(AssertionError):
     """Requests failed, or a counter does not stand at the number of its increments."""
 
 
@@ -82,7 +82,7 @@ class Contestant:
         figures: dict[str, Any] = json.loads(shown.splitlines()[-1])
         figures["rate"] = self.step * figures["requests"] / figures["microseconds"] * 1e6
         if figures["refused"] or figures["broken"]:
-            raise WrongAnswers(f"{self.server.name}: not all requests were answered: {figures}")
+            raise WrongResponses(f"{self.server.name}: not all requests succeeded: {figures}")
         self._check(self.count() - before, figures["requests"])
         return figures
 
@@ -91,14 +91,14 @@ class Contestant:
         if not self.counter:
             return 0
         time.sleep(SETTLE_SECONDS)
-        with urlopen(self.server.url + self.counter) as answer:
-            number: int = json.load(answer)["value"]
+        with urlopen(self.server.url + self.counter) as response:
+            number: int = json.load(response)["value"]
         return number
 
-    def _check(self, counted: int, answered: int) -> None:
+    def _check(self, counted: int, done: int) -> None:
         # wrk leaves when its time is over, with a request in flight on each connection.
-        if self.counter and not 0 <= counted / self.step - answered <= CONNECTIONS:
-            raise WrongAnswers(f"{answered} requests were answered, and {counted} were counted")
+        if self.counter and not 0 <= counted / self.step - done <= CONNECTIONS:
+            raise WrongResponses(f"{done} requests had a response, and {counted} were counted")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from .base import Contestant
 
-# Nobody gives up: who starves shows in the slowest answer.
+# Nobody gives up: a starved process shows in the slowest operation.
 PATIENCE_SECONDS = 60.0
 
 

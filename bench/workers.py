@@ -1,4 +1,4 @@
-"""Processes that do one operation over and over, and keep every answer and its time."""
+"""Processes that do one operation over and over, and keep every result and its time."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Sample(NamedTuple):
 
     stamps: array[int]
     numbers: array[int]
-    """The answers, of increments."""
+    """What the operations returned, of increments."""
 
 
 class WorkerFailed(RuntimeError):
@@ -74,17 +74,19 @@ class Workers:
         chosen = self._connections if task.together else self._connections[:1]
         for connection in chosen:
             connection.send(task)
-        answers = [connection.recv() for connection in chosen]
-        failures = [answer for answer in answers if isinstance(answer, str)]
+        outcomes = [connection.recv() for connection in chosen]
+        failures = [outcome for outcome in outcomes if isinstance(outcome, str)]
         if failures:
             told = next((failure for failure in failures if failure != _LEFT_ALONE), _LEFT_ALONE)
             raise WorkerFailed(f"{task.contestant} {task.operation}: {told}")
-        return answers
+        return outcomes
 
 
 def _work(connection: Connection[Any, Any], gate: Any, place: Place) -> None:
     contestants: dict[str, Contestant] = {}
-    connection.send("ready")  # Whoever is still starting would slow down the first to be measured.
+    connection.send(
+        "ready"
+    )  # A process that is still starting would slow down the first to be measured.
     while True:
         try:
             task = connection.recv()
@@ -94,13 +96,13 @@ def _work(connection: Connection[Any, Any], gate: Any, place: Place) -> None:
             if task.contestant not in contestants:
                 contestants[task.contestant] = CONTESTANTS[task.contestant](place)
             with contestants[task.contestant] as contestant:
-                answer: Sample | str = _do(contestant, task, gate)
+                outcome: Sample | str = _do(contestant, task, gate)
         except BrokenBarrierError:
-            answer = _LEFT_ALONE
+            outcome = _LEFT_ALONE
         except Exception as error:  # noqa: BLE001  # the parent raises it
             gate.abort()
-            answer = repr(error)
-        connection.send(answer)
+            outcome = repr(error)
+        connection.send(outcome)
 
 
 def _do(contestant: Contestant, task: Task, gate: Any) -> Sample:
@@ -110,11 +112,11 @@ def _do(contestant: Contestant, task: Task, gate: Any) -> Sample:
     step = _step(contestant, task)
     if task.together:
         gate.wait(GATE_SECONDS)
-    stamps, answers = _repeat(step, task.seconds)
+    stamps, results = _repeat(step, task.seconds)
     if task.operation == "inc":
-        return Sample(array("q", stamps), array("q", answers))
-    wanted = _value(0) if task.operation == "get" else _value(len(answers))
-    found = set(answers) if task.operation == "get" else {contestant.get(task.key)}
+        return Sample(array("q", stamps), array("q", results))
+    wanted = _value(0) if task.operation == "get" else _value(len(results))
+    found = set(results) if task.operation == "get" else {contestant.get(task.key)}
     if found != {wanted}:
         raise AssertionError(f"read {found}, expected {wanted}")
     return Sample(array("q", stamps), array("q"))
@@ -135,12 +137,12 @@ def _value(number: int) -> str:
 
 
 def _repeat(step: Callable[[], Any], seconds: float) -> tuple[list[int], list[Any]]:
-    answers: list[Any] = []
+    results: list[Any] = []
     now = perf_counter_ns()
     stamps = [now]
     end = now + round(seconds * 1e9)
     while now < end:
-        answers.append(step())
+        results.append(step())
         now = perf_counter_ns()
         stamps.append(now)
-    return stamps, answers
+    return stamps, results

@@ -1,4 +1,4 @@
-"""The answer: the object keeps its state in the store, which all workers share.
+"""The solution: the object keeps its state in the store, which all workers share.
 
 No two requests get the same number, whatever serves the application. The state is in a file in the
 instance folder; ``FLASK_CACHE_URL=redis://…`` moves it to Redis.

@@ -1,7 +1,7 @@
 """The question: "Are global variables thread-safe in Flask?" This is the application in it.
 
 It counts 1, 2, 3 on the development server. With threads it gives numbers twice, and with several
-processes each counts for itself. ``after.py`` has the answer.
+processes each counts for itself. ``after.py`` solves it.
 """
 
 from flask import Flask

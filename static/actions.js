@@ -10,14 +10,14 @@ export const deadline = (ttl) => (ttl === null ? null : performance.now() + ttl 
 /** Seconds until a deadline. */
 export const remaining = (end) => (end - performance.now()) / 1000;
 
-/** Add to a counter; answers the new number. */
+/** Add to a counter; returns the new number. */
 export async function add(key, delta) {
   const { body } = await ask("POST", keyPath("counters", key), { body: { delta } });
   return body.value;
 }
 
 /**
- * Delete a key, with exactly the value that is answered, so that it can be put back.
+ * Delete a key, with exactly the value that is returned, so that it can be put back.
  *
  * @returns {Promise<{key: string, value: any, deadline: number|null}|null>} null if the value
  *   cannot be read, and so not be put back

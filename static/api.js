@@ -6,12 +6,12 @@ import * as token from "./token.js";
 // The page may be below a path of its own.
 const ROOT = new URL("../", import.meta.url);
 const PATIENCE = 10_000;
-const NO_ANSWER = {
-  title: "The service does not answer",
-  detail: "The service does not answer. A change may or may not have been made.",
+const NO_RESPONSE = {
+  title: "The service does not respond",
+  detail: "The service does not respond. A change may or may not have been made.",
 };
 
-/** An answer that is an error, as a problem document (RFC 9457) tells it; status 0: no answer. */
+/** A response that is an error, as a problem document (RFC 9457) tells it; status 0: none came. */
 export class Problem extends Error {
   constructor(status, { title = "The service failed", detail = "", type = "" } = {}) {
     super(title);
@@ -70,6 +70,6 @@ async function send(method, path, body, headers) {
     });
     return { response, text: await response.text() };
   } catch {
-    throw new Problem(0, NO_ANSWER);
+    throw new Problem(0, NO_RESPONSE);
   }
 }

@@ -25,7 +25,7 @@ export function judge(numbers, clients) {
  *
  * @param {{way: string, overlap: boolean, processes: number[], failed: string[], rounds: number}}
  *     race `overlap`: whether the server works on several requests at a time; `processes`: who
- *     answered each; `rounds`: how often all were sent until now
+ *     served each; `rounds`: how often all were sent until now
  * @returns {{mood: string, text: string, mayFail?: boolean}} `mayFail`: when they are sent again
  */
 export function verdict(result, race) {
@@ -43,7 +43,7 @@ const bad = (text) => ({ mood: "bad", text: text.trim() });
 const open = (text) => ({ mood: "open", text });
 
 const NO_PROOF =
-  "That proves nothing: one worker with one thread answers one request after the other, " +
+  "That proves nothing: one worker with one thread serves one request after the other, " +
   "so no way to count can fail here.";
 
 function difference({ clients, different, twice, never }) {
@@ -54,9 +54,9 @@ function difference({ clients, different, twice, never }) {
 
 function reason({ way, processes }) {
   if (way === "get-then-set") return "Some read the same number before either of them had written.";
-  const answered = shares(processes);
-  if (answered.length < 2) return "";
-  const who = answered.map(([pid, count]) => `process ${pid} answered ${count}`).join(", ");
+  const served = shares(processes);
+  if (served.length < 2) return "";
+  const who = served.map(([pid, count]) => `process ${pid} served ${count}`).join(", ");
   const remedy = "This store is in the memory of a process; several workers need another one.";
   return `Each process counted for itself: ${who}. ${way === "counter" ? remedy : ""}`;
 }
@@ -68,7 +68,7 @@ function notRuledOut({ way, processes, rounds }) {
   return `${seen} nothing rules one out.${isAlone ? ` ${why}` : ""}`;
 }
 
-/** How many each process answered. */
+/** How many each process served. */
 function shares(processes) {
   const counts = new Map();
   for (const pid of processes) counts.set(pid, (counts.get(pid) ?? 0) + 1);

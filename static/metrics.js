@@ -23,7 +23,7 @@ export function read(text) {
  * What happened from one reading to the next.
  *
  * @returns {{rate: number, p99: number|null}|null} requests a second, and the seconds in which 99
- *     of 100 were answered; null if the service began to count anew
+ *     of 100 were served; null if the service began to count anew
  */
 export function between(older, newer, seconds) {
   const count = newer.count - older.count;

@@ -1,4 +1,4 @@
-/** The section “Now”: the store, whether it is ready, who answers, and how fast. */
+/** The section “Now”: the store, whether it is ready, who serves, and how fast. */
 
 import { get, Problem } from "./api.js";
 import { draw, scale } from "./chart.js";
@@ -36,7 +36,7 @@ async function showStore() {
   setText(byId("worker"), worker(store));
 }
 
-/** The process that answered, and those that did before. */
+/** The process that responded, and those that did before. */
 function worker({ worker: now, workers: count, threads }) {
   workers.add(now);
   const others = [...workers].filter((pid) => pid !== now).slice(-3);

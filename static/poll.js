@@ -12,7 +12,7 @@ export class Poll {
   #again = false;
   #failures = 0;
 
-  /** @param {number} every milliseconds from one answer to the next question */
+  /** @param {number} every milliseconds from one response to the next request */
   constructor(name, work, every) {
     Object.assign(this, { name, work, every });
     document.addEventListener("visibilitychange", () => this.soon());
@@ -29,13 +29,13 @@ export class Poll {
     banner.clear(this.name);
   }
 
-  /** Ask now, or as soon as the question that is under way is answered. */
+  /** Ask now, or as soon as the request that is under way has its response. */
   soon() {
     if (this.#busy) this.#again = true;
-    else this.#turn();
+    else this.#poll();
   }
 
-  async #turn() {
+  async #poll() {
     clearTimeout(this.#timer);
     if (!this.#on || document.hidden) return;
     [this.#busy, this.#again] = [true, false];
@@ -43,7 +43,7 @@ export class Poll {
       await this.#attempt();
     } finally {
       this.#busy = false;
-      this.#timer = setTimeout(() => this.#turn(), this.#again ? 0 : this.#pause());
+      this.#timer = setTimeout(() => this.#poll(), this.#again ? 0 : this.#pause());
     }
   }
 

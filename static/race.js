@@ -8,7 +8,7 @@ import { attempt, clear } from "./messages.js";
 const lanes = [...document.querySelectorAll(".way")].map((card) => new Lane(card));
 const buttons = [...document.querySelectorAll("#race button")];
 const NO_OVERLAP =
-  "It answers one request after the other, so no race can show a failure here. " +
+  "It serves one request after the other, so no race can show a failure here. " +
   "Start it with --workers 2 to see one.";
 let isRunning = false;
 

@@ -50,12 +50,12 @@ export class Row {
     this.tick();
   }
 
-  /** Show the number that an increment has answered, before the list is asked again. */
+  /** Show the number that an increment has returned, before the list is asked again. */
   count(number) {
     setText(this.value, format(number));
   }
 
-  /** Count the remaining time down; answers whether it has just run out. */
+  /** Count the remaining time down; returns whether it has just run out. */
   tick() {
     const seconds = this.deadline === null ? null : Math.ceil(remaining(this.deadline));
     const wasLive = this.expires.textContent !== "expired";

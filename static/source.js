@@ -1,4 +1,4 @@
-/** Where the list's items come from: each source answers `{items, next}`, or null if unchanged. */
+/** Where the list's items come from: each source returns `{items, next}`, or null if unchanged. */
 
 import { get, keyPath, Problem } from "./api.js";
 
@@ -19,17 +19,17 @@ export class Listing {
   async load() {
     const patience = performance.now() + EMPTY_PAGES;
     let [cursor] = this.#cursors.slice(-1);
-    let answer = await this.#ask(cursor, this.#etag);
-    if (answer.status === 304) return null;
-    this.#etag = answer.etag;
+    let response = await this.#ask(cursor, this.#etag);
+    if (response.status === 304) return null;
+    this.#etag = response.etag;
     // The service may stop looking for a while before it finds anything.
-    while (!answer.body.items.length && answer.body.next !== null && performance.now() < patience) {
+    while (!response.body.items.length && response.body.next !== null && performance.now() < patience) {
       this.#etag = null;
-      cursor = answer.body.next;
-      answer = await this.#ask(cursor);
+      cursor = response.body.next;
+      response = await this.#ask(cursor);
     }
-    this.#next = answer.body.next;
-    return answer.body.items;
+    this.#next = response.body.next;
+    return response.body.items;
   }
 
   #ask(cursor, etag) {
@@ -38,7 +38,7 @@ export class Listing {
     return get(`v1/values?${query}`, etag);
   }
 
-  /** Let the next load answer, even if nothing has changed. */
+  /** Let the next load return the items, even if nothing has changed. */
   forget() {
     this.#etag = null;
   }

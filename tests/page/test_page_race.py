@@ -43,7 +43,7 @@ def _check_grid(text: str, page: Page, way: str) -> None:
 @pytest.mark.parametrize(
     ("way", "why"),
     [
-        ("global-variable", r"Each process counted for itself: process \d+ answered \d+, process"),
+        ("global-variable", r"Each process counted for itself: process \d+ served \d+, process"),
         ("get-then-set", "Some read the same number before either of them had written."),
     ],
 )
@@ -225,7 +225,7 @@ CASES = [
     ([1, 2, 3], {"overlap": False}, "open", "That proves nothing"),
     ([1, 2, 3], {"overlap": False, "processes": [7, 8, 7]}, "good", "Nothing twice"),
     ([1, 2, 3], {"way": "global-variable"}, "open", "led to process 7"),
-    ([1, 1, 2], {"processes": [7, 8, 8]}, "bad", "process 7 answered 1, process 8 answered 2."),
+    ([1, 1, 2], {"processes": [7, 8, 8]}, "bad", "process 7 served 1, process 8 served 2."),
     ([1, 1, 2], {"processes": [7, 8, 8]}, "bad", "several workers need another one."),
 ]
 
@@ -247,4 +247,4 @@ def test_what_numbers_mean(visit: Visit) -> None:
         if mood == "bad" and about == {}:
             assert found["text"].endswith("to nobody.")
         if about.get("way") == "global-variable" and mood == "bad":
-            assert found["text"].endswith("process 8 answered 2.")
+            assert found["text"].endswith("process 8 served 2.")
