@@ -200,7 +200,7 @@ def _read_environment(config: Config) -> None:
     # Their text is JSON where it can be.
     config.from_prefixed_env()
     for name in TOKENS:
-        # It would mean that there is none, and whoever sets the variable wants one.
+        # It would mean that there is none, where one is wanted: the variable is set.
         if config[name] is None and f"FLASK_{name}" in os.environ:
             raise _BY_NAME[name].refusal(None)
 

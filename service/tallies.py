@@ -96,7 +96,7 @@ class Tallies:
         for name, place, width in _layout(self._map):
             self._places[name] = place // _NUMBER_BYTES
             self._end = place + width * _NUMBER_BYTES
-        # Whoever left it may have been killed when a name was there and not yet its header.
+        # A process may have been killed when it had written a name and not yet its header.
         if self._places and self._map[self._end :].strip(b"\0"):
             self._map[self._end :] = bytes(_FILE_BYTES - self._end)
         for name, width in rows[len(self._places) :]:
@@ -131,7 +131,7 @@ class Tallies:
         if end > _FILE_BYTES:
             raise RuntimeError(f"the names of all rows have to fit into {_FILE_BYTES:,} bytes")
         self._map[start : start + len(encoded)] = encoded
-        # Last, and in one piece: whoever reads meanwhile sees all of the row or nothing.
+        # Last, and in one piece, so that a reader sees all of the row or nothing.
         self._map[self._end : start] = _HEADER.pack(len(encoded), width)
         self._end = end
         self._places[name] = place // _NUMBER_BYTES

@@ -51,7 +51,7 @@ class TracedFlask(LeanFlask):
                 count_request(request.method, rule.rule, status, seconds)
             if self.config["ACCESS_LOG"]:
                 _log(request, status, seconds)
-            # Whoever has made the context around it goes on without them.
+            # An outer application context, as tests make it, must not keep them.
             del own["request_id"], own["started"]
 
 

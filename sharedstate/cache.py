@@ -265,7 +265,7 @@ class _Fragments:
 
 
 def _watch_for_processes(app: Flask) -> None:
-    """Look at the application's first request for a sign that several processes serve it."""
+    """Warn at the application's first request if several processes serve it."""
 
     def look(sender: Flask, **arguments: Any) -> None:
         request_started.disconnect(look, app)

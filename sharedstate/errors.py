@@ -114,7 +114,7 @@ class LockLost(SharedStateError):
 
 
 class StoreUnavailable(SharedStateError):
-    """The store did not answer in time, or cannot be used.
+    """The store did not respond in time, or cannot be used.
 
     :ivar outcome_unknown: whether a write had been sent, so that it may have been applied.
     :ivar remedy: what to do about it, where that is known; it is part of the message.

@@ -116,7 +116,7 @@ class SharedStateStorage(Storage, MovingWindowSupport, SlidingWindowCounterSuppo
         _state().delete(fit_key(_SLIDING + key))
 
     def check(self) -> bool:
-        """Whether the store answers."""
+        """Whether the store responds."""
         try:
             _state().store.ping()
         except SharedStateError:

@@ -123,7 +123,7 @@ _ALIKE = bytes.maketrans(b"{}", b"[]")
 def _check_depth(raw: bytes) -> None:
     """Refuse JSON that is nested deeper than ``MAX_JSON_DEPTH``.
 
-    What is left of it without texts, ``[[][]]``, loses its innermost pairs in each turn.
+    What is left of it without texts, ``[[][]]``, loses its innermost pairs in each iteration.
     """
     limit = current_app.config["MAX_JSON_DEPTH"]
     if raw.count(b"[") + raw.count(b"{") <= limit:

@@ -111,7 +111,7 @@ def check(state: State, path: Path, *, trust_pickle: bool = False) -> None:
             if needs_trust and not trust_pickle and raw.startswith(b"!"):
                 raise SharedStateError(
                     f"{path} holds values of the codec {state.codec.name!r}, which may run code of "
-                    "whoever wrote the file; --trust-pickle restores them all the same"
+                    "those who wrote the file; --trust-pickle restores them all the same"
                 )
             digest.update(line.encode())
             number += 1

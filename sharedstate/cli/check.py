@@ -41,7 +41,7 @@ def _try(operation: Callable[[State, str], bool], state: State, key: str) -> str
     try:
         if operation(state, key):
             return None
-        return "answered something else than it should; is another program writing to this store?"
+        return "returned something else than it should; is another program writing to this store?"
     except NotSupported:
         return None
     except SharedStateError as error:

@@ -90,8 +90,8 @@ def load(
 
     Every value is decoded and measured before it is stored.
 
-    :param trust_pickle: also take values that are pickles. Reading one runs the code that whoever
-        wrote it put into it.
+    :param trust_pickle: also take values that are pickles. Reading one runs the code that
+        its writer put into it.
     :raises SharedStateError: with the number of the line that is wrong; those before it are done.
     """
     tally = Tally()
@@ -204,7 +204,7 @@ def _raw(state: State, body: Any, trust_pickle: bool) -> bytes:
         raise ValueError(f"its bytes are not base64: {error}") from error
     if codec != "json" and not trust_pickle:
         raise ValueError(
-            f"its value has the codec {codec!r}, which may run code of whoever wrote the file; "
+            f"its value has the codec {codec!r}, which may run code of its writer; "
             "--trust-pickle takes it all the same"
         )
     state.codec.decode(raw)

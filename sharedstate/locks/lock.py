@@ -161,7 +161,7 @@ class Lock:
             self._release(held)
 
     def remaining(self) -> float | None:
-        """Seconds until its lease ends, whoever holds it; ``None`` if it is free."""
+        """Seconds until the holder's lease ends; ``None`` if it is free."""
         return self._state.ttl(self.name)
 
     def __enter__(self) -> Lock:

@@ -87,7 +87,7 @@ _TABLE = (
         "CACHE_TIMEOUT",
         duration(),
         2.0,
-        "After how long a store that does not answer is `StoreUnavailable`.",
+        "After how long a store that does not respond is `StoreUnavailable`.",
         _ALL,
         default_text="2 s",
     ),

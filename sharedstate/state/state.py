@@ -52,7 +52,7 @@ class State(Values, Counters, Changes):
 
     Every operation raises :exc:`InvalidKey` for a key that is not text of 1 to 250 UTF-8 bytes
     without control characters, and :exc:`StoreUnavailable` within ``CACHE_TIMEOUT`` seconds if
-    the store does not answer; one that stores a value raises :exc:`NotSerializable`,
+    the store does not respond; one that stores a value raises :exc:`NotSerializable`,
     :exc:`ValueTooLarge` and :exc:`StoreFull`.
 
     :param codec: turns values into bytes; pickle if left out.

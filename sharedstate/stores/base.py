@@ -37,7 +37,7 @@ class Store(ABC):
     any thread and greenlet, and in a child after a fork; nothing is opened before it is used.
 
     Every method raises :exc:`~sharedstate.errors.StoreUnavailable` within ``timeout`` seconds
-    when the store does not answer.
+    when the store does not respond.
     """
 
     name: ClassVar[str]

@@ -162,7 +162,7 @@ def test_sentinels_that_name_no_master(tmp_path: Path) -> None:
             assert len(str(caught.value)) < 200
             return str(caught.value)
 
-    assert "answered" in message("redis+sentinel://127.0.0.1:1,127.0.0.1:2/m")
+    assert "responded" in message("redis+sentinel://127.0.0.1:1,127.0.0.1:2/m")
     configuration = tmp_path / "sentinel.conf"
     configuration.write_text("requirepass secret\n")
     with redis_server(tmp_path, str(configuration), "--sentinel") as sentinel:

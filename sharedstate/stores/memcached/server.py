@@ -44,7 +44,7 @@ class Refused(StoreUnavailable):
     def __init__(self, name: str, line: bytes, *, outcome_unknown: bool) -> None:
         hint = ", as before version 1.6.10, which is the first to use" if line == b"ERROR" else ""
         super().__init__(
-            f"memcached at {name} answered {line.decode(errors='replace')!r}{hint}",
+            f"memcached at {name} responded {line.decode(errors='replace')!r}{hint}",
             outcome_unknown=outcome_unknown,
         )
         self.line = line

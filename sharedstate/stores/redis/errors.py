@@ -53,7 +53,7 @@ def _no_master(location: str, text: str) -> StoreUnavailable:
             f"the Sentinels of {location} want a password, or another one", remedy=_SENTINELS_LOGIN
         )
     if " - " in text:
-        return StoreUnavailable(f"none of the Sentinels of {location} answered")
+        return StoreUnavailable(f"none of the Sentinels of {location} responded")
     return StoreUnavailable(f"the Sentinels of {location} know no master of this name that is up")
 
 

@@ -42,7 +42,7 @@ def make_private(directory: Path) -> Path:
         found = directory.stat()
         if found.st_mode & _WRITABLE_BY_OTHERS:
             if not found.st_mode & stat.S_ISVTX:
-                # Whoever may rename what others have made there could swap our directory.
+                # Who may rename what others have made there could swap this directory.
                 raise _writable_by_others("CACHE_DIR", directory)
             directory = directory / f"sharedstate-{os.geteuid()}"
             directory.mkdir(mode=0o700, exist_ok=True)
@@ -118,7 +118,7 @@ def is_disk_full(directory: Path) -> bool:
 class Identity:
     """Notices that a file which is open was deleted or replaced at its path.
 
-    Whoever has it open would go on with what nobody else sees.
+    A process that has it open would go on with a file that no other process sees.
     """
 
     def __init__(self, path: Path) -> None:

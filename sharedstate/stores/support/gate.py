@@ -26,7 +26,7 @@ class Gate:
     def __enter__(self) -> None:
         self._inside.append(None)
         while (opened := self._opened) is not None:
-            # Whoever shut the gate has seen us inside, or we have seen it shut.
+            # The thread that shut the gate has seen this one inside, or this one has seen it shut.
             self._inside.pop()
             opened.wait()
             self._inside.append(None)

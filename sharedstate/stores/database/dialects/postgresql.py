@@ -156,7 +156,7 @@ def _connected(parameters: str, seconds: float) -> pq.abc.PGconn:
                 selector.register(connection.socket, event)
                 if not selector.select(max(deadline - time.monotonic(), 0)):
                     where = f"{connection.host.decode()}:{connection.port.decode()}"
-                    raise OperationalError(f"{where} did not answer within {seconds:.2g} seconds")
+                    raise OperationalError(f"{where} did not respond within {seconds:.2g} seconds")
         raise OperationalError(connection.error_message.decode(errors="replace"))
     except BaseException:
         connection.finish()
@@ -188,7 +188,7 @@ def _limited(gen: Generator[Any, Any, R], seconds: float) -> Generator[Any, Any,
         while True:
             ready = yield state
             if not ready and time.monotonic() > deadline:
-                raise _TooLate(f"the server did not answer within {seconds:.2g} seconds")
+                raise _TooLate(f"the server did not respond within {seconds:.2g} seconds")
             state = gen.send(ready)
     except StopIteration as done:
         result: R = done.value
