@@ -34,7 +34,8 @@ class Batch:
     What is collected is checked at once: a key or value that is not allowed raises here, before
     anything is done.
 
-    :param max_bytes: how long the values that it reads may be together, as they are stored.
+    :param max_bytes: how long the values that it reads may be together, as they are stored;
+        ``None`` for no bound.
     """
 
     def __init__(self, keyspace: Keyspace, max_bytes: int | None = None) -> None:
@@ -45,16 +46,27 @@ class Batch:
         self._items: dict[bytes, tuple[Record | None, Item | None]] = {}
 
     def item(self, key: str) -> None:
-        """Read the item of a key; its result is that of :meth:`State.item`."""
+        """Read the item of a key; its result is that of :meth:`State.item`.
+
+        :raises InvalidKey: if it is none.
+        """
         self._collect(key, Get(), self._decoded)
 
     def set(self, key: str, value: Any, timeout: Timeout = None) -> None:
-        """Store a value as :meth:`State.set` does; its result is ``True``."""
+        """Store a value as :meth:`State.set` does; its result is ``True``.
+
+        :param timeout: as for :meth:`State.set`.
+        :raises NotSerializable: if the codec cannot store the value.
+        :raises ValueTooLarge: if its bytes are more than ``max_value_bytes``.
+        """
         put = Put(self._keyspace.encode(value, key), self._keyspace.seconds(timeout))
         self._collect(key, put, lambda key, result: True)
 
     def delete(self, key: str) -> None:
-        """Remove a key; its result is whether it was there."""
+        """Remove a key; its result is whether it was there.
+
+        :raises InvalidKey: if it is none.
+        """
         self._collect(key, Remove())
 
     def inc(
@@ -67,11 +79,17 @@ class Batch:
         minimum: int | None = None,
         maximum: int | None = None,
     ) -> None:
-        """Add to a counter as :meth:`State.inc` does; its result is the new number."""
+        """Add to a counter as :meth:`State.inc` does; its result is the new number.
+
+        The parameters are those of :meth:`State.inc`.
+
+        :raises TypeError: if one of the numbers is not an ``int``.
+        :raises ValueError: if one of them has more than 64 bits.
+        """
         self._collect(key, self._keyspace.increment(delta, initial, timeout, minimum, maximum))
 
     def apply(self) -> list[Any]:
-        """Do all of them in their order, in one step, or none of them.
+        """Do all of them in their order, in one step among all that share the store, or none.
 
         :returns: the result of each. That of an item which cannot be read is
             :exc:`NotSerializable`, as all is done by then.

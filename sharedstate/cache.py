@@ -93,8 +93,7 @@ class Cache(flask_caching.Cache):
     def init_app(self, app: Flask, config: dict[str, Any] | None = None) -> None:
         """Give the application its store, not opened before it is used.
 
-        ``app.config`` stays as it is.
-
+        :param config: settings that go before those of ``app.config``, which stays as it is.
         :raises ConfigurationError: naming the setting that is wrong.
         """
         if config is None or isinstance(config, dict):  # What it else is, Flask-Caching says.

@@ -57,7 +57,11 @@ class NotSerializable(SharedStateError, TypeError):
 
 
 class ValueTooLarge(SharedStateError, ValueError):
-    """The encoded value is longer than ``CACHE_MAX_VALUE_BYTES``, or than a server allows."""
+    """The encoded value is longer than ``CACHE_MAX_VALUE_BYTES``, or than a server allows.
+
+    :ivar size: its bytes.
+    :ivar limit: how many are allowed.
+    """
 
     def __init__(self, size: int, limit: int, bound: str = "CACHE_MAX_VALUE_BYTES") -> None:
         super().__init__(f"the encoded value has {size:,} bytes; {bound} allows {limit:,}")
@@ -69,6 +73,8 @@ class ResultTooLarge(SharedStateError, ValueError):
     """The values that a batch would return are longer together than the caller allows.
 
     Nothing of the batch was done. Its ``step`` is the operation at which they are.
+
+    :ivar limit: how many bytes are allowed.
     """
 
     def __init__(self, limit: int) -> None:
@@ -84,7 +90,11 @@ class NotACounter(SharedStateError, TypeError):
 
 
 class OutOfBounds(SharedStateError, ArithmeticError):
-    """The sum lies outside the bounds; the counter stays as it is."""
+    """The sum lies outside the bounds; the counter stays as it is.
+
+    :ivar minimum: the lowest number that is allowed.
+    :ivar maximum: the highest.
+    """
 
     def __init__(self, minimum: int, maximum: int) -> None:
         super().__init__(

@@ -58,20 +58,30 @@ class SharedStateStorage(Storage, MovingWindowSupport, SlidingWindowCounterSuppo
         return f"{store.name} at {store.describe()['location']}"
 
     def incr(self, key: str, expiry: int, amount: int = 1) -> int:
-        """The number of hits in the window, which begins with the first of them."""
+        """Add hits to a fixed window, atomically among all that share the store.
+
+        :param expiry: the length of the window in seconds; it begins with the first hit.
+        :param amount: how many hits.
+        :returns: the number of hits in the window.
+        """
         return _state().inc(fit_key(key), amount, timeout=expiry)
 
     def get(self, key: str) -> int:
-        """The number of hits in the window."""
+        """Return the number of hits in a fixed window, 0 if there is none."""
         hits: int = _state().get(fit_key(key), 0)
         return hits
 
     def get_expiry(self, key: str) -> float:
-        """When the window ends, in seconds since the epoch."""
+        """Return when a fixed window ends, in seconds since the epoch; now if there is none."""
         return time.time() + (_state().ttl(fit_key(key)) or 0)
 
     def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
-        """Record ``amount`` hits unless that would be more than ``limit`` in ``expiry`` seconds."""
+        """Add hits to a moving window if all fit, atomically among all that share the store.
+
+        :param limit: how many hits may lie in any ``expiry`` seconds.
+        :param amount: how many hits.
+        :returns: whether they were added; else nothing has changed.
+        """
 
         def with_hits(entries: Entries) -> Entries | None:
             now = time.time()
@@ -83,7 +93,12 @@ class SharedStateStorage(Storage, MovingWindowSupport, SlidingWindowCounterSuppo
         return _replace(fit_key(_MOVING + key), with_hits, timeout=expiry)
 
     def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
-        """When the window begins, and the number of hits in it."""
+        """Return what lies in a moving window.
+
+        :param expiry: the length of the window in seconds.
+        :returns: the time of its first hit in seconds since the epoch, now if there is none; and
+            the number of hits.
+        """
         now = time.time()
         entries = _within(_state().get(fit_key(_MOVING + key), ()), now - expiry)
         return (entries[0][0] if entries else now), sum(hits for _, hits in entries)
@@ -91,7 +106,13 @@ class SharedStateStorage(Storage, MovingWindowSupport, SlidingWindowCounterSuppo
     def acquire_sliding_window_entry(
         self, key: str, limit: int, expiry: int, amount: int = 1
     ) -> bool:
-        """Record ``amount`` hits unless the weighted sum of two windows would pass ``limit``."""
+        """Add hits to a sliding window if all fit, atomically among all that share the store.
+
+        :param limit: how high the weighted sum of the last and the current window may be.
+        :param expiry: the length of a window in seconds.
+        :param amount: how many hits.
+        :returns: whether they were added; else nothing has changed.
+        """
 
         def with_hits(record: list[int]) -> list[int] | None:
             now = time.time()
@@ -104,7 +125,12 @@ class SharedStateStorage(Storage, MovingWindowSupport, SlidingWindowCounterSuppo
         return _replace(fit_key(_SLIDING + key), with_hits, timeout=2 * expiry)
 
     def get_sliding_window(self, key: str, expiry: int) -> tuple[int, float, int, float]:
-        """The hits of the last window and how long they count, in seconds; and the current."""
+        """Return what lies in a sliding window.
+
+        :param expiry: the length of a window in seconds.
+        :returns: the hits of the last window, how many seconds they still count, the hits of the
+            current window, and how many seconds those still count.
+        """
         now = time.time()
         record = _state().get(fit_key(_SLIDING + key), [])
         _, current, previous = _windows(record, int(now / expiry))
@@ -116,7 +142,7 @@ class SharedStateStorage(Storage, MovingWindowSupport, SlidingWindowCounterSuppo
         _state().delete(fit_key(_SLIDING + key))
 
     def check(self) -> bool:
-        """Whether the store responds."""
+        """Return whether the store responds."""
         try:
             _state().store.ping()
         except SharedStateError:

@@ -78,7 +78,12 @@ class Backend:
     # Reading.
 
     def get(self, key: str, default: Any = None) -> Any:
-        """The value, or ``default`` if there is none; a stored ``None`` is a value."""
+        """Return the value of a key.
+
+        :param default: returned if the key is not there or has expired.
+        :returns: the value, or ``default``; a stored ``None`` is a value.
+        :raises NotSerializable: if the codec cannot read what is stored.
+        """
         space = self.state.keyspace
         if type(key) is ResultKey:
             raw = self._find_results((key,))[0]
@@ -91,18 +96,27 @@ class Backend:
             raise
 
     def has(self, key: str) -> bool:
-        """Whether the key is there."""
+        """Return whether a key is there."""
         return self.state.has(key) or self.results.has(key)
 
     def get_many(self, *keys: str, default: Any = None) -> list[Any]:
-        """The values of ``keys``, ``default`` for each that is not there."""
+        """Return the values of several keys.
+
+        On stores that have transactions they are those of one moment.
+
+        :param default: stands for the value of a key that is not there.
+        :returns: a value for each key in their order.
+        """
         found = self._find_results(keys) if keys else []
         decode = self.state.keyspace.decode
         pairs = zip(keys, found, strict=True)
         return [default if raw is None else decode(raw, key) for key, raw in pairs]
 
     def get_dict(self, *keys: str) -> dict[str, Any]:
-        """Like :meth:`get_many`, as a dictionary."""
+        """Return the values of several keys like :meth:`get_many`.
+
+        :returns: the values by key, ``None`` for one that is not there.
+        """
         return dict(zip(keys, self.get_many(*keys), strict=True))
 
     def _find_results(self, keys: Sequence[str]) -> list[bytes | None]:
@@ -116,7 +130,13 @@ class Backend:
     # Writing. A negative timeout is cachelib's "expires at once".
 
     def set(self, key: str, value: Any, timeout: Timeout = None) -> bool:
-        """Store the value, whatever was there, to expire after ``timeout``; returns ``True``."""
+        """Store a value, whatever was there.
+
+        :param timeout: seconds until it expires; 0: never; ``None``: ``CACHE_DEFAULT_TIMEOUT``. A
+            negative one removes the key.
+        :returns: ``True``.
+        :raises SharedStateError: as for :meth:`State.set`.
+        """
         if type(key) is ResultKey:
             return self._set_result(key, value, timeout)
         if timeout is not None and _is_over(timeout):
@@ -125,13 +145,23 @@ class Backend:
         return self.state.set(key, value, timeout)
 
     def add(self, key: str, value: Any, timeout: Timeout = None) -> bool:
-        """Store the value if there is none; returns whether it did. One of many callers wins."""
+        """Store a value if there is none, in one step with its expiry.
+
+        :param timeout: as for :meth:`set`; with a negative one nothing is stored.
+        :returns: whether there was none; of many callers at once one succeeds.
+        :raises SharedStateError: as for :meth:`State.set`.
+        """
         if timeout is not None and _is_over(timeout):
             return not self.state.has(key)
         return self.state.add(key, value, timeout)
 
     def set_many(self, mapping: Mapping[str, Any], timeout: Timeout = None) -> list[str]:
-        """Store all values in one step, where the store can; returns the keys."""
+        """Store several values in one transaction, where the store has them.
+
+        :param timeout: that of each, as for :meth:`set`.
+        :returns: the keys.
+        :raises SharedStateError: as for :meth:`State.set_many`.
+        """
         if timeout is not None and _is_over(timeout):
             return self.delete_many(*mapping)
         if mapping and all(type(key) is ResultKey for key in mapping):
@@ -151,12 +181,15 @@ class Backend:
     # Removing.
 
     def delete(self, key: str) -> bool:
-        """Remove the key; returns whether it was there."""
+        """Remove a key.
+
+        :returns: whether it was there.
+        """
         was_there = self.state.delete(key)
         return self.results.delete(key) or was_there
 
     def delete_many(self, *keys: str) -> list[str]:
-        """Remove the keys.
+        """Remove several keys in one transaction, where the store has them.
 
         :returns: all of them: one that is not there counts as deleted, as in cachelib.
         """
@@ -165,11 +198,20 @@ class Backend:
         return list(keys)
 
     def delete_prefix(self, prefix: str) -> int:
-        """Remove the keys that start with ``prefix``; returns how many those were."""
+        """Remove the keys that start with ``prefix``, of cached results too, key by key.
+
+        :returns: how many were removed.
+        :raises NotSupported: if the store cannot list its keys.
+        """
         return self.state.delete_prefix(prefix) + self.results.delete_prefix(prefix)
 
     def clear(self) -> bool:
-        """Remove all keys of this application and nothing else; returns ``True``."""
+        """Remove all keys of this application and nothing else.
+
+        Locks, ``once`` tokens and the namespaces that the application has made stay.
+
+        :returns: ``True``.
+        """
         self.state.clear()
         return self.results.clear()
 

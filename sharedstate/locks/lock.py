@@ -86,6 +86,7 @@ class Lock:
         :returns: this object.
         :raises LockTimeout: if others held it for ``wait`` seconds.
         :raises Deadlock: at once, if another object of this thread holds it.
+        :raises RuntimeError: if this object holds it already.
         """
         deadline = time.monotonic() + self.wait
         if self.wait > 0:
@@ -104,9 +105,10 @@ class Lock:
         return self
 
     def try_acquire(self) -> bool:
-        """Hold the lock if it is free.
+        """Hold the lock if it is free, without waiting.
 
         :returns: whether this object holds it now.
+        :raises RuntimeError: if this object holds it already.
         """
         return self._acquire(0)
 
@@ -125,17 +127,20 @@ class Lock:
         return True
 
     def is_held_by_this_thread(self) -> bool:
-        """Whether another object of this thread, or greenlet, holds the lock: it would not end."""
+        """Return whether another object of this thread, or greenlet, holds the lock.
+
+        To wait for it would not end.
+        """
         other = _thread.locks.get(self._record.place)
         if other is None or other.token is None or other._process != os.getpid():
             return False
         return other.token in self._record.read()[:1]
 
     def renew(self, lease: float | None = None) -> None:
-        """Hold it for another while from now.
+        """Hold it for another lease from now.
 
-        :param lease: seconds; the lock's own lease if left out.
-        :raises LockLost: if the lease had ended.
+        :param lease: seconds, from 0.01 to a day; the lock's own lease if left out.
+        :raises LockLost: if the lease had ended; another client may hold the lock.
         """
         seconds = self.lease if lease is None else checked_lease(lease)
         held = self._held()
@@ -161,7 +166,10 @@ class Lock:
             self._release(held)
 
     def remaining(self) -> float | None:
-        """Seconds until the holder's lease ends; ``None`` if it is free."""
+        """Return how long the lock will be held unless it is renewed or released.
+
+        :returns: seconds until the holder's lease ends, ``None`` if the lock is free.
+        """
         return self._state.ttl(self.name)
 
     def __enter__(self) -> Lock:

@@ -69,8 +69,10 @@ class Changes:
 
         :param change: is given the item, or ``None``; returns the new value, or :data:`ABSENT` to
             remove the key. ``None`` is a value here like any other.
-        :param timeout: the new expiry in seconds; when left out, that of the item is kept.
+        :param timeout: as for :meth:`set`; when left out, the expiry of the item is kept.
         :returns: what ``change`` returned.
+        :raises NotSerializable: if the codec cannot read the value, or cannot store the new one.
+        :raises Deadlock: as for :meth:`update`.
         """
         space = self.keyspace
         physical = space.key(key)
@@ -87,10 +89,12 @@ class Changes:
     ) -> bool:
         """Replace the value if it equals ``expected``, atomically among all that share the store.
 
-        :param expected: :data:`ABSENT` to set only if there is no value.
+        :param expected: compared by ``==`` with what is there; :data:`ABSENT` to set only if there
+            is no value.
         :param value: the new one; :data:`ABSENT` to remove the key.
-        :param timeout: the new expiry in seconds; when left out, that of the value is kept.
+        :param timeout: as for :meth:`set`; when left out, the expiry of the value is kept.
         :returns: whether it was replaced.
+        :raises NotSerializable: if the codec cannot store one of the two, or read what is there.
         """
         space = self.keyspace
         found = space.encode_or_absent(expected, key)
@@ -109,10 +113,11 @@ class Changes:
 
         :param make: computes the value. If it raises, nothing is stored and another caller
             computes.
-        :param timeout: seconds until a computed value expires; 0: never; ``None``: the default.
-        :param lease: how many seconds ``make`` may take. If it takes longer, or its process dies,
-            another caller computes as well, and the first one to finish sets the value for all.
-        :returns: the value, the same for all.
+        :param timeout: until a computed value expires, as for :meth:`set`.
+        :param lease: how many seconds ``make`` may take, from 0.01 to a day. If it takes longer, or
+            its process dies, another caller computes as well, and the first one to finish sets the
+            value for all. The others wait until there is a value.
+        :returns: the value, the same for all that share the store.
         :raises Deadlock: at once, if ``make`` itself asks for the value of this key.
         """
         claims = self.namespace("compute").keyspace

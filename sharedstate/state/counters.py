@@ -76,10 +76,11 @@ class Counters:
         maximum: int | None = None,
         once: str | None = None,
     ) -> int:
-        """Subtract from a counter; all else is as for :meth:`inc`.
+        """Subtract from a counter, atomically among all that share the store.
 
-        :param delta: what is subtracted.
+        :param delta: what is subtracted. The other parameters are those of :meth:`inc`.
         :returns: the new number; no two callers get the same.
+        :raises SharedStateError: as for :meth:`inc`.
         """
         delta = -checked_integer("delta", delta)
         increment = self.keyspace.increment(delta, initial, timeout, minimum, maximum)
@@ -101,7 +102,9 @@ class Counters:
     ) -> tuple[int, bool]:
         """Add to a counter like :meth:`inc` with ``once=token``.
 
-        :returns: the number, and whether this was a repeat.
+        :param token: a text of at most 250 bytes. The other parameters are those of :meth:`inc`.
+        :returns: the number, and whether this was a repeat, which has changed nothing.
+        :raises SharedStateError: as for :meth:`inc`.
         """
         increment = self.keyspace.increment(delta, initial, timeout, minimum, maximum)
         return self._inc_once(key, increment, token)
@@ -125,8 +128,11 @@ class Counters:
     ) -> dict[str, int]:
         """Add to several counters in one step, all or none of them.
 
-        :param deltas: what is added, by key. The options are those of :meth:`inc`, for each.
+        :param deltas: what is added, by key. The other parameters are those of :meth:`inc`, for
+            each of the counters.
         :returns: the new numbers by key.
+        :raises OutOfBounds: if one of them would be out of bounds; none is changed.
+        :raises NotACounter: if one of the keys holds something else; none is changed.
         :raises NotSupported: if the store has no transactions.
         """
         space = self.keyspace

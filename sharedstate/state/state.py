@@ -94,6 +94,8 @@ class State(Values, Counters, Changes):
 
         Its store is opened when it is first used.
 
+        :param settings: the keys of a Flask configuration; those that are left out have their
+            defaults.
         :raises ConfigurationError: naming the setting that is wrong.
         """
         settings = checked(settings)
@@ -113,6 +115,7 @@ class State(Values, Counters, Changes):
     def namespace(self, name: str, codec: Codec | None = None) -> Self:
         """Return a state of its own on the same store, which no key of this one reaches.
 
+        :param name: a text. ``"a/b"`` is the namespace ``"b"`` of the namespace ``"a"``.
         :param codec: that of this state if left out.
         :returns: without ``codec``, mostly the same object for the same name.
         """
@@ -135,13 +138,17 @@ class State(Values, Counters, Changes):
         return self._namespaces.setdefault(name, state)
 
     def version(self, value: Any) -> str:
-        """Return the :attr:`Item.version` that a value has when it is stored here."""
+        """Return the :attr:`Item.version` that a value has when it is stored here.
+
+        :raises NotSerializable: if the codec cannot store it.
+        """
         return version(self.keyspace.encode(value))
 
     def batch(self, *, max_bytes: int | None = None) -> Batch:
         """Return an empty batch: operations on any keys of this namespace, done in one step.
 
-        :param max_bytes: how long the values that it reads may be together, as they are stored.
+        :param max_bytes: how long the values that it reads may be together, as they are stored;
+            ``None`` for no bound.
         """
         return Batch(self.keyspace, max_bytes)
 
@@ -152,12 +159,15 @@ class State(Values, Counters, Changes):
 
         :param lease: seconds, from 0.01 to a day, after which it ends unless renewed.
         :param wait: how many seconds to wait for others to release it; 0 tries once.
+        :raises InvalidKey: if the name is not one that a key may have.
+        :raises ValueError: if the lease is out of its bounds.
         """
         return Lock(self.namespace("lock"), name, lease=lease, wait=wait)
 
     def keys(self, prefix: str = "") -> list[str]:
         """Return the live keys that start with ``prefix``.
 
+        :param prefix: as a key, or empty for all keys of this namespace.
         :returns: each once; one that comes or goes meanwhile may or may not be among them.
         :raises NotSupported: if the store cannot list its keys.
         """
@@ -181,7 +191,7 @@ class State(Values, Counters, Changes):
         """Return a page of the items whose keys start with ``prefix``.
 
         :param cursor: ``None`` to begin, then what the last call returned.
-        :param limit: how many items there are at most.
+        :param limit: how many items there are at most, from 1.
         :param max_bytes: how long their values may be together, as they are stored: no more is
             read than that, but for an item that is longer by itself.
         :returns: the items, and the cursor of the next page, ``None`` after the last one. Another
@@ -204,6 +214,7 @@ class State(Values, Counters, Changes):
 
         One that comes meanwhile may stay.
 
+        :param prefix: as for :meth:`keys`.
         :returns: how many were removed.
         :raises NotSupported: if the store cannot list its keys.
         """

@@ -19,7 +19,8 @@ class Values:
     def get(self, key: str, default: Any = None) -> Any:
         """Return the value of a key.
 
-        :returns: the value, or ``default`` if there is none; a stored ``None`` is a value.
+        :param default: returned if the key is not there or has expired.
+        :returns: the value, or ``default``; a stored ``None`` is a value.
         :raises NotSerializable: if the codec cannot read what is stored.
         """
         space = self.keyspace
@@ -33,16 +34,22 @@ class Values:
     def set(self, key: str, value: Any, timeout: Timeout = None) -> bool:
         """Store a value, whatever was there.
 
-        :param timeout: seconds until it expires; 0: never; ``None``: the default timeout.
+        :param timeout: seconds until it expires, or a ``timedelta``: 0.001 seconds to 100 years;
+            0: never; ``None``: the default timeout.
         :returns: ``True``.
+        :raises NotSerializable: if the codec cannot store the value.
+        :raises ValueTooLarge: if its bytes are more than ``max_value_bytes``.
+        :raises StoreFull: if there is no room; what was there stays.
+        :raises ValueError: if the timeout is negative or too long; :exc:`TypeError` if it is none.
         """
         space = self.keyspace
         space.apply(key, Put(space.encode(value, key), space.seconds(timeout)))
         return True
 
     def put(self, key: str, value: Any, timeout: Timeout = None) -> bool:
-        """Store a value like :meth:`set`.
+        """Store a value like :meth:`set`, in one step with looking whether there was one.
 
+        :param timeout: as for :meth:`set`, and so are the errors.
         :returns: whether the key is new; of many callers at once one is told so.
         """
         return self._exchange(key, value, timeout) is None
@@ -50,7 +57,7 @@ class Values:
     def add(self, key: str, value: Any, timeout: Timeout = None) -> bool:
         """Store a value if there is none, in one step with its expiry.
 
-        :param timeout: as for :meth:`set`.
+        :param timeout: as for :meth:`set`, and so are the errors.
         :returns: whether it was stored; of many callers at once one succeeds.
         """
         space = self.keyspace
@@ -61,8 +68,10 @@ class Values:
     def exchange(self, key: str, value: Any, timeout: Timeout = None, default: Any = None) -> Any:
         """Store a value like :meth:`set`, in one step with reading the one before.
 
-        :returns: the value that was there, or ``default``.
-        :raises NotSerializable: also if that one cannot be read; it is gone then.
+        :param timeout: as for :meth:`set`, and so are the errors.
+        :param default: returned if there was no value.
+        :returns: the value that was there, or ``default``; no two callers get the same one.
+        :raises NotSerializable: also if the codec cannot read that one; it is replaced then.
         """
         raw = self._exchange(key, value, timeout)
         return default if raw is None else self.keyspace.decode(raw, key)
@@ -82,7 +91,10 @@ class Values:
         return removed
 
     def has(self, key: str) -> bool:
-        """Return whether the key is there."""
+        """Return whether a key is there.
+
+        :returns: ``False`` also if it has expired.
+        """
         space = self.keyspace
         return space.store.values((space.key(key),))[0] is not None
 
@@ -98,8 +110,9 @@ class Values:
     def touch(self, key: str, timeout: Timeout = None) -> bool:
         """Let a key expire ``timeout`` seconds from now; its value stays.
 
-        :param timeout: as for :meth:`set`.
+        :param timeout: as for :meth:`set`; 0 lets it stay for ever.
         :returns: whether the key is there; a missing one is not created.
+        :raises ValueError: if the timeout is negative or too long; :exc:`TypeError` if it is none.
         """
         touched: bool = self.keyspace.apply(key, Touch(self.keyspace.seconds(timeout)))
         return touched
@@ -107,7 +120,8 @@ class Values:
     def item(self, key: str) -> Item | None:
         """Return the value of a key with its remaining time, read at one moment.
 
-        :returns: ``None`` if the key is not there.
+        :returns: the :class:`Item`, or ``None`` if the key is not there.
+        :raises NotSerializable: if the codec cannot read what is stored.
         """
         space = self.keyspace
         physical = space.key(key)
@@ -117,10 +131,13 @@ class Values:
     # Many keys.
 
     def get_many(self, *keys: str, default: Any = None) -> list[Any]:
-        """Return the values of several keys, as they stood together at one moment on stores
-        that have transactions.
+        """Return the values of several keys.
 
-        :returns: a value for each key in their order, ``default`` for one that is not there.
+        On stores that have transactions they are those of one moment.
+
+        :param default: stands for the value of a key that is not there.
+        :returns: a value for each key in their order.
+        :raises NotSerializable: if the codec cannot read one of them; it names the key.
         """
         space = self.keyspace
         found = space.store.values([space.key(key) for key in keys]) if keys else []
@@ -130,7 +147,10 @@ class Values:
         ]
 
     def get_dict(self, *keys: str) -> dict[str, Any]:
-        """Return the values like :meth:`get_many`, by key, ``None`` for one that is not there."""
+        """Return the values of several keys like :meth:`get_many`.
+
+        :returns: the values by key, ``None`` for one that is not there.
+        """
         return dict(zip(keys, self.get_many(*keys), strict=True))
 
     def set_many(self, mapping: Mapping[str, Any], timeout: Timeout = None) -> list[str]:
@@ -138,6 +158,8 @@ class Values:
 
         :param timeout: that of each, as for :meth:`set`.
         :returns: the keys.
+        :raises SharedStateError: as for :meth:`set`. Nothing is stored then on a store that has
+            transactions; on another one some of the values may be.
         """
         space = self.keyspace
         seconds = space.seconds(timeout)
@@ -149,7 +171,7 @@ class Values:
     def delete_many(self, *keys: str) -> list[str]:
         """Remove several keys in one transaction, where the store has them.
 
-        :returns: the keys that were there.
+        :returns: the keys that were there and were removed by this call.
         """
         removed = self.keyspace.apply_all([(key, Remove()) for key in keys])
         return [key for key, was_there in zip(keys, removed, strict=True) if was_there]
