@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from backends import give_up
 
-from race.clients.rush import Answer, rush
+from race.clients.rush import Response, rush
 from race.judging.checkers import (
     Increment,
     duplicates,
@@ -62,7 +62,7 @@ def total(server: Server) -> int:
     return number(answer)
 
 
-def number(answer: Answer) -> int:
+def number(answer: Response) -> int:
     body = json.loads(answer.body)
     assert body["key"] == "hits"
     return body["value"]

@@ -28,7 +28,7 @@ from backends import program
 from served import ask, free_port, serving
 
 import app as service
-from race.clients.rush import Answer, rush
+from race.clients.rush import Response, rush
 from service.settings import DEFAULTS
 
 ROOT = Path(__file__).parents[2]
@@ -216,7 +216,7 @@ class Cluster:
     port: int
     apps: dict[int, subprocess.Popen[str]] = field(default_factory=dict)
 
-    def ask(self, method: str, path: str, **headers: str) -> Answer:
+    def ask(self, method: str, path: str, **headers: str) -> Response:
         """One request through nginx."""
         return rush(
             "127.0.0.1", self.port, method, path, clients=1, rounds=1, headers=BEARER | headers
@@ -282,7 +282,7 @@ def cluster(tmp_path: Path, empty_redis: str) -> Iterator[Cluster]:
         yield cluster
 
 
-def numbers(answers: list[Answer]) -> list[int]:
+def numbers(answers: list[Response]) -> list[int]:
     return [json.loads(answer.body)["value"] for answer in answers if answer.status == 200]
 
 
@@ -376,7 +376,7 @@ def withholding(redis_port: int | None, events: SimpleQueue[str]) -> Iterator[in
         thread.join()
 
 
-def direct(port: int, path: str) -> Answer:
+def direct(port: int, path: str) -> Response:
     """What one instance answers."""
     return rush("127.0.0.1", port, "GET", path, clients=1, rounds=1, headers=BEARER)[0]
 
