@@ -45,6 +45,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "needs(*abilities): runs on the stores that have all of these (`Store.can`)"
     )
+    config.addinivalue_line(
+        "markers", "on(*ids): runs on these stores only, as the others would do just the same"
+    )
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -72,7 +75,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _is_able(item: pytest.Item) -> bool:
     backend = _backend_of(item)
     needed = {ability for mark in item.iter_markers("needs") for ability in mark.args}
-    return backend is None or needed <= backend.can
+    on = item.get_closest_marker("on")
+    return backend is None or (needed <= backend.can and (not on or backend.id in on.args))
 
 
 def _backend_of(item: pytest.Item) -> Backend | None:

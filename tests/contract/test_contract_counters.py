@@ -1,7 +1,7 @@
 """Counters on every store: inc and dec, their bounds, what is no counter, and once."""
 
 import pytest
-from backends import about
+from backends import IN_THE_STATE, about
 
 from sharedstate import InvalidKey, NotACounter, OutOfBounds, State, TokenReused
 from sharedstate.codec import JSONCodec, PickleCodec
@@ -87,6 +87,7 @@ class TestInc:
         for i in range(100):
             assert state.inc(f"hits{i % 10}") == i // 10 + 1
 
+    @IN_THE_STATE
     def test_wrong_arguments(self, state):
         """What is not a signed 64-bit integer is refused, and nothing is stored."""
         for name in ["delta", "initial", "minimum", "maximum"]:
@@ -96,6 +97,7 @@ class TestInc:
                     state.inc("hits", **{name: number})
                 assert not state.has("hits")
 
+    @IN_THE_STATE
     def test_wrong_dec(self, state):
         """A dec by what is no integer is refused, and nothing is stored."""
         for number in [1.0, "1", False, None]:
@@ -351,16 +353,17 @@ class TestOnce:
         assert state.inc("hits", 5, timeout=100, once="token") == 5
         assert not state.has("hits")
 
-    @pytest.mark.parametrize("token", ["é" * 125, "a b/c%", "*", "550e8400-e29b-41d4"])
-    def test_any_token(self, state, token):
+    def test_any_token(self, state):
         """A token is any text that could be a key."""
-        assert [state.inc("hits", once=token) for _ in range(2)] == [1, 1]
+        for number, token in enumerate(["é" * 125, "a b/c%", "*", "550e8400-e29b-41d4"], 1):
+            assert [state.inc("hits", once=token) for _ in range(2)] == [number, number]
 
     def test_longest_token(self, store):
         """A token of 250 bytes works beside a key of 250 bytes and the longest prefix."""
         state = State(store, prefix="{p}".ljust(128, "p"))
         assert [state.inc("é" * 125, once="é" * 125) for _ in range(2)] == [1, 1]
 
+    @IN_THE_STATE
     def test_wrong_token(self, state):
         """A token that could not be a key is refused, and nothing changes."""
         for token in ["", "x" * 251, "a\n", 5, b"token"]:

@@ -1,6 +1,7 @@
 """Locks on every store: one holder, leases, renewal, and what is lost."""
 
 import pytest
+from backends import IN_THE_STATE
 
 from sharedstate import InvalidKey, LockLost, LockTimeout, StoreUnavailable
 from sharedstate.stores.operations import Increment
@@ -91,6 +92,7 @@ class TestHolding:
             lock.renew()
         assert is_free(json_state)
 
+    @IN_THE_STATE
     def test_wrong_name(self, state):
         """A lock's name is a key."""
         for name in ["", "x" * 251, "a\n", 5]:
@@ -122,6 +124,7 @@ class TestLease:
         clock.advance(20)
         assert is_free(state)
 
+    @IN_THE_STATE
     def test_wrong(self, state):
         """A lease is a hundredth of a second to a day."""
         for lease in [0, 0.009, -1, 24 * 3600 + 1, float("nan"), float("inf")]:
@@ -132,6 +135,7 @@ class TestLease:
                 lock.renew(lease)
             lock.release()
 
+    @IN_THE_STATE
     def test_wrong_type(self, state):
         """A lease is a number."""
         for lease in ["5", None, [1]]:
@@ -293,6 +297,7 @@ class TestBlock:
         assert lock.token is None
         assert is_free(state)
 
+    @IN_THE_STATE
     @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
     def test_error(self, state, error):
         """An error in a block releases the lock and comes out as it is."""
@@ -321,6 +326,7 @@ class TestBlock:
         with pytest.raises(LockLost), state.lock("job") as lock:
             lock.release()
 
+    @IN_THE_STATE
     def test_store_fails(self, state, monkeypatch):
         """An error in a block comes out with a note if the lock could not be released."""
 

@@ -1,7 +1,7 @@
 """Read-modify-write on every store: update, compare_and_set and get_or_set."""
 
 import pytest
-from backends import about
+from backends import IN_THE_STATE, about
 
 from sharedstate import ABSENT, NotSerializable, State
 
@@ -67,6 +67,7 @@ class TestUpdate:
         state.update("key", lambda value: 1)
         assert state.ttl("key") == about(100)
 
+    @IN_THE_STATE
     @pytest.mark.parametrize("error", [Stop, ZeroDivisionError])
     def test_change_raises(self, state, error):
         """If the change raises, its error comes out and nothing changes."""
@@ -84,6 +85,7 @@ class TestUpdate:
             state.update("missing", change, default=[])
         assert not state.has("missing")
 
+    @IN_THE_STATE
     def test_not_serializable(self, state):
         """If the change makes something that cannot be stored, nothing changes."""
         state.set("key", 1)
@@ -91,6 +93,7 @@ class TestUpdate:
             state.update("key", lambda value: lambda: None)
         assert state.get("key") == 1
 
+    @IN_THE_STATE
     def test_forgotten_return(self, state):
         """A change that changes the value in place and returns nothing is refused, with the key."""
         with pytest.raises(TypeError, match="'key'.*dict.*return.*allow_none"):
@@ -102,6 +105,7 @@ class TestUpdate:
         assert state.get("key") == {"b": 1}
         assert state.ttl("key") == about(100)
 
+    @IN_THE_STATE
     def test_none(self, state):
         """None replaces a value if that is meant, and None itself at any time."""
         state.set("key", 1)
@@ -121,6 +125,7 @@ class TestUpdate:
         assert state.update("key", lambda value: ABSENT) is ABSENT
         assert not state.has("key")
 
+    @IN_THE_STATE
     def test_sees_absent(self, state):
         """With ABSENT as the default a change can tell a missing value from a stored one."""
         seen = []
@@ -305,6 +310,7 @@ class TestCompareAndSet:
         state.compare_and_set("key", 2, 3, timeout=None)
         assert state.ttl("key") == about(100)
 
+    @IN_THE_STATE
     def test_not_serializable(self, state):
         """Neither can be what cannot be stored, and nothing changes."""
         for arguments in [(lambda: None, 1), (1, lambda: None)]:
@@ -354,11 +360,11 @@ class TestGetOrSet:
         clock.advance(110)
         assert state.get_or_set("key", lambda: 2, timeout=100) == 2
 
-    @pytest.mark.parametrize("value", [None, 0, False, ""], ids=repr)
-    def test_false_values(self, state, value):
+    def test_false_values(self, state):
         """A value that Python takes for false, None too, is computed once like any other."""
-        assert state.get_or_set("key", lambda: value) is value
-        assert state.get_or_set("key", fail) == value
+        for value in (None, 0, False, ""):
+            assert state.get_or_set(f"key {value!r}", lambda value=value: value) is value
+            assert state.get_or_set(f"key {value!r}", fail) == value
 
     @pytest.mark.parametrize("error", [Stop, ZeroDivisionError])
     def test_make_raises(self, state, error):
@@ -372,6 +378,7 @@ class TestGetOrSet:
         assert not state.has("key")
         assert state.get_or_set("key", lambda: 1) == 1
 
+    @IN_THE_STATE
     def test_not_serializable(self, state):
         """A result that cannot be stored is refused, and the next one computes."""
         with pytest.raises(NotSerializable):
@@ -401,6 +408,7 @@ class TestGetOrSet:
         assert state.get_or_set("key", lambda: state.set("key", "set") and "made") == "set"
         assert state.get("key") == "set"
 
+    @IN_THE_STATE
     def test_wrong_lease(self, state):
         """A lease is a hundredth of a second to a day."""
         for lease in [0, -1, float("nan"), 24 * 3600 + 1]:

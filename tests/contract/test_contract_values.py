@@ -4,9 +4,10 @@ import datetime
 import math
 from collections import OrderedDict
 from decimal import Decimal
+from functools import partial
 
 import pytest
-from backends import about
+from backends import IN_THE_STATE, about
 
 from sharedstate import ABSENT, NotSerializable, State, ValueTooLarge
 from sharedstate.arguments import MAX_TIMEOUT
@@ -23,21 +24,25 @@ PICKLE_VALUES = [
     *(Decimal("1.10"), datetime.date(2025, 1, 2), OrderedDict(b=1, a=2), range(3)),
 ]
 STORE = {
-    "set": lambda state, value, **options: state.set("key", value, **options),
-    "put": lambda state, value, **options: state.put("key", value, **options),
-    "add": lambda state, value, **options: state.add("key", value, **options),
-    "exchange": lambda state, value, **options: state.exchange("key", value, **options),
-    "set_many": lambda state, value, **options: state.set_many({"key": value}, **options),
-    "get_or_set": lambda state, value, **options: state.get_or_set("key", lambda: value, **options),
-    "compare_and_set": lambda state, value, **options: state.compare_and_set(
-        "key", ABSENT, value, **options
+    "set": lambda state, key, value, **options: state.set(key, value, **options),
+    "put": lambda state, key, value, **options: state.put(key, value, **options),
+    "add": lambda state, key, value, **options: state.add(key, value, **options),
+    "exchange": lambda state, key, value, **options: state.exchange(key, value, **options),
+    "set_many": lambda state, key, value, **options: state.set_many({key: value}, **options),
+    "get_or_set": lambda state, key, value, **options: state.get_or_set(
+        key, lambda: value, **options
+    ),
+    "compare_and_set": lambda state, key, value, **options: state.compare_and_set(
+        key, ABSENT, value, **options
     ),
 }
 CREATE = STORE | {
-    "inc": lambda state, value, **options: state.inc("key", value, **options),
-    "dec": lambda state, value, **options: state.dec("key", value, **options),
-    "once": lambda state, value, **options: state.inc("key", value, once="token", **options),
-    "inc_many": lambda state, value, **options: state.inc_many({"key": value}, **options),
+    "inc": lambda state, key, value, **options: state.inc(key, value, **options),
+    "dec": lambda state, key, value, **options: state.dec(key, value, **options),
+    "once": lambda state, key, value, **options: state.inc(
+        key, value, once=f"{key} {options}", **options
+    ),
+    "inc_many": lambda state, key, value, **options: state.inc_many({key: value}, **options),
 }
 PROLONG = {
     "touch": lambda state, key, value, timeout: state.touch(key, timeout),
@@ -55,7 +60,7 @@ PROLONG = {
         state.delete(key) and state.inc(key, value, timeout=timeout)
     ),
 }
-UPDATE = {"update": lambda state, value: state.update("key", lambda present: value)}
+UPDATE = {"update": lambda state, key, value: state.update(key, lambda present: value)}
 WRONG_TIMEOUTS = [
     *((-1, ValueError), (-0.001, ValueError), (math.nan, ValueError), (math.inf, ValueError)),
     *((-math.inf, ValueError), (MAX_TIMEOUT + 1, ValueError), (10**400, ValueError)),
@@ -64,18 +69,29 @@ WRONG_TIMEOUTS = [
 ]
 
 
-def by_each(operations):
-    """A parameter `store_by` for each way to store a value."""
-    needs = {"once": "once", "inc_many": "atomic_batch"}
-    return pytest.mark.parametrize(
-        "store_by",
-        [
-            pytest.param(operation, id=name, marks=pytest.mark.needs(needs[name]))
-            if name in needs
-            else pytest.param(operation, id=name)
-            for name, operation in operations.items()
-        ],
-    )
+@pytest.fixture
+def create(backend):
+    """Creates a key in each way that the store can, called as the way is; returns the keys."""
+    needed = {"once": "once", "inc_many": "atomic_batch"}
+    ways = {name: way for name, way in CREATE.items() if needed.get(name) in {None, *backend.can}}
+    return partial(store_by_each, ways)
+
+
+def store_by_each(ways, state, value, **options):
+    for name, way in ways.items():
+        way(state, name, value, **options)
+    return list(ways)
+
+
+def refused_by_each(ways, state, error, match, value, **options):
+    """All the ways refuse the value, and nothing is stored; returns the errors."""
+    errors = []
+    for name, way in ways.items():
+        with pytest.raises(error, match=match) as caught:
+            way(state, name, value, **options)
+        errors.append(caught.value)
+    assert state.get_many(*ways) == [None] * len(ways)
+    return errors
 
 
 class TestValues:
@@ -135,19 +151,15 @@ class TestValues:
             assert state.has("key")
             assert state.delete("key")
 
-    @by_each(STORE | UPDATE)
-    def test_not_serializable(self, state, store_by):
+    @IN_THE_STATE
+    def test_not_serializable(self, state):
         """A value that cannot be pickled is refused, and nothing is stored."""
-        with pytest.raises(NotSerializable, match="pickle"):
-            store_by(state, lambda: None)
-        assert not state.has("key")
+        refused_by_each(STORE | UPDATE, state, NotSerializable, "pickle", lambda: None)
 
-    @by_each(STORE | UPDATE)
-    def test_not_json(self, json_state, store_by):
+    @IN_THE_STATE
+    def test_not_json(self, json_state):
         """A value that would not come back from JSON equal is refused, and nothing is stored."""
-        with pytest.raises(NotSerializable, match="JSON"):
-            store_by(json_state, {1: (2,)})
-        assert not json_state.has("key")
+        refused_by_each(STORE | UPDATE, json_state, NotSerializable, "JSON", {1: (2,)})
 
 
 class TestAdd:
@@ -306,6 +318,7 @@ class TestExpiry:
         state.touch("key")
         assert state.ttl("key") == about(100)
 
+    @IN_THE_STATE
     def test_touch_wrong(self, state):
         """A touch with a wrong timeout changes nothing."""
         state.set("key", 1, timeout=100)
@@ -324,87 +337,78 @@ class TestExpiry:
             state.set("other", i)
         assert state.get_many(*map(str, range(6))) == [None, 1, 2, None, 4, 5]
 
-    @pytest.mark.parametrize("timeout", [0, 1000], ids=["for ever", "longer"])
-    @pytest.mark.parametrize("prolong", PROLONG.values(), ids=PROLONG)
-    def test_prolonged(self, state, clock, prolong, timeout):
+    def test_prolonged(self, state, clock):
         """What was to end sooner once is not collected while it lives on."""
-        for i in range(40):
-            state.set(f"{i}", i, timeout=100)
-            prolong(state, f"{i}", i, timeout)
+        ways = [(name, timeout, i) for name in PROLONG for timeout in (0, 1000) for i in range(5)]
+        for name, timeout, i in ways:
+            state.set(f"{name} {timeout} {i}", i, timeout=100)
+            PROLONG[name](state, f"{name} {timeout} {i}", i, timeout)
         clock.advance(110)
         for i in range(100):  # Writes collect what has ended, a little each.
             state.set("other", i)
-        assert state.get_many(*map(str, range(40))) == list(range(40))
+        found = state.get_dict(*(f"{name} {timeout} {i}" for name, timeout, i in ways))
+        assert found == {f"{name} {timeout} {i}": i for name, timeout, i in ways}
 
 
-@by_each(CREATE)
 class TestTimeouts:
-    def test_seconds(self, state, clock, store_by):
-        """Whatever creates a key lets it end after the timeout."""
-        store_by(state, 1, timeout=100)
-        assert state.ttl("key") == about(100)
-        clock.advance(110)
-        assert not state.has("key")
+    """In whichever way a key is created."""
 
-    def test_fraction(self, state, store_by):
-        """A timeout may be a fraction of seconds."""
-        store_by(state, 1, timeout=100.9)
-        assert 100 < state.ttl("key") <= 100.9
+    def test_ends(self, state, clock, create):
+        """It ends after the timeout, which may be a fraction of seconds or a timedelta."""
+        for timeout in (100, 100.9, datetime.timedelta(minutes=1, seconds=40)):
+            keys = create(state, 1, timeout=timeout)
+            assert {key: state.ttl(key) for key in keys} == dict.fromkeys(keys, about(100))
+            clock.advance(110)
+            assert state.get_many(*keys) == [None] * len(keys)
 
-    def test_timedelta(self, state, store_by):
-        """A timeout may be a timedelta."""
-        store_by(state, 1, timeout=datetime.timedelta(minutes=2))
-        assert state.ttl("key") == about(120)
+    def test_fraction(self, state, create):
+        """The fraction of seconds counts."""
+        keys = create(state, 1, timeout=100.9)
+        assert [key for key in keys if not 100 < state.ttl(key) <= 100.9] == []
 
-    def test_shortest(self, state, clock, store_by):
+    def test_shortest(self, state, clock, create):
         """A timeout below a millisecond is one, not none."""
-        store_by(state, 1, timeout=1e-9)
+        keys = create(state, 1, timeout=1e-9)
         clock.advance(0.002)
-        assert not state.has("key")
+        assert [key for key in keys if state.has(key)] == []
 
-    def test_longest(self, state, store_by):
+    def test_longest(self, state, create):
         """A timeout may be a hundred years."""
-        store_by(state, 1, timeout=MAX_TIMEOUT)
-        assert state.ttl("key") == about(MAX_TIMEOUT)
+        keys = create(state, 1, timeout=MAX_TIMEOUT)
+        assert {key: state.ttl(key) for key in keys} == dict.fromkeys(keys, about(MAX_TIMEOUT))
 
-    def test_default_is_never(self, state, store_by):
-        """Whatever creates a key without a timeout lets it stay for good."""
-        store_by(state, 1)
-        assert state.ttl("key") == 0
+    def test_never(self, store, create):
+        """Without a timeout it stays for good, and with one of 0, whatever the default."""
+        for prefix, default, options in (("{a}", 0, {}), ("{b}", 100, {"timeout": 0})):
+            state = State(store, default_timeout=default, prefix=prefix)
+            keys = create(state, 1, **options)
+            assert {key: state.ttl(key) for key in keys} == dict.fromkeys(keys, 0)
 
-    def test_default(self, store, clock, store_by):
-        """A state's default timeout holds for all that create a key without one."""
-        state = State(store, default_timeout=100)
-        store_by(state, 1)
-        assert state.ttl("key") == about(100)
+    def test_default(self, store, clock, create):
+        """A state's default timeout holds for all that are created without one."""
+        state = State(store, default_timeout=100, prefix="{a}")
+        keys = create(state, 1)
+        assert {key: state.ttl(key) for key in keys} == dict.fromkeys(keys, about(100))
         clock.advance(110)
-        assert not state.has("key")
+        assert [key for key in keys if state.has(key)] == []
 
-    def test_zero_is_never(self, store, store_by):
-        """A timeout of 0 is for ever, whatever the default."""
-        state = State(store, default_timeout=100)
-        store_by(state, 1, timeout=0)
-        assert state.ttl("key") == 0
-
-    def test_wrong(self, state, store_by):
+    @IN_THE_STATE
+    def test_wrong(self, state):
         """A timeout that is no time is refused, and nothing is stored."""
         for timeout, error in WRONG_TIMEOUTS:
-            with pytest.raises(error, match="timeout"):
-                store_by(state, 1, timeout=timeout)
-            assert not state.has("key")
+            refused_by_each(CREATE, state, error, "timeout", 1, timeout=timeout)
 
 
 class TestValueLimit:
-    @by_each(STORE | UPDATE)
-    def test_small(self, store, store_by):
+    @IN_THE_STATE
+    def test_small(self, store):
         """A value of exactly the limit is stored; one byte more is refused, and nothing is."""
         state = State(store, codec=JSONCodec(), max_value_bytes=100)
-        with pytest.raises(ValueTooLarge, match="CACHE_MAX_VALUE_BYTES") as caught:
-            store_by(state, "x" * 99)
-        assert (caught.value.size, caught.value.limit) == (101, 100)
-        assert not state.has("key")
-        store_by(state, "x" * 98)
-        assert state.get("key") == "x" * 98
+        ways = STORE | UPDATE
+        errors = refused_by_each(ways, state, ValueTooLarge, "CACHE_MAX_VALUE_BYTES", "x" * 99)
+        assert {(error.size, error.limit) for error in errors} == {(101, 100)}
+        store_by_each(ways, state, "x" * 98)
+        assert state.get_many(*ways) == ["x" * 98] * len(ways)
 
     def test_default(self, json_state):
         """A value may have a MiB, and a larger one leaves the one that was there."""
@@ -414,6 +418,7 @@ class TestValueLimit:
             json_state.set("key", largest + "x")
         assert json_state.get("key") == largest
 
+    @IN_THE_STATE
     def test_bytes_count(self, store):
         """The limit counts bytes, not characters."""
         state = State(store, codec=JSONCodec(), max_value_bytes=100)
@@ -428,6 +433,7 @@ class TestValueLimit:
             assert state.get("key") == b"x" * size
 
 
+@IN_THE_STATE
 @pytest.mark.parametrize("operation", ["set", "put", "add", "exchange"])
 def test_absent_is_no_value(state, operation):
     """What stands for no value cannot be stored as one."""

@@ -155,16 +155,16 @@ class TestLock:
         with pytest.raises(LockLost):
             lock.renew()
 
-    @pytest.mark.parametrize("token", ["", "~", "~x", "other", "~ other", "token other"])
-    def test_wrong_token(self, state: State, token: str) -> None:
+    def test_wrong_token(self, state: State) -> None:
         """No token but the holder's releases a lock that others wait for."""
         for text in ("token.1 other", "~ other", "~x other"):
             state.namespace("lock").set("job", text, 100)
-            lock = state.lock("job")
-            lock.token = token
-            with pytest.raises(LockLost):
-                lock.release()
-            assert record(state) == text.split()
+            for token in ("", "~", "~x", "other", "~ other", "token other"):
+                lock = state.lock("job")
+                lock.token = token
+                with pytest.raises(LockLost):
+                    lock.release()
+                assert record(state) == text.split()
 
     def test_time_slice(self, state: State, waiting: Time) -> None:
         """Who has the lock may take it again for a while, before it is the others' for good."""

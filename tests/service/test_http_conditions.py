@@ -7,7 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from backends import IN_THE_SERVICE, ON_ALL
 from flask.testing import FlaskClient
+
+pytestmark = IN_THE_SERVICE
 
 PATH = "/v1/values/a"
 MERGE_PATCH = "application/merge-patch+json"
@@ -138,6 +141,7 @@ class TestIfNoneMatch:
         assert client.delete(PATH, headers={"If-None-Match": tag}).status_code == 412
         assert put(client, 2, If_None_Match='"x"').status_code == 200
 
+    @ON_ALL
     def test_one_of_many_wins(self, client: FlaskClient) -> None:
         """Of clients that create a key at once, one does."""
         with ThreadPoolExecutor(8) as pool:
@@ -150,6 +154,7 @@ class TestIfNoneMatch:
         assert sorted(codes) == [201] + [412] * 31
 
 
+@ON_ALL
 def test_no_conditional_write_is_lost(client: FlaskClient) -> None:
     """Of clients that change what they have read, each that is answered 200 has changed it."""
     app = client.application
@@ -218,6 +223,7 @@ class TestPatch:
         assert client.patch(PATH, data="{", content_type=MERGE_PATCH).status_code == 400
         assert client.get(PATH).get_json()["value"] == {"a": 1}
 
+    @ON_ALL
     def test_at_once(self, client: FlaskClient) -> None:
         """Patches that come at once are all in the value."""
         app = client.application

@@ -6,10 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from backends import Backend, Clock, about
+from backends import IN_THE_SERVICE, ON_ALL, Backend, Clock, about
 from flask.testing import FlaskClient
 
 from common import cache
+
+pytestmark = IN_THE_SERVICE
 
 LOCK = "/v1/locks/job"
 
@@ -91,6 +93,7 @@ def test_wrong_bodies(client: FlaskClient) -> None:
         assert refused(client.get(LOCK), 404)
 
 
+@ON_ALL
 def test_one_of_many_holds_it(client: FlaskClient) -> None:
     """Of clients that ask at once, one gets it."""
     app = client.application
@@ -118,6 +121,7 @@ def test_nothing_of_it_is_reached_as_a_value(client: FlaskClient) -> None:
     assert client.put(LOCK, json={"token": token}).status_code == 200
 
 
+@ON_ALL
 @pytest.mark.needs("keys")
 def test_no_cursor_shows_it(client: FlaskClient, backend: Backend) -> None:
     """A made-up cursor of a listing that names a lock's record does not show its token."""

@@ -6,12 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from backends import Backend
+from backends import IN_THE_SERVICE, ON_ALL, Backend
 from flask.testing import FlaskClient
 
 from common import cache
 from sharedstate import State
 from sharedstate.codec import PickleCodec
+
+pytestmark = IN_THE_SERVICE
 
 COUNTER = "/v1/counters/a"
 BATCH = "/v1/batch"
@@ -60,6 +62,7 @@ class TestIdempotencyKey:
         assert inc(client, token).status_code == 400
         assert client.get(COUNTER).status_code == 404
 
+    @ON_ALL
     def test_hundred_clients_three_times(self, client: FlaskClient) -> None:
         """100 clients that each send the same key three times at once count 100."""
         app = client.application
@@ -76,6 +79,7 @@ class TestIdempotencyKey:
         assert client.get(COUNTER).get_json()["value"] == 100
 
 
+@ON_ALL
 def test_a_store_that_cannot_is_501(client: FlaskClient, backend: Backend) -> None:
     """Where a store knows no keys or no batches in one step, that is said and nothing is done."""
     able = backend.can >= {"once", "atomic_batch"}
@@ -182,6 +186,7 @@ def test_a_wrong_batch_is_refused_whole(
     assert client.get(COUNTER).status_code == 404
 
 
+@ON_ALL
 @pytest.mark.needs("atomic_batch")
 def test_atomic_batches_at_once(client: FlaskClient) -> None:
     """Transfers between two counters by many clients keep their sum at every moment."""

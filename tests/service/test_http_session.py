@@ -7,13 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from backends import Backend, Clock
+from backends import IN_THE_SERVICE, ON_ALL, Backend, Clock
 from flask.testing import FlaskClient
 
 from common import cache
 from sharedstate import StoreUnavailable
 
 SESSION = "/v1/session"
+pytestmark = IN_THE_SERVICE
+
 COUNTER = "/v1/session/counters/hits"
 COOKIE = "sharedstate_session"
 
@@ -126,6 +128,7 @@ def test_a_made_up_id_is_replaced(client: FlaskClient) -> None:
         assert session_id(client) != given
 
 
+@ON_ALL
 def test_parallel_requests_of_one_client(client: FlaskClient) -> None:
     """A client's requests at once each get a number of their own, and lose no value."""
     client.post(COUNTER)
@@ -179,6 +182,7 @@ def test_refusals_name_what_the_client_knows(client: FlaskClient) -> None:
     assert large.get_json()["detail"].startswith("The encoded value has ")
 
 
+@ON_ALL
 @pytest.mark.needs("keys")
 def test_no_other_route_reaches_it(client: FlaskClient) -> None:
     """Nothing of a client is in a listing, or under any key of values, counters and batches."""

@@ -130,6 +130,14 @@ BACKENDS = [
 ]
 
 
+IN_THE_STATE = pytest.mark.on("simple", "redis")
+"""For what the state decides before it asks a store: one in the process, and a server."""
+IN_THE_SERVICE = pytest.mark.on("simple", "filesystem", "redis", "memcached")
+"""For what the routes make of operations that each store is held to by its own contract."""
+ON_ALL = pytest.mark.on(*(backend.id for backend in BACKENDS))
+"""For the races among them."""
+
+
 def program(*names: str) -> str:
     """The path of the first of these programs that is installed."""
     return next(filter(None, map(shutil.which, names)), None) or give_up(f"{names[0]} is missing")
