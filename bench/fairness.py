@@ -19,14 +19,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from sharedstate import LockTimeout, State
+from sharedstate import Handle, LockTimeout, State
 from sharedstate.locks import fairness
 
 from .redis_server import redis_server
 from .report import surroundings, table
 
 STORES = ("filesystem", "lmdb", "redis")
-OPERATIONS = ("lock", "update")
+OPERATIONS = ("lock", "update", "object")
 PROCESSES = (8, 32)
 MILLISECONDS = (0, 1, 20)
 
@@ -49,6 +49,12 @@ class Task(NamedTuple):
     is_fair: bool
     key: str
     seconds: float
+
+
+class _Count:
+    """What all processes change as one shared object."""
+
+    number = 0
 
 
 class Sample(NamedTuple):
@@ -178,7 +184,13 @@ def _step(state: State, task: Task) -> Callable[[], object]:
         with state.lock(key):
             pause()
 
-    return hold if task.case.operation == "lock" else update
+    def add(count: _Count) -> None:
+        pause()
+        count.number += 1
+
+    count = Handle(lambda: state, key, _Count, _Count)
+    steps = {"lock": hold, "update": update, "object": lambda: count.change(add)}
+    return steps[task.case.operation]
 
 
 def _repeat(step: Callable[[], object], seconds: float) -> Sample:

@@ -23,6 +23,7 @@ from .errors import (
 )
 from .keyspace import Item
 from .locks.lock import Lock
+from .objects import Counter, Handle, SharedDict, shared
 from .state import State
 
 __all__ = [
@@ -30,7 +31,9 @@ __all__ = [
     "Batch",
     "Cache",
     "ConfigurationError",
+    "Counter",
     "Deadlock",
+    "Handle",
     "InvalidKey",
     "Item",
     "Lock",
@@ -42,12 +45,14 @@ __all__ = [
     "OutOfBounds",
     "Overloaded",
     "ResultTooLarge",
+    "SharedDict",
     "SharedStateError",
     "State",
     "StoreFull",
     "StoreUnavailable",
     "TokenReused",
     "ValueTooLarge",
+    "shared",
 ]
 
 __version__ = "0.1.0"

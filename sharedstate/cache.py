@@ -20,6 +20,7 @@ from .backend import Backend, ResultKey, fit_key
 from .backend.overrides import current_application
 from .cli import state_group
 from .errors import NotSupported
+from .objects import Objects
 from .settings import checked, own_settings
 from .state import State
 from .stores.registry import type_name, unknown_type
@@ -68,7 +69,7 @@ class _Delegated(Generic[P, R]):
         return operation
 
 
-class Cache(flask_caching.Cache):
+class Cache(Objects, flask_caching.Cache):
     """Flask-Caching's ``Cache`` on a store that is exact.
 
     ::

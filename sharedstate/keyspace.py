@@ -236,8 +236,13 @@ class Keyspace:
         :param timeout: :data:`ABSENT` to keep the expiry.
         :returns: whether it was replaced, and the bytes that were there.
         """
+        return self.swap_raw(key, found, self.encode_or_absent(value, key), timeout)
+
+    def swap_raw(
+        self, key: str, found: bytes | None, new: bytes | None, timeout: Timeout | Absent = ABSENT
+    ) -> tuple[bool, bytes | None]:
+        """Like :meth:`swap`, with the bytes of the new value; ``None`` to remove the key."""
         seconds = KEEP if isinstance(timeout, Absent) else self.seconds(timeout)
-        new = self.encode_or_absent(value, key)
         result: tuple[bool, bytes | None]
         result = self.apply(key, Swap(found, new, seconds, self.default_timeout))
         return result

@@ -89,10 +89,8 @@ def test_the_quickstart_runs() -> None:
     with names["app"].app_context():
         values = names["cache"].get_many("motd", "stock", "paid", "tags", "report")
         assert values == ["bye", 8, 50, ["new"], "computed once"]
-        queue = names["Queue"]("mail")
-        queue.put("a")
-        queue.put("b")
-        assert len(queue) == 2
+    client = names["app"].test_client()
+    assert [client.get("/object").text for _ in range(2)] == ["1", "2"]
 
 
 @pytest.mark.usefixtures("instance")

@@ -8,6 +8,8 @@ from flask import Flask, session
 
 from sharedstate import Cache
 
+from .memory import SomeObj
+
 
 def inc() -> Flask:
     app = Flask(__name__)
@@ -17,6 +19,20 @@ def inc() -> Flask:
     @app.route("/")
     def home():
         return str(cache.inc("hits"))
+
+    return app
+
+
+def shared_object() -> Flask:
+    """The question's application, with the one line changed that makes its object."""
+    app = Flask(__name__)
+    app.config.from_prefixed_env()
+    cache = Cache(app)
+    global_obj = cache.object("global_obj", SomeObj, 0)
+
+    @app.route("/")
+    def home():
+        return str(global_obj.query())
 
     return app
 

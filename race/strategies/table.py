@@ -265,6 +265,13 @@ _LISTED = (
     _ours("database", "sqlite:///{directory}/state.db", needs=("sqlalchemy",)),
     _ours("manager", "{address}", program="manager"),
     Strategy(
+        "ours-object",
+        "sharedstate: the question's object",
+        "race.strategies.ours:shared_object",
+        env={"FLASK_CACHE_URL": "filesystem://{directory}"},
+        origin=Origin.OURS,
+    ),
+    Strategy(
         "ours-service",
         "sharedstate: the service",
         "app:create_app",

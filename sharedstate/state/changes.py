@@ -54,7 +54,9 @@ class Changes:
             value = change(present)
             if value is None and not (allow_none or present is None or present is ABSENT):
                 raise _no_return(key, present)
-            return space.swap(key, found, value)[0], value
+            new = space.encode_or_absent(value, key)
+            # What is there already need not be written: it was there when it was read.
+            return new == found or space.swap_raw(key, found, new)[0], value
 
         return self._contended().settle(key, attempt)
 

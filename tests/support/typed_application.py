@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from flask import Flask
 
-from sharedstate import Cache, __version__
+from sharedstate import Cache, __version__, shared
 
 app = Flask(__name__)
 cache = Cache(app)
@@ -28,6 +28,14 @@ def numbers(first: int, text: str = "") -> list[int]:
 @cache.memoize(timedelta(minutes=1))
 def double(number: int) -> int:
     return 2 * number
+
+
+class SomeObj:
+    def __init__(self, param: int) -> None:
+        self.param = param
+
+    def query(self) -> int:
+        return self.param
 
 
 class Adder:
@@ -65,10 +73,20 @@ cache.get("a")
 with cache.lock("nightly") as lock:
     fence: int = lock.fence
 version: str = __version__
+global_obj = cache.object("global_obj", SomeObj, 0)
+queried: int = global_obj.query() + global_obj.param
+changed: str = shared(global_obj).change(lambda it: str(it.param))
+with shared(global_obj).locked() as it:
+    it.param = 5
+ticket: int = next(cache.counter("tickets", maximum=100))
+visitors = cache.dict("visitors", timeout=1200)
+hits: int = visitors.inc("ada")
 
 numbers("no number")  # type: ignore[arg-type]
 double("no number")  # type: ignore[arg-type]
 Adder().add("no number")  # type: ignore[arg-type]
+global_obj.query(1)  # type: ignore[call-arg]
+cache.object("global_obj", 5)  # type: ignore[arg-type]
 cache.get(1)  # type: ignore[arg-type]
 cache.set("a")  # type: ignore[call-arg]
 wrong_cart: list[int] = cache.update("cart", in_cart)  # type: ignore[arg-type]
