@@ -26,8 +26,9 @@ help:  ## list the targets
 run: $(RUN)  ## serve the application; ARGS="…" goes to app.py
 	@exec $(BIN)/python app.py $(ARGS)
 
-# Half of the time the tests wait for servers. A file's tests stay together, as they share some.
-PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile
+# Half of the time the tests wait for servers, so there are more workers than two cores can keep
+# busy. A file's tests stay together, as they share some servers; tests/conftest.py orders the files.
+PYTEST = $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test: $(TEST) servers flask-caching  ## run every test; ARGS="…" goes to pytest
 	@exec $(PYTEST) $(ARGS)

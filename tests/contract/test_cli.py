@@ -442,6 +442,7 @@ def test_the_table_is_printed_for_who_may_make_it(run, tmp_path):
         assert database.execute("SELECT count(*) FROM mine").fetchall() == [(0,)]
 
 
+@pytest.mark.slow
 def test_a_manager_is_run_for_a_supervisor(tmp_path):
     """``manager`` serves until it is told to stop, and is refused where another store is set."""
     settings = {"FLASK_CACHE_DIR": str(tmp_path), "PATH": "/usr/bin:/bin"}
@@ -462,6 +463,7 @@ def test_a_manager_is_run_for_a_supervisor(tmp_path):
         assert server.wait(30) == 0
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_is_no_error_message(tmp_path):
     """``flask state keys | head -1`` prints one key, and nothing on standard error."""
     settings = {"CACHE_TYPE": "filesystem", "CACHE_DIR": str(tmp_path), "CACHE_CODEC": "json"}

@@ -136,6 +136,7 @@ def test_all_hits_end_with_their_windows(app: Flask) -> None:
     assert [hits.get(name) for name in (key, f"moving {key}", f"sliding {key}")] == [None] * 3
 
 
+@pytest.mark.slow
 @simple
 def test_a_moving_window_with_many_hits_stays_small(app: Flask, now: list[float]) -> None:
     """However many there are, and never do more than the limit pass in any window."""

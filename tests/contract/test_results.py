@@ -125,6 +125,7 @@ def test_a_key_that_is_chosen_later_is_that_of_a_result(app: Flask) -> None:
     assert len(cache.cache.results.keys()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["simple", "filesystem", "lmdb"])
 def test_visitors_cannot_fill_the_store(app: Flask, name: str) -> None:
     """Results that fill a store make room, the oldest first, for others and for all state."""

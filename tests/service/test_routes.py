@@ -93,13 +93,11 @@ def test_keys_are_what_the_path_says(client: FlaskClient, key: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["%00", "a%0Ab", "%FF", "x" * 251, quote("ü" * 126), "%EF%BF%BD"])
-@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
-@pytest.mark.parametrize("kind", ["values", "counters"])
-def test_keys_that_are_not_allowed_are_400(
-    client: FlaskClient, kind: str, method: str, path: str
-) -> None:
+def test_keys_that_are_not_allowed_are_400(client: FlaskClient, path: str) -> None:
     """A key with control characters, invalid UTF-8 or more than 250 bytes is refused."""
-    refused(client.open(f"/v1/{kind}/{path}", method=method, json={"value": 1}), 400)
+    for kind in ("values", "counters"):
+        for method in ("GET", "PUT", "DELETE"):
+            refused(client.open(f"/v1/{kind}/{path}", method=method, json={"value": 1}), 400)
     assert cache.keys() == []
 
 
@@ -186,15 +184,13 @@ def test_reading_a_value_as_a_counter_is_409(client: FlaskClient, value: Any) ->
     refused(client.get("/v1/counters/a"), 409)
 
 
-@pytest.mark.parametrize("wrong", [True, False, 1.0, "1", 2**63])
 @pytest.mark.parametrize("member", ["delta", "initial", "minimum", "maximum"])
-def test_a_counter_takes_no_other_kind_of_number(
-    client: FlaskClient, member: str, wrong: Any
-) -> None:
+def test_a_counter_takes_no_other_kind_of_number(client: FlaskClient, member: str) -> None:
     """Wherever a counter is changed: true is not 1, and 1.0 is not either."""
-    refused(client.post("/v1/counters/a", json={member: wrong}), 400, member)
-    operation = {"op": "inc", "key": "a", member: wrong}
-    refused(client.post("/v1/batch", json={"operations": [operation]}), 400, member)
+    for wrong in (True, False, 1.0, "1", 2**63):
+        refused(client.post("/v1/counters/a", json={member: wrong}), 400, member)
+        operation = {"op": "inc", "key": "a", member: wrong}
+        refused(client.post("/v1/batch", json={"operations": [operation]}), 400, member)
     assert cache.keys() == []
 
 

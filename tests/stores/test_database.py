@@ -328,6 +328,7 @@ class TestMissingRows:
             state.store.clear(b"")
             state.close()
 
+    @pytest.mark.slow
     def test_parallel_repeats_at_a_bound(self, server_url: str) -> None:
         """Of parallel calls with one token at a bound each returns what the first one did."""
         outcome = crowd.run("forked", partial(state_at, server_url), _repeat, 6, _get)
@@ -405,6 +406,7 @@ WRITES: dict[str, Callable[[State], Any]] = {
 
 
 class TestTime:
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", WRITES)
     def test_a_row_that_others_hold(self, server_url: str, name: str) -> None:
         """A write of a row that is locked gives up in time, has done nothing, and says so."""
@@ -453,6 +455,7 @@ class TestTime:
             assert not caught.value.outcome_unknown
             state.close()
 
+    @pytest.mark.slow
     def test_one_deadline_for_several_hosts(self, empty_postgresql: str) -> None:
         """Hosts that hang take a share of the call's time, and what comes after has the rest."""
         real = make_url(empty_postgresql)

@@ -290,6 +290,7 @@ class TestDamage:
             state.delete_many(*(f"k{i}" for i in range(0, 300, 4)))
         return (tmp_path / "data.mdb").read_bytes()
 
+    @pytest.mark.slow
     def test_no_bit_that_is_flipped_aborts_the_process(self, whole: bytes, tmp_path: Path) -> None:
         """In the header of a page or where its first entries lie: an error with the remedy."""
         for page in range(len(whole) // 4096):

@@ -73,12 +73,14 @@ class TestStarting:
             assert state.inc("n") == 1
             assert serves(path)
 
+    @pytest.mark.slow
     def test_outlives_its_starter(self, path: Path) -> None:
         """The process that started it ends, and the next one finds the state."""
         assert crowd.in_child(_count_once, path.parent) == 1
         assert crowd.in_child(_count_once, path.parent) == 2
         assert serves(path)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
     def test_survives_its_starters_group(self, path: Path, number: signal.Signals) -> None:
         """A Ctrl-C, or `kill -9` of all the processes of an application, loses nothing."""
@@ -213,6 +215,7 @@ class TestStarting:
         run = [_python(), "-I", "-S", "-c", "import sys; print(sys.version)"]
         assert subprocess.check_output(run, text=True).strip() == sys.version
 
+    @pytest.mark.slow
     def test_quiet_end(self, path: Path) -> None:
         """A process that started and used it ends without a warning."""
         code = f"""
@@ -268,6 +271,7 @@ class TestEnding:
                     state.get("n")
             assert state.get("n") is None
 
+    @pytest.mark.slow
     def test_told_after_a_fork(self, path: Path) -> None:
         """A child is told of what its parent had seen."""
         with opened(path.parent) as state:
