@@ -17,7 +17,7 @@ from flask_caching import backends
 from flask_caching.jinja2ext import JINJA_CACHE_ATTR_NAME
 
 from .backend import Backend, ResultKey, fit_key
-from .backend.overrides import current_application
+from .backend.application import current_application
 from .cli import state_group
 from .errors import NotSupported
 from .objects import Objects
@@ -87,8 +87,8 @@ class Cache(Objects, flask_caching.Cache):
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._app_of_last_resort: weakref.ref[Flask] | None = None
         self._apps: weakref.WeakSet[Flask] = weakref.WeakSet()
+        self._last_app: Callable[[], Flask | None] = lambda: None
         super().__init__(*args, **kwargs)
 
     def init_app(self, app: Flask, config: dict[str, Any] | None = None) -> None:
@@ -103,6 +103,7 @@ class Cache(Objects, flask_caching.Cache):
                 config = {**(config or {}), **own_settings(given)}
         super().init_app(app, config)
         self._apps.add(app)
+        self._last_app = weakref.ref(app)
         if self.with_jinja2_ext:
             setattr(app.jinja_env, JINJA_CACHE_ATTR_NAME, _Fragments(self))
 
@@ -170,6 +171,9 @@ class Cache(Objects, flask_caching.Cache):
         return self._backend.delete_prefix(prefix)
 
     def _only_app(self) -> Flask:
+        last = self._last_app()
+        if last is not None and len(self._apps) == 1:
+            return last  # To go through a set of weak references is slower.
         apps = list(self._apps)
         if len(apps) == 1:
             return apps[0]

@@ -41,10 +41,10 @@ LIBRARY = (
 WEB = {"flask", "flask_caching", "werkzeug", "jinja2", "msgspec", "prometheus_client"}
 KNOWS_FLASK = (
     *("sharedstate.cache", "sharedstate.cli", "sharedstate.limiter"),
-    "sharedstate.backend.overrides",
+    "sharedstate.backend.application",
 )
-# The files that may use what other packages keep private; they say what each is worth.
-OVERRIDES = ("service.overrides", "sharedstate.backend.overrides")
+# The file that may use what other packages keep private; it says what each is worth.
+OVERRIDES = ("service.overrides",)
 # The store that the manager's process holds its records in.
 SHARED_STORES = {"sharedstate.stores.memory"}
 
@@ -127,7 +127,7 @@ def test_a_store_is_its_own_folder(module: str) -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_private_names_stay_in_the_overrides(module: str) -> None:
-    """What another package keeps private is used in the files that list it."""
+    """What another package keeps private is used in the file that lists it."""
     if module not in OVERRIDES:
         packages = outside(module) - {"_typeshed"}
         for name in imports(module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from freezegun import freeze_time
 
 from sharedstate import Cache, ConfigurationError, NotSupported, State
 from sharedstate.backend import fit_key
-from sharedstate.backend.overrides import current_application
+from sharedstate.backend.application import current_application
 
 LONG = "x" * 300
 
@@ -241,7 +242,7 @@ def test_operations_are_documented_where_users_look() -> None:
 
 
 def test_the_current_application_is_found():
-    """Where Flask keeps it: this fails first if a version of Flask has it elsewhere."""
+    """The innermost context's, and none outside of all."""
     first, second = Flask("first"), Flask("second")
     assert current_application() is None
     with first.test_request_context():
@@ -250,3 +251,18 @@ def test_the_current_application_is_found():
             assert current_application() is second
         assert current_application() is first
     assert current_application() is None
+
+
+def test_an_application_that_is_gone_does_not_count(app: Flask, tmp_path: Path):
+    """Outside all contexts the one application that is left is used, whichever came last."""
+    settings = {"CACHE_TYPE": "filesystem", "CACHE_DIR": str(tmp_path / "state")}
+    cache = Cache(app, config=settings)
+    cache.set("k", 1)
+    later = Flask("later")
+    cache.init_app(later, config=settings)
+    with pytest.raises(RuntimeError, match="2 applications"):
+        cache.get("k")
+    cache.app = app  # Flask-Caching's own, which would keep the other one.
+    del later
+    gc.collect()
+    assert cache.get("k") == 1
