@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from backends import BACKENDS
+from backends import BACKENDS, innermost
 from flask import Flask
 
 from sharedstate import Cache, ConfigurationError, State
@@ -132,12 +132,13 @@ class TestURL:
     def test_path(self, scheme, path, directory):
         """The path of a URL, with percent-escapes undone, is the directory."""
         store = open_store({"CACHE_URL": f"{scheme}://{path}", "CACHE_DIR": "/elsewhere"})
-        assert store.directory == Path(directory)
+        assert innermost(store).directory == Path(directory)
 
     @pytest.mark.parametrize("url", ["filesystem:", "filesystem://", "lmdb:"])
     def test_without_path(self, url, tmp_path):
         """A URL without a path leaves the directory to `CACHE_DIR`."""
-        assert open_store({"CACHE_URL": url, "CACHE_DIR": tmp_path}).directory == tmp_path
+        store = open_store({"CACHE_URL": url, "CACHE_DIR": tmp_path})
+        assert innermost(store).directory == tmp_path
         with pytest.raises(ConfigurationError, match="CACHE_DIR"):
             open_store({"CACHE_URL": url})
 
@@ -189,7 +190,7 @@ class TestDirectory:
         monkeypatch.chdir(tmp_path)
         for directory in ("state", Path("state"), tmp_path / "state"):
             store = open_store({"CACHE_TYPE": name, "CACHE_DIR": directory})
-            assert store.directory == tmp_path / "state"
+            assert innermost(store).directory == tmp_path / "state"
 
 
 class TestNumbers:
@@ -246,9 +247,9 @@ class TestDurability:
     def test_choice(self, name, tmp_path):
         """`CACHE_DURABILITY` is normal or full, normal where none is set."""
         settings = {"CACHE_TYPE": name, "CACHE_DIR": tmp_path}
-        assert open_store(settings).durability == "normal"
-        assert open_store({**settings, "CACHE_DURABILITY": None}).durability == "normal"
-        assert open_store({**settings, "CACHE_DURABILITY": "full"}).durability == "full"
+        assert innermost(open_store(settings)).durability == "normal"
+        assert innermost(open_store({**settings, "CACHE_DURABILITY": None})).durability == "normal"
+        assert innermost(open_store({**settings, "CACHE_DURABILITY": "full"})).durability == "full"
 
     @pytest.mark.parametrize("name", ["filesystem", "lmdb"])
     @pytest.mark.parametrize("wrong", ["FULL", "fsync", 1, ["full"]], ids=repr)

@@ -42,9 +42,7 @@ class RedisClock:
     """Brings every key of a Redis database nearer to its end: a server's time cannot be moved."""
 
     def __init__(self, store: Store, settings: Mapping[str, Any]) -> None:
-        while hasattr(store, "_store"):
-            store = store._store
-        self._connect = store._connection.connect  # type: ignore[attr-defined]
+        self._connect = innermost(store)._connection.connect
 
     def advance(self, seconds: float) -> None:
         with self._connect() as server:
@@ -136,6 +134,13 @@ IN_THE_SERVICE = pytest.mark.on("simple", "filesystem", "redis", "memcached")
 """For what the routes make of operations that each store is held to by its own contract."""
 ON_ALL = pytest.mark.on(*(backend.id for backend in BACKENDS))
 """For the races among them."""
+
+
+def innermost(store: Store) -> Any:
+    """The store that has the records, behind those that stand before it."""
+    while hasattr(store, "_store"):
+        store = store._store
+    return store
 
 
 def program(*names: str) -> str:

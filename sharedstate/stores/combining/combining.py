@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, TypeVar
 from weakref import finalize
 
-from ...errors import Overloaded, StoreUnavailable
+from ...errors import Overloaded, SharedStateError, StoreUnavailable
 from ..base import Done, Store, watch_forks
 from ..guards.guard import Wrapper
 from ..operations import Get, Operation, Record
@@ -107,6 +107,7 @@ class Combining(Wrapper):
             held = sum(size_of(other.operation) for other in list(queue))
             if held > _QUEUE_BYTES:
                 raise self._too_many()
+        waiting.since = time.monotonic()
         queue.append(waiting)
         # Whoever holds it looks at the queue once more after releasing it.
         lead = self._lead
@@ -133,8 +134,14 @@ class Combining(Wrapper):
 
     def _in_company(self, keys: Sequence[bytes], operation: Operation) -> Any:
         waiting = Waiting(keys, operation, None)
-        self._leave(waiting)
-        self._wait(waiting)
+        try:
+            self._leave(waiting)
+            self._wait(waiting)
+        except SharedStateError:
+            raise
+        except BaseException:
+            self._give_up(waiting)
+            raise
         if waiting.lead is not None:
             self._do_round(waiting)
         return waiting.outcome()
@@ -179,16 +186,11 @@ class Combining(Wrapper):
     def _wait(self, waiting: Waiting) -> None:
         """Wait until the operation has ended, or is to be done by this thread."""
         rounds = self._rounds
-        try:
-            if waiting.woken.acquire(timeout=self.timeout):
+        if waiting.woken.acquire(timeout=self.timeout):
+            return
+        if not self._withdraw(waiting):
+            if waiting.woken.acquire(timeout=2 * self.timeout):
                 return
-            is_taken = not self._withdraw(waiting)
-            if is_taken and waiting.woken.acquire(timeout=2 * self.timeout):
-                return
-        except BaseException:
-            self._give_up(waiting)
-            raise
-        if is_taken:
             raise outcome_unknown("the thread that does it together with others does not return")
         if self._rounds == rounds:
             self._depose()
@@ -204,7 +206,7 @@ class Combining(Wrapper):
 
     def _give_up(self, waiting: Waiting) -> None:
         """Let others go on, where the one that waits was interrupted."""
-        if not self._withdraw(waiting) and not waiting.has_ended:
+        if waiting.since and not self._withdraw(waiting) and not waiting.has_ended:
             # Somebody has taken it: to do it, or to let this one lead.
             if waiting.lead is None:
                 waiting.woken.acquire(timeout=self.timeout)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Sequence
 from copy import copy
 from typing import Any
@@ -31,7 +30,8 @@ class Waiting:
         self.keys = keys
         self.operation = operation
         self.done = done
-        self.since = time.monotonic()
+        self.since = 0.0
+        """When it was left in the queue, by :func:`time.monotonic`."""
         self.has_ended = False
         self.result: Any = None
         self.error: BaseException | None = None
