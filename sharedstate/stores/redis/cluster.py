@@ -6,14 +6,17 @@ import itertools
 import re
 import time
 from collections.abc import Hashable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
-from ...errors import ConfigurationError, NotSupported
+from ...errors import ConfigurationError, NotSupported, SharedStateError, StoreUnavailable
 from ...settings import Settings
 from ..base import Page
 from ..operations import Batch, Increment, Once, Operation, Record
+from ..support.drivers import import_driver
 from .commands import pattern
-from .connections import cluster
+from .connections import Connection, cluster
+from .pipeline import Step
 from .store import RedisStore, cursor_number
 
 _SCAN_COUNT = 1000
@@ -30,6 +33,13 @@ class RedisClusterStore(RedisStore):
     """
 
     name = "redis-cluster"
+    combines = False
+
+    def __init__(self, connection: Connection, **options: Any) -> None:
+        super().__init__(connection, **options)
+        errors = import_driver("redis").exceptions
+        self._moved = errors.AskError
+        self._down = errors.ConnectionError, errors.TimeoutError, errors.ClusterDownError
 
     @classmethod
     def from_settings(cls, settings: Settings) -> RedisClusterStore:
@@ -41,9 +51,9 @@ class RedisClusterStore(RedisStore):
         return cls(cluster(settings))
 
     def transact(self, keys: Sequence[bytes], operation: Operation) -> Any:
-        if isinstance(operation, Once):
-            token, counter = keys
-            keys = (b"\0{%b}%b" % (self._tag(counter), token), counter)
+        return self._do(self._beside(keys, operation), operation)
+
+    def _do(self, keys: Sequence[bytes], operation: Operation) -> Any:
         if isinstance(operation, Batch) and len(self._by_slot(keys)) > 1:
             return self._key_by_key(keys, operation)
         return super().transact(keys, operation)
@@ -91,6 +101,57 @@ class RedisClusterStore(RedisStore):
         with self._errors():
             for key in client.scan_iter(match=pattern(prefix), count=_SCAN_COUNT):
                 client.unlink(key)
+
+    def _each(self, client: Any, steps: Sequence[Step], node: Hashable = None) -> list[Any]:
+        """A pipeline a node; what a node has refused because the key has moved goes by itself.
+
+        redis-py's own pipeline for a cluster sends again what it has lost the reply to.
+        """
+        steps = [(self._beside(keys, operation), operation) for keys, operation in steps]
+        nodes: dict[Any, list[int]] = {}
+        alone = []
+        for number, (keys, _) in enumerate(steps):
+            if len(keys) == 1 or len(self._by_slot(keys)) == 1:
+                nodes.setdefault(client.get_node_from_key(keys[0]), []).append(number)
+            else:
+                alone.append(number)
+        results: list[Any] = [None] * len(steps)
+        for its_node, numbers in nodes.items():
+            found = self._each_of(client, its_node, [steps[number] for number in numbers])
+            for number, result in zip(numbers, found, strict=True):
+                results[number] = result
+                if isinstance(result, Exception) and isinstance(result.__cause__, self._moved):
+                    alone.append(number)
+        for number in alone:
+            results[number] = self._alone(*steps[number])
+        return results
+
+    def _each_of(self, client: Any, node: Any, steps: Sequence[Step]) -> list[Any]:
+        try:
+            found = super()._each(client.get_redis_connection(node), steps, node.name)
+        except self._failures as error:
+            found = [self._explained(error, operation) for _, operation in steps]
+            for result in found:
+                result.__cause__ = error
+        lost = (result.__cause__ for result in found if isinstance(result, StoreUnavailable))
+        if any(isinstance(cause, self._down) for cause in lost):
+            # What redis-py does itself it sees fail, after which it asks who has the slots now.
+            with suppress(*self._failures):
+                client.exists(steps[0][0][0])
+        return found
+
+    def _alone(self, keys: Sequence[bytes], operation: Operation) -> Any:
+        try:
+            return self._do(keys, operation)
+        except SharedStateError as error:
+            return error
+
+    def _beside(self, keys: Sequence[bytes], operation: Operation) -> Sequence[bytes]:
+        """The keys, that of a token on the node of its counter."""
+        if not isinstance(operation, Once):
+            return keys
+        token, counter = keys
+        return b"\0{%b}%b" % (self._tag(counter), token), counter
 
     def _tag(self, key: bytes) -> bytes:
         """A hash tag that leads to the slot of a key: its own tag, itself, or a number."""

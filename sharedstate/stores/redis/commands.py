@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
 
-from ...errors import NotACounter, NotSerializable, OutOfBounds, ResultTooLarge, SharedStateError
 from ..operations import (
     COUNTER_MAX,
     COUNTER_MIN,
     KEEP,
     NEVER,
-    NO_COUNTER,
     ONCE_SECONDS,
     Add,
     Batch,
@@ -46,6 +45,54 @@ _SCRIPTS = {
 _GLOB = re.compile(rb"([\\*?\[\]^-])")
 
 
+@dataclass(slots=True)
+class Command:
+    """A command of Redis'.
+
+    :param options: what redis-py has to know to read its reply.
+    """
+
+    words: tuple[Any, ...]
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def run(self, client: Any) -> Any:
+        """The reply."""
+        return client.execute_command(*self.words, **self.options)
+
+    def queue(self, pipe: Any, loaded: set[str]) -> None:
+        """Put it into a pipeline."""
+        pipe.execute_command(*self.words, **self.options)
+
+
+@dataclass(slots=True)
+class Script:
+    """A script of ``lua/`` on the keys.
+
+    :param script: as redis-py has registered it.
+    """
+
+    script: Any
+    keys: Keys
+    arguments: tuple[Any, ...]
+
+    def run(self, client: Any) -> Any:
+        """The reply; a server that does not know the script gets it first."""
+        return self.script(self.keys, self.arguments, client)
+
+    def queue(self, pipe: Any, loaded: set[str]) -> None:
+        """Put it into a pipeline: by its digest if it is among those loaded, which it is then.
+
+        redis-py would ask the server which ones it knows, each time.
+        """
+        digest, is_known = self.script.sha, self.script.sha in loaded
+        loaded.add(digest)
+        run, text = (pipe.evalsha, digest) if is_known else (pipe.eval, self.script.script)
+        run(text, len(self.keys), *self.keys, *self.arguments)
+
+
+Request = Command | Script
+
+
 class Commands:
     """The operations, each in one round trip, for a client of redis-py's and its relatives.
 
@@ -57,11 +104,12 @@ class Commands:
         self._now = now
         self._full = import_driver("redis").exceptions.OutOfMemoryError
         self._scripts = {name: client.register_script(text) for name, text in _SCRIPTS.items()}
-        self._translations: dict[type[Operation], Callable[..., Any]] = {
-            Put: self._put,
-            Exchange: self._exchange,
-            Add: self._add,
-            Remove: self._remove,
+        self._translations: dict[type[Operation], Callable[..., Request]] = {
+            Get: lambda keys, get: self._script("read", keys),
+            Put: _put,
+            Exchange: _exchange,
+            Add: _add,
+            Remove: lambda keys, remove: Command(("UNLINK", keys[0])),
             Touch: self._touch,
             Increment: self._increment,
             Swap: self._swap,
@@ -71,7 +119,17 @@ class Commands:
 
     def run(self, client: Any, keys: Keys, operation: Operation) -> Any:
         """Do an operation through ``client``; returns what the operation returns."""
-        return self._translations[type(operation)](client, keys, operation)
+        if type(operation) is Get:
+            return self.read(client, keys)[0]
+        return self.result(operation, self.request(keys, operation).run(client))
+
+    def request(self, keys: Keys, operation: Operation) -> Request:
+        """What is sent for an operation."""
+        return self._translations[type(operation)](keys, operation)
+
+    def result(self, operation: Operation, reply: Any) -> Any:
+        """What the operation returns, by the server's reply."""
+        return _RESULTS[type(operation)](operation, reply, self._now)
 
     def read(self, client: Any, keys: Keys) -> list[Record | None]:
         """The records of the keys at one moment, from a server at its ``maxmemory`` too."""
@@ -112,31 +170,21 @@ class Commands:
         now = self._now()
         return [_expires(lifetime, now) for lifetime in lifetimes]
 
-    def _put(self, client: Any, keys: Keys, put: Put) -> None:
-        client.set(keys[0], put.value, px=_milliseconds(put.timeout) or None)
+    def _script(self, name: str, keys: Keys, *arguments: Any) -> Script:
+        return Script(self._scripts[name], keys, arguments)
 
-    def _exchange(self, client: Any, keys: Keys, put: Exchange) -> bytes | None:
-        lifetime = _milliseconds(put.timeout) or None
-        found: bytes | None = client.set(keys[0], put.value, px=lifetime, get=True)
-        return found
+    def _touch(self, keys: Keys, touch: Touch) -> Request:
+        return self._script("touch", keys, _milliseconds(touch.timeout))
 
-    def _add(self, client: Any, keys: Keys, put: Add) -> bool:
-        return bool(client.set(keys[0], put.value, px=_milliseconds(put.timeout) or None, nx=True))
-
-    def _remove(self, client: Any, keys: Keys, operation: Remove) -> bool:
-        return bool(client.unlink(keys[0]))
-
-    def _touch(self, client: Any, keys: Keys, touch: Touch) -> bool:
-        return bool(self._scripts["touch"](keys, (_milliseconds(touch.timeout),), client))
-
-    def _increment(self, client: Any, keys: Keys, increment: Increment) -> int:
+    def _increment(self, keys: Keys, increment: Increment) -> Request:
         if _is_plain(increment):
-            number: int = client.execute_command("INCRBY", keys[0], increment.delta)
-            return number
-        return int(self._scripts["increment"](keys, _arguments(increment), client))
+            return Command(("INCRBY", keys[0], increment.delta))
+        return self._script("increment", keys, *_arguments(increment))
 
-    def _swap(self, client: Any, keys: Keys, swap: Swap) -> tuple[bool, bytes | None]:
-        arguments = (
+    def _swap(self, keys: Keys, swap: Swap) -> Request:
+        return self._script(
+            "swap",
+            keys,
             int(swap.expected is not None),
             swap.expected or b"",
             int(swap.value is not None),
@@ -144,52 +192,57 @@ class Commands:
             -1 if swap.timeout == KEEP else _milliseconds(swap.timeout),
             _milliseconds(swap.default_timeout),
         )
-        swapped, found = self._scripts["swap"](keys, arguments, client)
-        return bool(swapped), found
 
-    def _once(self, client: Any, keys: Keys, once: Once) -> tuple[int, bool]:
-        arguments = (*_arguments(once.increment), once.fingerprint, _milliseconds(ONCE_SECONDS))
-        memo, replayed = self._scripts["once"](keys, arguments, client)
-        return once.replay(memo), bool(replayed)
+    def _once(self, keys: Keys, once: Once) -> Request:
+        lifetime = _milliseconds(ONCE_SECONDS)
+        return self._script("once", keys, *_arguments(once.increment), once.fingerprint, lifetime)
 
-    def _batch(self, client: Any, keys: Keys, batch: Batch) -> list[Any]:
+    def _batch(self, keys: Keys, batch: Batch) -> Request:
         arguments: list[Any] = [-1 if batch.max_bytes is None else batch.max_bytes]
         for position, operation in batch.steps:
             own = _arguments(operation)
             arguments += [type(operation).__name__, position + 1, len(own), *own]
-        results = self._scripts["batch"](keys, arguments, client)
-        now = self._now()
-        return [
-            _batch_result(operation, result, now)
-            for (_, operation), result in zip(batch.steps, results, strict=True)
-        ]
+        return self._script("batch", keys, *arguments)
 
 
-def refusal(operation: Operation | None, text: str) -> SharedStateError | None:
-    """What an error reply says of the operation it is about; in a batch it names the position."""
-    if isinstance(operation, Once):
-        operation = operation.increment
-    if isinstance(operation, Batch) and (failed := re.search(r"operation (\d+)", text)):
-        step = int(failed[1]) - 1
-        if "ResultTooLarge" in text:
-            error: SharedStateError | None = ResultTooLarge(operation.max_bytes or 0)
-        else:
-            error = _refusal(operation.steps[step][1], text)
-        if error is not None:
-            error.step = step
-        return error
-    return _refusal(operation, text)
+def _put(keys: Keys, put: Put) -> Command:
+    lifetime = _milliseconds(put.timeout)
+    words = ("SET", keys[0], put.value)
+    return Command((*words, "PX", lifetime) if lifetime else words)
 
 
-def _refusal(operation: Operation | None, text: str) -> SharedStateError | None:
-    if isinstance(operation, Increment):
-        if "overflow" in text or "OutOfBounds" in text:
-            return OutOfBounds(operation.minimum, operation.maximum)
-        if re.search("NotACounter|not an integer|WRONGTYPE", text):
-            return NotACounter(NO_COUNTER)
-    elif "WRONGTYPE" in text:
-        return NotSerializable("the key holds a Redis type that is not a string")
-    return None
+def _add(keys: Keys, put: Put) -> Command:
+    return Command((*_put(keys, put).words, "NX"))
+
+
+def _exchange(keys: Keys, put: Put) -> Command:
+    return Command((*_put(keys, put).words, "GET"), {"get": True})
+
+
+def _memo(once: Once, reply: Any, _: Any) -> tuple[int, bool]:
+    return once.replay(reply[0]), bool(reply[1])
+
+
+def _batch_results(batch: Batch, replies: Any, clock: Callable[[], float]) -> list[Any]:
+    now = clock()
+    return [
+        _batch_result(operation, reply, now)
+        for (_, operation), reply in zip(batch.steps, replies, strict=True)
+    ]
+
+
+_RESULTS: dict[type[Operation], Callable[..., Any]] = {
+    Get: lambda get, reply, clock: _record(reply[0], reply[1], clock()),
+    Put: lambda put, reply, clock: None,
+    Exchange: lambda put, reply, clock: reply,
+    Add: lambda put, reply, clock: bool(reply),
+    Remove: lambda remove, reply, clock: bool(reply),
+    Touch: lambda touch, reply, clock: bool(reply),
+    Increment: lambda increment, reply, clock: int(reply),
+    Swap: lambda swap, reply, clock: (bool(reply[0]), reply[1]),
+    Once: _memo,
+    Batch: _batch_results,
+}
 
 
 def pattern(prefix: bytes) -> bytes:

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import re
 
-from ...errors import SharedStateError, StoreFull, StoreUnavailable
-from ..operations import Operation
+from ...errors import (
+    NotACounter,
+    NotSerializable,
+    OutOfBounds,
+    ResultTooLarge,
+    SharedStateError,
+    StoreFull,
+    StoreUnavailable,
+)
+from ..operations import NO_COUNTER, Batch, Increment, Once, Operation
 from ..support.drivers import import_driver
-from .commands import refusal
 
 _LOGIN = (
     "set CACHE_REDIS_PASSWORD, and CACHE_REDIS_USERNAME where the server has users, or write them "
@@ -31,7 +38,7 @@ def explained(error: Exception, operation: Operation | None, location: str) -> S
     if isinstance(error, errors.NoPermissionError):
         return StoreUnavailable(f"Redis at {location} refuses: {text}", remedy=_PERMISSION)
     if isinstance(error, errors.ResponseError):
-        refused = refusal(operation, text)
+        refused = _refused(operation, text)
         if refused:
             return refused
     if "No master found" in text:
@@ -44,6 +51,33 @@ def explained(error: Exception, operation: Operation | None, location: str) -> S
     return StoreUnavailable(
         f"Redis at {location} is not available: {text}", outcome_unknown=writes and _was_sent(error)
     )
+
+
+def _refused(operation: Operation | None, text: str) -> SharedStateError | None:
+    """What an error reply says of the operation it is about; in a batch it names the position."""
+    if isinstance(operation, Once):
+        operation = operation.increment
+    if isinstance(operation, Batch) and (failed := re.search(r"operation (\d+)", text)):
+        step = int(failed[1]) - 1
+        if "ResultTooLarge" in text:
+            error: SharedStateError | None = ResultTooLarge(operation.max_bytes or 0)
+        else:
+            error = _refusal(operation.steps[step][1], text)
+        if error is not None:
+            error.step = step
+        return error
+    return _refusal(operation, text)
+
+
+def _refusal(operation: Operation | None, text: str) -> SharedStateError | None:
+    if isinstance(operation, Increment):
+        if "overflow" in text or "OutOfBounds" in text:
+            return OutOfBounds(operation.minimum, operation.maximum)
+        if re.search("NotACounter|not an integer|WRONGTYPE", text):
+            return NotACounter(NO_COUNTER)
+    elif "WRONGTYPE" in text:
+        return NotSerializable("the key holds a Redis type that is not a string")
+    return None
 
 
 def _no_master(location: str, text: str) -> StoreUnavailable:

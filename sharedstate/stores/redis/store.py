@@ -1,26 +1,27 @@
 """``redis``: the records on a Redis or Valkey server, shared by all that reach it.
 
-Every operation is one round trip. Nothing is ever sent twice: a write whose reply was lost may
-have been applied.
+Every operation is one round trip, and so are several of different callers. Nothing is ever sent
+twice: a write whose reply was lost may have been applied.
 """
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from ...errors import SharedStateError, StoreUnavailable
+from ...errors import SharedStateError
 from ...settings import Settings
 from ..base import Page, Store, bad_cursor
-from ..operations import Operation, Record
+from ..operations import Each, Operation, Record
 from ..support.drivers import import_driver
 from ..support.opened import Opened
 from .commands import Commands, pattern
 from .connections import Connection, sentinel, single
 from .errors import explained
+from .pipeline import Pipeline, Replicas, Step
 
 _SCAN_COUNT = 1000
 _END = -1
@@ -37,15 +38,19 @@ class RedisStore(Store):
     scope = "network"
     has_server = True
     has_client = True
+    combines = True
 
     def __init__(self, connection: Connection, *, replicas: int = 0, **options: Any) -> None:
         super().__init__(timeout=connection.timeout, **options)
         errors = import_driver("redis").exceptions
         self._failures = (errors.RedisError, errors.RedisClusterException)
         self._connection = connection
-        self._replicas = replicas
+        self._replicas = (
+            Replicas(replicas, patience=round(self.timeout * 500)) if replicas else None
+        )
         self._opened: Opened[Any] = Opened()
         self._commands: Commands
+        self._loaded: dict[Hashable, set[str]] = {}
 
     @classmethod
     def from_settings(cls, settings: Settings) -> RedisStore:
@@ -59,12 +64,15 @@ class RedisStore(Store):
     def transact(self, keys: Sequence[bytes], operation: Operation) -> Any:
         client = self._opened.value or self._open()
         try:
-            if not self._replicas:
+            if type(operation) is Each:
+                steps = [([keys[i] for i in places], each) for places, each in operation.steps]
+                return self._each(client, steps)
+            if self._replicas is None or not operation.writes:
                 return self._commands.run(client, keys, operation)
             # WAIT is about the writes of its own connection.
             with client.client() as one:
                 result = self._commands.run(one, keys, operation)
-                self._wait_for_replicas(one)
+                self._replicas.wait(one)
                 return result
         except self._failures as error:
             raise self._explained(error, operation) from error
@@ -191,14 +199,10 @@ class RedisStore(Store):
         self._commands = Commands(client, self.clock)
         return self._opened.put(self, client, self._connection.disconnect)
 
-    def _wait_for_replicas(self, client: Any) -> None:
-        confirmed = client.wait(self._replicas, round(self.timeout * 500))
-        if confirmed < self._replicas:
-            raise StoreUnavailable(
-                f"{confirmed} of {self._replicas} replicas (CACHE_REDIS_WAIT) confirmed the write "
-                "in time",
-                outcome_unknown=True,
-            )
+    def _each(self, client: Any, steps: Sequence[Step], node: Hashable = None) -> list[Any]:
+        loaded = self._loaded.setdefault(node, set())
+        pipeline = Pipeline(client, self._commands, loaded, self._replicas)
+        return pipeline.each(steps, self._explained)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
