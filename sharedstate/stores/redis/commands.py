@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from importlib.resources import files
 from typing import Any
 
@@ -28,8 +27,7 @@ from ..operations import (
     Touch,
 )
 from ..support.drivers import import_driver
-
-Keys = Sequence[bytes]
+from .requests import Command, Keys, Request, Script
 
 
 def _source(name: str) -> str:
@@ -43,54 +41,6 @@ _SCRIPTS = {
 } | {"read": _source("read")}
 
 _GLOB = re.compile(rb"([\\*?\[\]^-])")
-
-
-@dataclass(slots=True)
-class Command:
-    """A command of Redis'.
-
-    :param options: what redis-py has to know to read its reply.
-    """
-
-    words: tuple[Any, ...]
-    options: dict[str, Any] = field(default_factory=dict)
-
-    def run(self, client: Any) -> Any:
-        """The reply."""
-        return client.execute_command(*self.words, **self.options)
-
-    def queue(self, pipe: Any, loaded: set[str]) -> None:
-        """Put it into a pipeline."""
-        pipe.execute_command(*self.words, **self.options)
-
-
-@dataclass(slots=True)
-class Script:
-    """A script of ``lua/`` on the keys.
-
-    :param script: as redis-py has registered it.
-    """
-
-    script: Any
-    keys: Keys
-    arguments: tuple[Any, ...]
-
-    def run(self, client: Any) -> Any:
-        """The reply; a server that does not know the script gets it first."""
-        return self.script(self.keys, self.arguments, client)
-
-    def queue(self, pipe: Any, loaded: set[str]) -> None:
-        """Put it into a pipeline: by its digest if it is among those loaded, which it is then.
-
-        redis-py would ask the server which ones it knows, each time.
-        """
-        digest, is_known = self.script.sha, self.script.sha in loaded
-        loaded.add(digest)
-        run, text = (pipe.evalsha, digest) if is_known else (pipe.eval, self.script.script)
-        run(text, len(self.keys), *self.keys, *self.arguments)
-
-
-Request = Command | Script
 
 
 class Commands:

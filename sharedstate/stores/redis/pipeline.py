@@ -9,7 +9,8 @@ from typing import Any
 from ...errors import SharedStateError, StoreUnavailable
 from ..operations import Operation
 from ..support.drivers import import_driver
-from .commands import Commands, Keys, Request
+from .commands import Commands
+from .requests import Keys, Request
 
 Step = tuple[Keys, Operation]
 Explained = Callable[[Exception, Operation], SharedStateError]
