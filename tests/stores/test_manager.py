@@ -26,7 +26,7 @@ from race.judging.checkers import exactly_one_to
 from sharedstate import ConfigurationError, State, StoreFull, StoreUnavailable
 from sharedstate.stores.guards.breaker import Breaker
 from sharedstate.stores.manager.endpoints import _python
-from sharedstate.stores.manager.protocol import GREETING, NONCE_BYTES
+from sharedstate.stores.manager.protocol import NONCE_BYTES, PROTOCOL, Greeting, Welcome, pack
 from sharedstate.stores.manager.server import beside
 from sharedstate.stores.manager.store import FILE_NAME, run_manager
 from sharedstate.stores.registry import open_store
@@ -502,15 +502,32 @@ class TestNetwork:
             def pretend() -> None:
                 connection, _ = listener.accept()
                 with connection:
-                    connection.sendall(GREETING + bytes(NONCE_BYTES))
+                    connection.sendall(pack(Greeting(PROTOCOL, bytes(NONCE_BYTES))))
                     connection.recv(100)
-                    connection.sendall(bytes(48))
+                    connection.sendall(pack(Welcome(bytes(16), bytes(32))))
                     connection.recv(100)
 
             thread = threading.Thread(target=pretend)
             thread.start()
             store = open_store({"CACHE_URL": f"manager://:k@127.0.0.1:{listener.getsockname()[1]}"})
             with pytest.raises(StoreUnavailable, match="does not know the authkey"):
+                store.ping()
+            thread.join()
+
+    def test_another_version(self) -> None:
+        """A manager of another version is not asked for anything."""
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+
+            def greet() -> None:
+                connection, _ = listener.accept()
+                with connection:
+                    connection.sendall(pack(Greeting("sharedstate manager 9", bytes(NONCE_BYTES))))
+                    assert connection.recv(100) == b""
+
+            thread = threading.Thread(target=greet)
+            thread.start()
+            store = open_store({"CACHE_URL": f"manager://:k@127.0.0.1:{listener.getsockname()[1]}"})
+            with pytest.raises(StoreUnavailable, match="not a manager of this version"):
                 store.ping()
             thread.join()
 

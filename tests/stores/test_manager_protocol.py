@@ -18,25 +18,46 @@ from hypothesis import given
 from hypothesis import strategies as st
 from managers import SECONDS
 
-from sharedstate import ValueTooLarge
+from sharedstate import ValueTooLarge, errors
 from sharedstate.stores.manager import loop as manager_loop
 from sharedstate.stores.manager.client import Connection, Refused
 from sharedstate.stores.manager.endpoints import Local
-from sharedstate.stores.manager.operations import dump_operation, load_operation
+from sharedstate.stores.manager.messages import (
+    Failure,
+    Result,
+    Transact,
+    call_from,
+    dumped,
+    replies,
+)
 from sharedstate.stores.manager.protocol import (
-    GREETING,
-    INSTANCE_BYTES,
+    MAX_HANDSHAKE_BYTES,
     MAX_REQUEST_BYTES,
     NONCE_BYTES,
-    PROOF_BYTES,
     BadMessage,
+    Claim,
+    greetings,
     pack,
     proof,
+    size_of,
     unpack,
+    welcomes,
 )
 from sharedstate.stores.manager.store import ManagerStore
 from sharedstate.stores.memory import MemoryStore
-from sharedstate.stores.operations import Batch, Get, Increment, Once, Operation, Put, Swap
+from sharedstate.stores.operations import (
+    Add,
+    Batch,
+    Exchange,
+    Get,
+    Increment,
+    Once,
+    Operation,
+    Put,
+    Remove,
+    Swap,
+    Touch,
+)
 
 
 class Bomb:
@@ -79,7 +100,13 @@ class Served:
 
     def assert_serves(self) -> None:
         with closing(self.authenticated()) as peer:
-            assert peer.ask(pack(("ping",))) == [None, None]
+            assert result(peer, ("ping",)) is None
+
+
+def result(peer: Connection, request: tuple[Any, ...]) -> Any:
+    reply = peer.ask(pack(request))
+    assert isinstance(reply, Result)
+    return reply.value
 
 
 @pytest.fixture
@@ -98,11 +125,11 @@ def is_dropped(client: socket.socket) -> bool:
     return True
 
 
-def _exactly(source: socket.socket, size: int) -> bytes:
-    received = b""
-    while len(received) < size:
-        received += source.recv(size - len(received)) or pytest.fail("it ended too early")
-    return received
+def _message(source: socket.socket, step: int = 1) -> bytes:
+    received = bytearray()
+    while size_of(received) != len(received):
+        received += source.recv(step) or pytest.fail("it ended too early")
+    return bytes(received)
 
 
 def _accept_one(listener: socket.socket, behave: Callable[[socket.socket], None]) -> None:
@@ -119,7 +146,9 @@ class TestHostileClients:
             with served.unauthenticated() as client:
                 client.sendall(begin + bomb)
                 assert is_dropped(client)
-        with pytest.raises((OSError, EOFError, multiprocessing.AuthenticationError)):
+        with pytest.raises(
+            (OSError, EOFError, AssertionError, multiprocessing.AuthenticationError)
+        ):
             multiprocessing.connection.Client(str(served.path), authkey=b"key")
         assert not (tmp_path / "exploded").exists()
         served.assert_serves()
@@ -131,15 +160,15 @@ class TestHostileClients:
         """Nor is what comes after it: a value is bytes, and anything else refused."""
         bomb = pickle.dumps(Bomb(tmp_path / "exploded"))
         requests = {
-            "alone": len(bomb).to_bytes(4, "big") + bytes(4) + bomb,
-            "value": pack(("transact", [b"a"], ["Put", bomb, 0])),
+            "alone": len(bomb).to_bytes(4, "big") + bomb,
+            "value": pack(("transact", [b"a"], ("Put", bomb, 0))),
             "operation": pack(("transact", [b"a"], bomb)),
             "request": pack((bomb, [b"a"])),
         }
         with closing(served.authenticated()) as peer:
             if place == "value":
-                assert peer.ask(requests[place]) == [None, None]
-                assert peer.ask(pack(("read", [b"a"])))[1][0][0] == bomb
+                peer.ask(requests[place])
+                assert result(peer, ("read", [b"a"]))[0][0] == bomb
             else:
                 with pytest.raises(OSError):
                     peer.ask(requests[place])
@@ -156,9 +185,9 @@ class TestHostileClients:
             *(("transact", [b"a", b"b"], ["Get"]), ("transact", [b"a"], ["Put", b"", True])),
             *(("transact", [b"a"], ["Increment", 1, 0, 0, 0, 2**63]),),
             *(("transact", [b"a"], ["Increment", 1.0, 0, 0, 0, 9]),),
-            *(("transact", [b"a"], ["Batch", [1, ["Get"]]]),),
-            *(("transact", [b"a"], ["Batch", [-1, ["Get"]]]),),
-            *(("transact", [b"a"], ["Batch", [0, ["Batch"]]]),),
+            *(("transact", [b"a"], ["Batch", [[1, ["Get"]]], None]),),
+            *(("transact", [b"a"], ["Batch", [[-1, ["Get"]]], None]),),
+            *(("transact", [b"a"], ["Batch", [[0, ["Batch", [], None]]], None]),),
             *(("transact", [b"a", b"b"], ["Once", ["Get"], b"x"]),),
         ],
         ids=repr,
@@ -183,15 +212,16 @@ class TestHostileClients:
     def test_a_proof_that_comes_again(self, served: Served) -> None:
         """What a client proved itself with on one connection opens no other one."""
         with served.unauthenticated() as client:
-            greeting = _exactly(client, len(GREETING) + NONCE_BYTES)
+            greeting = unpack(_message(client), greetings)
             mine = bytes(NONCE_BYTES)
-            introduction = mine + proof(b"key", b"client", greeting[len(GREETING) :] + mine)
-            client.sendall(introduction)
-            assert _exactly(client, INSTANCE_BYTES + PROOF_BYTES).startswith(served.server.instance)
+            claim = pack(Claim(mine, proof(b"key", b"client", greeting.nonce + mine)))
+            client.sendall(claim)
+            welcome = unpack(_message(client), welcomes)
+            assert welcome.instance == served.server.instance
         with served.unauthenticated() as client:
-            _exactly(client, len(GREETING) + NONCE_BYTES)
-            client.sendall(introduction)
-            assert client.recv(1) == b""
+            _message(client)
+            client.sendall(claim)
+            assert is_dropped(client)
         served.assert_serves()
 
     def test_a_managers_proof_that_comes_again(self, served: Served, tmp_path: Path) -> None:
@@ -201,17 +231,13 @@ class TestHostileClients:
 
         def relay(client: socket.socket) -> None:
             with served.unauthenticated() as manager:
-                for source, sink, size in (
-                    (manager, client, len(GREETING) + NONCE_BYTES),
-                    (client, manager, NONCE_BYTES + PROOF_BYTES),
-                    (manager, client, INSTANCE_BYTES + PROOF_BYTES),
-                ):
-                    heard.append(_exactly(source, size))
+                for source, sink in ((manager, client), (client, manager), (manager, client)):
+                    heard.append(_message(source))
                     sink.sendall(heard[-1])
 
         def replay(client: socket.socket) -> None:
             client.sendall(heard[0])
-            _exactly(client, NONCE_BYTES + PROOF_BYTES)
+            _message(client)
             client.sendall(heard[2])
 
         with closing(socket.socket(socket.AF_UNIX)) as listener:
@@ -234,12 +260,12 @@ class TestHostileClients:
         message = pack(("ping",))
         peers = [served.authenticated() for _ in range(5)]
         for size, peer in enumerate(peers, 1):
-            peer._socket.sendall(message[: 3 * size])
+            peer._socket.sendall(message[: 2 * size])
         with served.unauthenticated() as client:
-            client.sendall(b"half")
+            client.sendall(b"\0\0\0")
             served.assert_serves()
         for size, peer in enumerate(peers, 1):
-            assert peer.ask(message[3 * size :]) == [None, None]
+            assert isinstance(peer.ask(message[2 * size :]), Result)
             peer.close()
 
     def test_client_that_does_not_read(self, served: Served) -> None:
@@ -249,13 +275,17 @@ class TestHostileClients:
             peer.ask(pack(("transact", [b"a"], ["Put", value, 0])))
             peer._socket.sendall(pack(("read", [b"a"])))
             served.assert_serves()
-            assert unpack(peer._rest(peer._socket.recv(1)))[1][0][0] == value
-            assert peer.ask(pack(("ping",))) == [None, None]
+            reply = unpack(_message(peer._socket, 1 << 20), replies)
+            assert isinstance(reply, Result) and reply.value[0][0] == value
+            assert result(peer, ("ping",)) is None
 
     def test_too_long(self, served: Served) -> None:
         """A message that says it is too long is not waited for, and we send none."""
         with closing(served.authenticated()) as peer, pytest.raises(OSError):
-            peer.ask((MAX_REQUEST_BYTES + 1).to_bytes(4, "big") + bytes(4))
+            peer.ask((MAX_REQUEST_BYTES - 3).to_bytes(4, "big"))
+        with served.unauthenticated() as client:
+            client.sendall((MAX_HANDSHAKE_BYTES - 3).to_bytes(4, "big"))
+            assert is_dropped(client)
         store = ManagerStore(Local(served.path, 1))
         with pytest.raises(ValueTooLarge):
             store.transact((b"a",), Put(bytes(MAX_REQUEST_BYTES), 0))
@@ -292,23 +322,27 @@ class TestHostileClients:
             with pytest.raises(OSError, match="full"):
                 served.authenticated()
             for peer in peers:
-                assert peer.ask(pack(("ping",))) == [None, None]
+                assert result(peer, ("ping",)) is None
                 peer.close()
             served.assert_serves()
 
-    def test_mistake(self, served: Served, capfd: pytest.CaptureFixture[str]) -> None:
+    def test_mistake(self, served: Served, caplog: pytest.LogCaptureFixture) -> None:
         """A mistake of the manager's own is logged, and costs one connection only."""
         served.server.store.ping = lambda: 1 / 0  # type: ignore[method-assign,assignment]
         with closing(served.authenticated()) as peer, pytest.raises(OSError):
             peer.ask(pack(("ping",)))
-        assert "ZeroDivisionError" in capfd.readouterr().err
+        assert "ZeroDivisionError" in caplog.text
         del served.server.store.ping
         served.assert_serves()
 
 
-BLOBS = st.binary(max_size=40)
 DATA = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | BLOBS,
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False)
+    | st.text()
+    | st.binary(max_size=40),
     lambda inner: st.lists(inner, max_size=5),
     max_leaves=20,
 )
@@ -316,31 +350,29 @@ DATA = st.recursive(
 
 class TestMessages:
     @given(DATA)
-    def test_there_and_back(self, data: Any) -> None:
-        """Data comes out as it went in."""
-        assert unpack(pack(data)) == data
+    def test_results(self, data: Any) -> None:
+        """A result comes out as it went in."""
+        assert unpack(pack(Result(data, 1.5)), replies) == Result(data, 1.5)
 
-    @given(st.binary(min_size=8) | st.binary().map(lambda noise: pack([]) + noise))
+    @given(st.binary() | DATA.map(lambda data: pack(data)[4:]))
     def test_noise(self, noise: bytes) -> None:
-        """Anything else is data too, or a bad message."""
-        try:
-            unpack(noise)
-        except BadMessage:
-            pass
+        """What is no request is a bad message, however deep or long it says it is."""
+        for text in (noise, b"\x91" * 100_000, b"\xdd\xff\xff\xff\xff", b"\xc6\xff\xff\xff\xff"):
+            with pytest.raises(BadMessage):
+                call_from(bytes(4) + text)
 
-    @pytest.mark.parametrize(
-        "text", [b'[{"":-1}]', b'[{"":9}]', b'[{"x":1}]', b'[{"":1.5}]', b"[" * 100_000, b"{}"]
-    )
-    def test_wrong_lengths(self, text: bytes) -> None:
-        """Lengths that are not those of the bytes are bad, and so is depth."""
-        with pytest.raises(BadMessage):
-            unpack(len(text).to_bytes(4, "big") + bytes(4) + text)
+    @pytest.mark.parametrize("text", [b"", b"\x91" * 100_000, b"\xdd\xff\xff\xff\xff", b"\xc0\xc0"])
+    def test_replies_that_are_none(self, text: bytes) -> None:
+        """A manager's noise is a bad message too."""
+        for begin in (b"", b"\x93\xa6Result"):
+            with pytest.raises(BadMessage):
+                unpack(bytes(4) + begin + text, replies)
 
     @pytest.mark.parametrize(
         ("operation", "records"),
         [
-            (Put(b"\0\xff", 1.5), 1),
-            (Swap(None, b"", -1.0, 0.0), 1),
+            *((Get(), 1), (Remove(), 1), (Put(b"\0\xff", 1.5), 1), (Exchange(b"", 0), 1)),
+            *((Add(b"x", 2), 1), (Touch(3), 1), (Swap(None, b"", -1.0, 0.0), 1)),
             (Once(Increment(-5, maximum=7), b"print"), 2),
             (Batch([(1, Get()), (0, Increment(2**63 - 1, -(2**63)))]), 2),
         ],
@@ -348,13 +380,28 @@ class TestMessages:
     )
     def test_operations(self, operation: Operation, records: int) -> None:
         """An operation is the same at the other end."""
-        dumped = dump_operation(operation)
-        loaded = load_operation(unpack(pack(dumped)), records)
-        assert type(loaded) is type(operation)
-        assert dump_operation(loaded) == dumped
+        keys = [b"%d" % number for number in range(records)]
+        method, arguments = call_from(pack(Transact(keys, dumped(operation))))
+        assert (method, arguments[0]) == ("transact", keys)
+        assert type(arguments[1]) is type(operation)
+        assert dumped(arguments[1]) == dumped(operation)
 
-    @given(DATA, st.integers(0, 3))
-    def test_other_operations(self, data: Any, records: int) -> None:
-        """What describes no operation is a bad message."""
-        with pytest.raises(BadMessage):
-            load_operation(data, records)
+    @pytest.mark.parametrize(
+        "error",
+        [
+            *(errors.InvalidKey("a"), errors.NotACounter("b"), errors.NotSupported("c")),
+            *(errors.StoreFull("d"), errors.TokenReused("e"), errors.ResultTooLarge(5)),
+            errors.OutOfBounds(-(2**63), 2**63 - 1),
+        ],
+        ids=lambda error: type(error).__name__,
+    )
+    @pytest.mark.parametrize("step", [None, 0, 7])
+    def test_errors(self, error: errors.SharedStateError, step: int | None) -> None:
+        """An error is the same at the other end, with its step and its attributes."""
+        error.step = step
+        failure = unpack(pack(Failure.of(error)), replies)
+        assert isinstance(failure, Failure)
+        loaded = failure.error()
+        assert (type(loaded), str(loaded), loaded.step) == (type(error), str(error), step)
+        for name in ("minimum", "maximum", "limit"):
+            assert getattr(loaded, name, None) == getattr(error, name, None)

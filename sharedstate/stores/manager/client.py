@@ -8,17 +8,22 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+from .messages import Failure, Result, replies
 from .protocol import (
-    GREETING,
-    INSTANCE_BYTES,
+    MAX_HANDSHAKE_BYTES,
+    MAX_REPLY_BYTES,
     NONCE_BYTES,
-    PROOF_BYTES,
+    PROTOCOL,
+    BadMessage,
+    Claim,
+    greetings,
+    pack,
     prepare,
     proof,
     size_of,
     unpack,
+    welcomes,
 )
 
 Address = Path | tuple[str, int]
@@ -59,65 +64,62 @@ class Connection:
         self.sent = False
         """Whether the whole last request was sent, so that the manager may have acted on it."""
 
-    def ask(self, request: bytes) -> Any:
+    def ask(self, request: bytes) -> Result | Failure:
         """The manager's reply to a packed request.
 
-        :returns: an error's name or ``None``, and then what belongs to the error, or the result.
         :raises OSError: if no reply came in time, or the connection broke.
         :raises BadMessage: if the reply is not a message.
         """
         self.sent = False
         self._socket.sendall(request)
         self.sent = True
-        reply = self._socket.recv(_READ_BYTES)
-        if not reply or size_of(reply) != len(reply):
-            reply = self._rest(reply)
-        return unpack(reply)
+        reply: bytes | bytearray = self._socket.recv(_READ_BYTES)
+        if size_of(reply) != len(reply):
+            reply = self._rest(reply, time.monotonic() + self._timeout)
+            self._socket.settimeout(self._timeout)
+        return unpack(reply, replies)
 
     def close(self) -> None:
         self._socket.close()
 
-    def _rest(self, begun: bytes) -> bytes:
-        """The whole of a reply that came in several pieces."""
-        if not begun:
-            raise _closed()
-        deadline = time.monotonic() + self._timeout
-        received = bytearray(begun)
-        while (size := size_of(received)) is None or len(received) < size:
-            received += self._received((size or _READ_BYTES) - len(received), deadline)
-        self._socket.settimeout(self._timeout)
-        return bytes(received)
-
     def _introduce(self, authkey: Callable[[], bytes], deadline: float) -> bytes:
         """Prove to each other that both know the authkey; returns the manager's instance."""
-        greeting = self._exactly(len(GREETING) + NONCE_BYTES, deadline, "it ends or is full")
-        if not greeting.startswith(GREETING):
-            raise Refused("what listens there is not a manager of this version")
-        mine, key = secrets.token_bytes(NONCE_BYTES), authkey()
-        nonces = greeting[len(GREETING) :] + mine
-        self._socket.sendall(mine + proof(key, b"client", nonces))
-        welcome = self._exactly(INSTANCE_BYTES + PROOF_BYTES, deadline, "the authkey is wrong")
-        instance = welcome[:INSTANCE_BYTES]
-        expected = proof(key, b"manager", nonces, instance)
-        if not secrets.compare_digest(welcome[INSTANCE_BYTES:], expected):
-            raise Refused("what listens there does not know the authkey")
-        return instance
-
-    def _exactly(self, size: int, deadline: float, refusal: str) -> bytes:
-        received = bytearray()
         try:
-            while len(received) < size:
-                received += self._received(size - len(received), deadline)
+            greeting = unpack(self._handshake(deadline, "it ends or is full"), greetings)
+            if greeting.protocol != PROTOCOL:
+                raise BadMessage(greeting.protocol)
+            mine, key = secrets.token_bytes(NONCE_BYTES), authkey()
+            nonces = greeting.nonce + mine
+            self._socket.sendall(pack(Claim(mine, proof(key, b"client", nonces))))
+            welcome = unpack(self._handshake(deadline, "the authkey is wrong"), welcomes)
+        except BadMessage as error:
+            raise Refused("what listens there is not a manager of this version") from error
+        expected = proof(key, b"manager", nonces, welcome.instance)
+        if not secrets.compare_digest(welcome.proof, expected):
+            raise Refused("what listens there does not know the authkey")
+        return welcome.instance
+
+    def _handshake(self, deadline: float, refusal: str) -> bytes | bytearray:
+        """The next message of the handshake."""
+        try:
+            return self._rest(b"", deadline, MAX_HANDSHAKE_BYTES)
         except ConnectionError as error:
             raise Refused(refusal) from error
-        return bytes(received)
 
-    def _received(self, size: int, deadline: float) -> bytes:
-        self._socket.settimeout(_left(deadline))
-        data = self._socket.recv(min(size, 16 * _READ_BYTES))
-        if not data:
-            raise _closed()
-        return data
+    def _rest(
+        self, begun: bytes | bytearray, deadline: float, limit: int = MAX_REPLY_BYTES
+    ) -> bytearray:
+        """The whole of a message that comes in several pieces."""
+        received = bytearray(begun)
+        while (size := size_of(received)) is None or len(received) < size:
+            if (size or 0) > limit:
+                raise BadMessage(f"a message of {size:,} bytes")
+            self._socket.settimeout(_left(deadline))
+            data = self._socket.recv(min((size or _READ_BYTES) - len(received), 16 * _READ_BYTES))
+            if not data:
+                raise ConnectionResetError("the manager closed the connection")
+            received += data
+        return received
 
 
 def _connected(address: Address, deadline: float) -> socket.socket:
@@ -149,7 +151,3 @@ def _left(deadline: float) -> float:
     if left <= 0:
         raise TimeoutError("timed out")
     return left
-
-
-def _closed() -> ConnectionResetError:
-    return ConnectionResetError("the manager closed the connection")

@@ -2,42 +2,46 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
-import selectors
+import signal
 import socket
-import sys
-import time
-import traceback
-from collections.abc import Callable
+from collections.abc import Sequence
 from contextlib import suppress
+from functools import lru_cache
+from typing import Any
 
 from ...errors import SharedStateError
 from ..base import Store
 from ..support.directory import Identity
-from .operations import dump_error
+from .messages import Failure, Result, call_from
 from .protocol import (
-    GREETING,
-    INSTANCE_BYTES,
+    MAX_HANDSHAKE_BYTES,
+    MAX_REPLY_BYTES,
     MAX_REQUEST_BYTES,
     NONCE_BYTES,
-    PROOF_BYTES,
+    PROTOCOL,
     BadMessage,
+    Greeting,
     TooLong,
+    Welcome,
+    claims,
     pack,
-    pack_reply,
     prepare,
     proof,
     size_of,
+    unpack,
 )
-from .requests import request_from
 
 MAX_CONNECTIONS = 4096
 MAX_UNAUTHENTICATED = 512
 AUTHENTICATION_SECONDS = 5.0
+INSTANCE_BYTES = 16
 
 _READ_BYTES = 1 << 16
 _ACCEPTS = 32
 _TICK_SECONDS = 1.0
+_SHORT_BYTES = 512
 
 
 class Server:
@@ -63,187 +67,163 @@ class Server:
         self.store = store
         self.authkey = authkey
         self.instance = secrets.token_bytes(INSTANCE_BYTES)
+        self.peers: set[_Peer] = set()
+        self.unauthenticated: dict[_Peer, asyncio.TimerHandle] = {}
+        self.max_connections = max_connections
+        self.buffer = memoryview(bytearray(_READ_BYTES))
         self._listener = listener
         self._identity = identity
-        self._max_connections = max_connections
-        self._selector: selectors.BaseSelector
-        self._unauthenticated: dict[_Peer, float] = {}
-        self._peers: set[_Peer] = set()
-        self._wake, self._waker = socket.socketpair()
-        self._stopped = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopped = asyncio.Event()
 
-    def serve(self) -> bool:
-        """Serve until :meth:`stop`, or until the socket's file is deleted.
+    def serve(self, signals: Sequence[signal.Signals] = ()) -> bool:
+        """Serve until :meth:`stop`, one of the signals, or the socket's file is deleted.
 
         :returns: whether the file is still this server's.
         """
-        self._selector = selectors.DefaultSelector()
-        self._listener.setblocking(False)
-        self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
-        self._selector.register(self._wake, selectors.EVENT_READ, self.stop)
-        try:
-            while not self._stopped:
-                for key, _ in self._selector.select(_TICK_SECONDS):
-                    key.data()
-                self._drop_late()
-                if self._identity is not None and self._identity.is_lost():
-                    return False
-            return True
-        finally:
-            self._close()
+        asyncio.run(self._serve(signals))
+        return self._identity is None or not self._identity.is_other()
 
     def stop(self) -> None:
-        """Let :meth:`serve` return; for other threads and signal handlers."""
-        if not self._stopped:
-            self._stopped = True
-            with suppress(OSError):  # It has returned by itself, and closed what would wake it.
-                self._waker.send(b"\0")
-
-    def welcome(self, peer: _Peer) -> None:
-        """Take requests of a peer that has proved that it knows the authkey."""
-        self._unauthenticated.pop(peer, None)
-
-    def await_writing(self, peer: _Peer, waiting: bool) -> None:
-        """Call the peer when it can be written to, or again when it can be read from."""
-        event = selectors.EVENT_WRITE if waiting else selectors.EVENT_READ
-        self._selector.modify(peer.socket, event, peer.go_on)
-
-    def drop(self, peer: _Peer) -> None:
-        """Close the connection."""
-        if peer in self._peers:
-            self._peers.discard(peer)
-            self._unauthenticated.pop(peer, None)
-            self._selector.unregister(peer.socket)
-            peer.socket.close()
-
-    def _accept(self) -> None:
-        for _ in range(_ACCEPTS):
-            try:
-                connection, _ = self._listener.accept()
-            except BlockingIOError:
-                return
-            except OSError as error:  # Such as a client that has left already.
-                _log(f"accepting a connection failed: {error}\n")
-                time.sleep(0.01)
-                return
-            if len(self._peers) >= self._max_connections:
-                connection.close()
-                continue
-            if len(self._unauthenticated) >= MAX_UNAUTHENTICATED:
-                self.drop(next(iter(self._unauthenticated)))
-            self._greet(connection)
-
-    def _greet(self, connection: socket.socket) -> None:
-        try:
-            prepare(connection)
-        except OSError:  # It has left already.
-            connection.close()
+        """Let :meth:`serve` return; for other threads."""
+        if self._loop is None:
+            self._stopped.set()
             return
-        connection.setblocking(False)
-        peer = _Peer(self, connection)
-        self._peers.add(peer)
-        self._unauthenticated[peer] = time.monotonic() + AUTHENTICATION_SECONDS
-        self._selector.register(connection, selectors.EVENT_READ, peer.go_on)
-        peer.greet()
+        with suppress(RuntimeError):  # It has returned by itself.
+            self._loop.call_soon_threadsafe(self._stopped.set)
 
-    def _drop_late(self) -> None:
-        now = time.monotonic()
-        while self._unauthenticated and next(iter(self._unauthenticated.values())) < now:
-            self.drop(next(iter(self._unauthenticated)))
+    def is_lost(self) -> bool:
+        """Whether this is no longer the manager that new clients find; then it stops."""
+        if self._identity is None or not self._identity.is_lost():
+            return False
+        self._stopped.set()
+        return True
 
-    def _close(self) -> None:
-        for peer in list(self._peers):
-            self.drop(peer)
-        self._selector.close()
-        self._listener.close()
-        self._wake.close()
-        self._waker.close()
+    async def _serve(self, signals: Sequence[signal.Signals]) -> None:
+        self._loop = asyncio.get_running_loop()
+        for number in signals:
+            self._loop.add_signal_handler(number, self._stopped.set)
+        server = await self._loop.create_server(
+            lambda: _Peer(self), sock=self._listener, backlog=_ACCEPTS
+        )
+        # For asyncio the backlog is also how many it accepts before it looks at their number.
+        self._listener.listen(socket.SOMAXCONN)
+        try:
+            while not self._stopped.is_set() and not self.is_lost():
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopped.wait(), _TICK_SECONDS)
+        finally:
+            server.close()
+            for peer in list(self.peers):
+                peer.drop()
 
 
-class _Peer:
-    """One connection, with the part of a message received and the part of a reply unsent."""
+class _Peer(asyncio.BufferedProtocol):
+    """One connection, with the part of a message that has come."""
 
-    __slots__ = ("_nonce", "_received", "_server", "_unauthenticated", "_unsent", "socket")
+    __slots__ = ("_authenticated", "_nonce", "_received", "_server", "_transport")
 
-    def __init__(self, server: Server, connection: socket.socket) -> None:
-        self.socket = connection
+    def __init__(self, server: Server) -> None:
         self._server = server
         self._nonce = secrets.token_bytes(NONCE_BYTES)
-        self._unauthenticated = True
         self._received = bytearray()
-        self._unsent = memoryview(b"")
+        self._authenticated = False
 
-    def greet(self) -> None:
-        self._guarded(lambda: self._send(GREETING + self._nonce))
+    def drop(self) -> None:
+        """Close the connection."""
+        self.connection_lost(None)
+        self._transport.abort()
 
-    def go_on(self) -> None:
-        """Read or write what can be, and reply to a message that is complete."""
-        self._guarded(self._go_on_sending if self._unsent else self._receive)
-
-    def _guarded(self, step: Callable[[], None]) -> None:
-        try:
-            step()
-        except BlockingIOError:
-            pass
-        except (OSError, BadMessage, TooLong):
-            self._server.drop(self)
-        except Exception:  # noqa: BLE001 - a mistake of ours must not take the state with it
-            _log(traceback.format_exc())
-            self._server.drop(self)
-
-    def _receive(self) -> None:
-        data: bytes | bytearray = self.socket.recv(_READ_BYTES)
-        if not data:
-            self._server.drop(self)
+    def connection_made(self, transport: Any) -> None:
+        server, self._transport = self._server, transport
+        if len(server.peers) >= server.max_connections:
+            self.drop()
             return
+        if len(server.unauthenticated) >= MAX_UNAUTHENTICATED:
+            next(iter(server.unauthenticated)).drop()
+        server.peers.add(self)
+        loop = asyncio.get_running_loop()
+        server.unauthenticated[self] = loop.call_later(AUTHENTICATION_SECONDS, self.drop)
+        transport.set_write_buffer_limits(0)
+        with suppress(OSError):  # It has left already.
+            prepare(transport.get_extra_info("socket"))
+        transport.write(pack(Greeting(PROTOCOL, self._nonce)))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._server.peers.discard(self)
+        self._end_authentication()
+
+    def pause_writing(self) -> None:
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._transport.resume_reading()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        # One for all: what it gets is taken out at once. Without, asyncio allocates 256 KiB for
+        # each request, by a system call.
+        return self._server.buffer
+
+    def buffer_updated(self, size: int) -> None:
+        # An error that is not the client's is logged by asyncio, and costs this connection only.
+        try:
+            message = self._whole(bytes(self._server.buffer[:size]))
+            if message:
+                self._transport.write(self._reply(message))
+        except (BadMessage, TooLong):
+            self.drop()
+
+    def _whole(self, data: bytes) -> bytes | None:
+        """The message that these bytes complete, if they do."""
+        received: bytes | bytearray = data
         if self._received:
             self._received += data
-            data = self._received
-        size = NONCE_BYTES + PROOF_BYTES if self._unauthenticated else size_of(data)
-        if size is not None and size > MAX_REQUEST_BYTES:
-            raise BadMessage(f"a request of {size:,} bytes")
-        if size is None or len(data) < size:
-            self._received = bytearray(data) if data is not self._received else self._received
-            return
-        if len(data) > size:
+            received = self._received
+        size = size_of(received)
+        if received is data and size == len(data):
+            return data
+        limit = MAX_REQUEST_BYTES if self._authenticated else MAX_HANDSHAKE_BYTES
+        if size is not None and size > limit:
+            raise BadMessage(f"a message of {size:,} bytes")
+        if size is not None and len(received) > size:
             raise BadMessage("the next request comes after the reply")
+        if received is data:
+            self._received += data
+        if len(self._received) != size:
+            return None
         self._received = bytearray()
-        message = bytes(data)
-        self._send(self._introduced(message) if self._unauthenticated else self._replied(message))
+        return bytes(received)
 
-    def _introduced(self, message: bytes) -> bytes:
-        server, nonces = self._server, self._nonce + message[:NONCE_BYTES]
-        expected = proof(server.authkey, b"client", nonces)
-        if not secrets.compare_digest(message[NONCE_BYTES:], expected):
-            raise BadMessage("a wrong authkey")
-        self._unauthenticated = False
-        server.welcome(self)
-        return server.instance + proof(server.authkey, b"manager", nonces, server.instance)
-
-    def _replied(self, message: bytes) -> bytes:
-        request = request_from(message)
+    def _reply(self, message: bytes) -> bytes:
+        server = self._server
+        if not self._authenticated:
+            return pack(self._introduced(message))
+        if server.is_lost():
+            raise BadMessage("it comes to a manager that ends")
+        known = len(message) <= _SHORT_BYTES
+        method, arguments = _known_call(message) if known else call_from(message)
         try:
-            return pack_reply(request(self._server.store))
+            value = getattr(server.store, method)(*arguments)
         except SharedStateError as error:
-            return pack(dump_error(error))
+            return pack(Failure.of(error))
+        return pack(Result(value, server.store.clock()), MAX_REPLY_BYTES)
 
-    def _send(self, data: bytes | memoryview) -> None:
-        try:
-            sent = self.socket.send(data)
-        except BlockingIOError:
-            sent = 0
-        if sent < len(data):
-            self._unsent = memoryview(data)[sent:]
-            self._server.await_writing(self, True)
+    def _introduced(self, message: bytes) -> Welcome:
+        server, claim = self._server, unpack(message, claims)
+        nonces = self._nonce + claim.nonce
+        expected = proof(server.authkey, b"client", nonces)
+        if not secrets.compare_digest(claim.proof, expected):
+            raise BadMessage("a wrong authkey")
+        self._end_authentication()
+        self._authenticated = True
+        answer = proof(server.authkey, b"manager", nonces, server.instance)
+        return Welcome(server.instance, answer)
 
-    def _go_on_sending(self) -> None:
-        self._unsent = self._unsent[self.socket.send(self._unsent) :]
-        if not self._unsent:
-            self._server.await_writing(self, False)
+    def _end_authentication(self) -> None:
+        timer = self._server.unauthenticated.pop(self, None)
+        if timer is not None:
+            timer.cancel()
 
 
-def _log(text: str) -> None:
-    """Say it on standard error; a full disk there must not end the manager."""
-    with suppress(OSError, ValueError):
-        sys.stderr.write(text)
-        sys.stderr.flush()
+# A request is data, and mostly one that came before.
+_known_call = lru_cache(maxsize=1024)(call_from)

@@ -1,34 +1,44 @@
 """The messages between a manager and its clients: data, and nothing that runs.
 
-A connection begins with a handshake of fixed sizes, in which each side proves that it knows the
-authkey without telling it::
+A message is its length in four bytes, and MessagePack. A connection begins with a handshake, in
+which each side proves that it knows the authkey without telling it::
 
-    manager → client   GREETING, nonce
-    client → manager   nonce, proof
-    manager → client   instance, proof
+    manager → client   Greeting    protocol, nonce
+    client → manager   Claim       nonce, proof
+    manager → client   Welcome     instance, proof
 
-After that it is request, reply, request, reply. A message is JSON in which ``{"": n}`` stands
-for the next ``n`` of the bytes that follow the text. Nothing is ever unpickled, as
+After that it is request, reply, request, reply. Nothing is ever unpickled, as
 ``multiprocessing.managers`` would do: a peer with the authkey could run code in the manager.
 """
 
 from __future__ import annotations
 
 import hmac
-import json
 import socket
 import struct
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-GREETING: Final = b"sharedstate manager 1\n"
+from ..support.drivers import import_driver
+
+if TYPE_CHECKING:
+    import msgspec as msgspec
+    from msgspec import Meta as Meta
+    from msgspec.msgpack import Decoder as Decoder
+else:
+    msgspec = import_driver("msgspec", "manager")
+    Meta, Decoder = msgspec.Meta, msgspec.msgpack.Decoder
+
+PROTOCOL: Final = "sharedstate manager 2"
 NONCE_BYTES: Final = 32
-PROOF_BYTES: Final = 32
-INSTANCE_BYTES: Final = 16
 
+MAX_HANDSHAKE_BYTES: Final = 256
 MAX_REQUEST_BYTES: Final = 64 << 20
 MAX_REPLY_BYTES: Final = 1 << 30
 
-_LENGTHS = struct.Struct("!II")
+_LENGTH = struct.Struct("!I")
+
+T = TypeVar("T")
+_encode = msgspec.msgpack.Encoder().encode
 
 
 class BadMessage(ValueError):
@@ -43,9 +53,64 @@ class TooLong(ValueError):
         self.size = size
 
 
-def proof(authkey: bytes, role: bytes, nonces: bytes, instance: bytes = b"") -> bytes:
-    """What only a peer that knows the authkey can compute from these nonces, in this role."""
-    return hmac.digest(authkey, GREETING + role + nonces + instance, "sha256")
+class Message(msgspec.Struct, array_like=True, tag=True, forbid_unknown_fields=True):
+    """An array of the class's name and its fields; a decoder checks them all."""
+
+
+class Greeting(Message):
+    protocol: str
+    nonce: bytes
+
+
+class Claim(Message):
+    nonce: bytes
+    proof: bytes
+
+
+class Welcome(Message):
+    instance: bytes
+    proof: bytes
+
+
+greetings = Decoder(Greeting)
+claims = Decoder(Claim)
+welcomes = Decoder(Welcome)
+
+
+def proof(authkey: bytes, role: bytes, *parts: bytes) -> bytes:
+    """What only a peer that knows the authkey can compute from these parts, in this role."""
+    return hmac.digest(authkey, PROTOCOL.encode() + role + b"".join(parts), "sha256")
+
+
+def pack(message: Any, limit: int = MAX_REQUEST_BYTES) -> bytes:
+    """The message as bytes.
+
+    :param limit: the most bytes that it may have.
+    :raises TooLong: if it has more.
+    """
+    packed: bytes = _encode(message)
+    if len(packed) > limit - _LENGTH.size:
+        raise TooLong(_LENGTH.size + len(packed))
+    return _LENGTH.pack(len(packed)) + packed
+
+
+def unpack(packed: bytes | bytearray, decoder: Decoder[T]) -> T:
+    """The message in what :func:`pack` has returned.
+
+    :raises BadMessage: if it is not one that the decoder is for.
+    """
+    try:
+        return decoder.decode(memoryview(packed)[_LENGTH.size :])
+    except (msgspec.DecodeError, RecursionError, ValueError) as error:
+        raise BadMessage(f"not a message: {error!r}") from error
+
+
+def size_of(begun: bytes | bytearray) -> int | None:
+    """The length in bytes of the message that begins so; ``None`` if that is not there yet."""
+    if len(begun) < _LENGTH.size:
+        return None
+    (size,) = _LENGTH.unpack_from(begun)
+    return _LENGTH.size + int(size)
 
 
 def prepare(connection: socket.socket) -> None:
@@ -53,65 +118,3 @@ def prepare(connection: socket.socket) -> None:
     if connection.family != getattr(socket, "AF_UNIX", None):
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-
-
-def pack(message: Any, limit: int = MAX_REQUEST_BYTES) -> bytes:
-    """The message as bytes.
-
-    :param limit: the most bytes that it may have.
-    :raises TooLong: if it would have more, before they are joined.
-    """
-    blobs: list[bytes] = []
-
-    def take_out(blob: bytes) -> dict[str, int]:
-        blobs.append(blob)
-        return {"": len(blob)}
-
-    text = json.dumps(message, default=take_out, separators=(",", ":")).encode()
-    behind = sum(map(len, blobs))
-    size = _LENGTHS.size + len(text) + behind
-    if size > limit:
-        raise TooLong(size)
-    return b"".join((_LENGTHS.pack(len(text), behind), text, *blobs))
-
-
-def pack_reply(result: Any) -> bytes:
-    """What :func:`pack` makes of ``[None, result]``; most results are numbers."""
-    if type(result) is int:
-        text = b"[null,%d]" % result
-        return _LENGTHS.pack(len(text), 0) + text
-    return pack((None, result), MAX_REPLY_BYTES)
-
-
-def unpack(message: bytes) -> Any:
-    """What :func:`pack` was given, with lists for its tuples.
-
-    :raises BadMessage: if it is not a message.
-    """
-    text_length, behind = _LENGTHS.unpack_from(message)
-    position = _LENGTHS.size + text_length
-    text = message[_LENGTHS.size : position]
-
-    def put_in(found: dict[str, int]) -> bytes:
-        nonlocal position
-        begin, length = position, found[""]
-        if length < 0:
-            raise BadMessage("a negative length")
-        position += length
-        return message[begin:position]
-
-    try:
-        data = json.loads(text, object_hook=put_in) if b"{" in text else json.loads(text)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise BadMessage(f"not a message: {error!r}") from error
-    if position != len(message):
-        raise BadMessage("its lengths are not those of what it holds")
-    return data
-
-
-def size_of(received: bytes | bytearray) -> int | None:
-    """The length in bytes of the message that begins so; ``None`` before its header is complete."""
-    if len(received) < _LENGTHS.size:
-        return None
-    text_length, behind = _LENGTHS.unpack_from(received)
-    return _LENGTHS.size + int(text_length) + int(behind)

@@ -19,7 +19,6 @@ import socket
 import sys
 import time
 from pathlib import Path
-from types import FrameType
 
 from ...errors import ConfigurationError
 from ...settings import GIBIBYTE
@@ -33,7 +32,9 @@ AUTHKEY_BYTES = 32
 SUPERVISED = "supervised"
 CLAIM_SECONDS = 1.0
 
-_SPARE_DESCRIPTORS = 32
+# More than are accepted at once.
+_SPARE_DESCRIPTORS = 64
+_ENDING = (signal.SIGTERM, signal.SIGINT)
 
 
 def run_foreground(
@@ -51,14 +52,13 @@ def run_foreground(
     if isinstance(address, tuple):
         if not authkey:
             raise ConfigurationError("a manager on the network needs an authkey")
-        serve_until_signal(_network_server(address, authkey, max_bytes))
+        _server(_network_listener(address), authkey, max_bytes).serve(_ENDING)
         return
     path, claim = _claimed(address)
     try:
-        note_process(claim, f"{os.getpid()} {SUPERVISED}")
-        if serve_until_signal(_local_server(path, max_bytes)):
-            path.unlink(missing_ok=True)
-        note_process(claim, SUPERVISED)
+        _note_process(claim, f"{os.getpid()} {SUPERVISED}")
+        _serve_at(path, _local_server(path, max_bytes))
+        _note_process(claim, SUPERVISED)
     finally:
         os.close(claim)
 
@@ -73,36 +73,20 @@ def run_detached(path: Path, max_bytes: int) -> None:
         sys.exit(f"sharedstate: {error}")
     process = os.fork()
     if process:
-        note_process(claim, str(process))
+        _note_process(claim, str(process))
         os._exit(0)
-    if serve_until_signal(server):
+    _serve_at(path, server)
+    _note_process(claim, "")
+
+
+def _serve_at(path: Path, server: Server) -> None:
+    if server.serve(_ENDING):
         path.unlink(missing_ok=True)
-    note_process(claim, "")
-
-
-def serve_until_signal(server: Server) -> bool:
-    """Serve until SIGTERM or SIGINT; returns what :meth:`Server.serve` does."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        server.stop()
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        return server.serve()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def beside(path: Path, ending: str) -> Path:
     """The file that belongs to the socket."""
     return path.with_name(f"{path.name}.{ending}")
-
-
-def note_process(claim: int, note: str) -> None:
-    """Write which process serves, for people and for clients that want to start a manager."""
-    os.ftruncate(claim, 0)
-    os.pwrite(claim, note.encode(), 0)
 
 
 def is_supervised(path: Path) -> bool:
@@ -111,6 +95,12 @@ def is_supervised(path: Path) -> bool:
         return SUPERVISED in beside(path, "pid").read_text()
     except FileNotFoundError:
         return False
+
+
+def _note_process(claim: int, note: str) -> None:
+    """Write which process serves, for people and for clients that want to start a manager."""
+    os.ftruncate(claim, 0)
+    os.pwrite(claim, note.encode(), 0)
 
 
 def _claimed(path: Path) -> tuple[Path, int]:
@@ -164,16 +154,15 @@ def _write_key(path: Path, authkey: bytes) -> None:
     temporary.replace(path)
 
 
-def _network_server(address: tuple[str, int], authkey: bytes, max_bytes: int) -> Server:
+def _network_listener(address: tuple[str, int]) -> socket.socket:
     try:
         family = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)[0][0]
-        listener = socket.create_server(address, family=family, backlog=socket.SOMAXCONN)
+        return socket.create_server(address, family=family, backlog=socket.SOMAXCONN)
     except OSError as error:
         host, port = address
         raise ConfigurationError(
             f"the manager cannot listen on {host} port {port}: {error.strerror}"
         ) from error
-    return _server(listener, authkey, max_bytes)
 
 
 def _server(

@@ -21,9 +21,22 @@ from ..base import Page, Store
 from ..operations import Increment, Operation, Record
 from ..support.addresses import URL, addresses, malformed, parsed
 from ..support.directory import data_directory
+from . import messages
 from .client import Connection, NotRunning
 from .endpoints import Endpoint, Local, Remote
-from .operations import dump_operation, load_error, shifted, shifted_record
+from .messages import (
+    Clear,
+    Failure,
+    Ping,
+    Read,
+    Request,
+    Result,
+    Sizes,
+    Transact,
+    dumped,
+    shifted,
+    shifted_record,
+)
 from .pool import Pool
 from .protocol import MAX_REQUEST_BYTES, BadMessage, TooLong, pack
 from .server import run_foreground
@@ -58,31 +71,29 @@ class ManagerStore(Store):
 
     def transact(self, keys: Sequence[bytes], operation: Operation) -> Any:
         if type(operation) is Increment and len(keys) == 1:
-            number = self._ask(_increment_request(keys[0], operation), writes=True)
-            return number
-        request = _packed("transact", keys, dump_operation(operation))
-        result = self._ask(request, writes=operation.writes)
-        return shifted(operation, result, self.clock())
+            return self._ask(_increment(keys[0], operation), writes=True).value
+        request = _packed(Transact(list(keys), dumped(operation)))
+        reply = self._ask(request, writes=operation.writes)
+        return shifted(operation, reply.value, self.clock() - reply.now)
 
     def read(self, keys: Sequence[bytes]) -> list[Record | None]:
-        request = _read_request(keys[0]) if len(keys) == 1 else _packed("read", keys)
-        records = self._ask(request)
-        now = self.clock()
-        return [shifted_record(record, now) for record in records]
+        reply = self._ask(_read(keys[0]) if len(keys) == 1 else _packed(Read(list(keys))))
+        ahead = self.clock() - reply.now
+        return [shifted_record(record, ahead) for record in reply.value]
 
     def sizes(self, keys: Sequence[bytes]) -> list[int]:
-        found: list[int] = self._ask(_packed("sizes", keys))
-        return found
+        sizes: list[int] = self._ask(_packed(Sizes(list(keys)))).value
+        return sizes
 
     def page(self, prefix: bytes, cursor: str | None, limit: int) -> Page:
-        keys, following = self._ask(_packed("page", prefix, cursor, limit))
+        keys, following = self._ask(_packed(messages.Page(prefix, cursor, limit))).value
         return keys, following
 
     def clear(self, prefix: bytes) -> None:
-        self._ask(_packed("clear", prefix), writes=True)
+        self._ask(_packed(Clear(prefix)), writes=True)
 
     def ping(self) -> None:
-        self._ask(_packed("ping"))
+        self._ask(_packed(Ping()))
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -103,7 +114,7 @@ class ManagerStore(Store):
         self._pool = Pool(partial(self.endpoint.connect, self.timeout))
         self._closer = finalize(self, self._pool.clear)
 
-    def _ask(self, request: bytes, *, writes: bool = False) -> Any:
+    def _ask(self, request: bytes, *, writes: bool = False) -> Result:
         pool = self._pool
         connection = self._take(pool)
         try:
@@ -114,9 +125,9 @@ class ManagerStore(Store):
                 raise self._unavailable(error, writes and connection.sent) from error
             raise
         pool.give_back(connection)
-        if reply[0] is not None:
-            raise load_error(reply)
-        return reply[1]
+        if isinstance(reply, Failure):
+            raise reply.error()
+        return reply
 
     def _take(self, pool: Pool) -> Connection:
         try:
@@ -190,7 +201,7 @@ def _remote(parts: URL, settings: Settings) -> Remote:
     return Remote(host, port, authkey if isinstance(authkey, bytes) else str(authkey).encode())
 
 
-def _packed(*request: Any) -> bytes:
+def _packed(request: Request) -> bytes:
     try:
         return pack(request)
     except TooLong as error:
@@ -201,10 +212,10 @@ def _packed(*request: Any) -> bytes:
 
 
 @lru_cache(maxsize=1024)
-def _increment_request(key: bytes, increment: Increment) -> bytes:
-    return _packed("transact", [key], dump_operation(increment))
+def _increment(key: bytes, increment: Increment) -> bytes:
+    return _packed(Transact([key], dumped(increment)))
 
 
 @lru_cache(maxsize=1024)
-def _read_request(key: bytes) -> bytes:
-    return _packed("read", [key])
+def _read(key: bytes) -> bytes:
+    return _packed(Read([key]))
