@@ -244,6 +244,24 @@ def _look(state: State) -> Any:
     return state.get("n")
 
 
+class TestDriver:
+    def test_without_msgspec(self, tmp_path: Path) -> None:
+        """Where msgspec is missing the error says what to install, and other stores work."""
+        code = """
+        import sys
+        sys.modules["msgspec"] = None
+        from sharedstate import ConfigurationError, State
+        print(State.from_settings({"CACHE_TYPE": "simple"}).inc("n"))
+        try:
+            State.from_settings({"CACHE_TYPE": "manager", "CACHE_DIR": sys.argv[1]})
+        except ConfigurationError as error:
+            print(error)
+        """
+        command = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path)]
+        printed = subprocess.check_output(command, cwd=ROOT, text=True)
+        assert printed.startswith("1\n") and "pip install 'sharedstate[manager]'" in printed
+
+
 class TestEnding:
     def test_killed(self, path: Path) -> None:
         """Its state is gone, and a client that had seen it is told before it counts anew."""
