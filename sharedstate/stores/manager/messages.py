@@ -2,114 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Union, get_type_hints
 
 from ... import errors
-from .. import operations
-from ..operations import COUNTER_MAX, COUNTER_MIN, KEEP, Operation, Record
+from ..operations import (
+    COUNTER_MAX,
+    COUNTER_MIN,
+    KEEP,
+    Add,
+    Batch,
+    Exchange,
+    Get,
+    Increment,
+    Once,
+    Operation,
+    Put,
+    Record,
+    Remove,
+    Swap,
+    Touch,
+)
 from .protocol import BadMessage, Decoder, Message, Meta, msgspec, unpack
 
 _LARGEST_FLOAT = 1.7976931348623157e308
 
-Seconds = Annotated[float, Meta(ge=KEEP, le=_LARGEST_FLOAT)]
-Integer = Annotated[int, Meta(ge=COUNTER_MIN, le=COUNTER_MAX)]
-
-
-# The operations, by their own names and with their own fields.
-
-
-class _OnOneRecord(Message):
-    def loaded(self, records: int) -> Operation:
-        """The operation, on this many records.
-
-        :raises BadMessage: if it is not for so many.
-        """
-        if records != 1:
-            raise BadMessage("not an operation on so many records")
-        kind: type[Operation] = getattr(operations, type(self).__name__)
-        return kind(*msgspec.structs.astuple(self))
-
-
-class Get(_OnOneRecord):
-    pass
-
-
-class Put(_OnOneRecord):
-    value: bytes
-    timeout: Seconds
-
-
-class Exchange(Put):
-    pass
-
-
-class Add(Put):
-    pass
-
-
-class Remove(_OnOneRecord):
-    pass
-
-
-class Touch(_OnOneRecord):
-    timeout: Seconds
-
-
-class Swap(_OnOneRecord):
-    expected: bytes | None
-    value: bytes | None
-    timeout: Seconds
-    default_timeout: Seconds
-
-
-class Increment(_OnOneRecord):
-    delta: Integer
-    initial: Integer
-    timeout: Seconds
-    minimum: Integer
-    maximum: Integer
-
-
-_AnyOnOneRecord = Get | Put | Exchange | Add | Remove | Touch | Swap | Increment
-
-
-class Once(Message):
-    increment: Increment
-    fingerprint: bytes
-
-    def loaded(self, records: int) -> Operation:
-        if records != 2:
-            raise BadMessage("not an operation on so many records")
-        increment = operations.Increment(*msgspec.structs.astuple(self.increment))
-        return operations.Once(increment, self.fingerprint)
-
-
-class Batch(Message):
-    steps: list[tuple[int, _AnyOnOneRecord]]
-    max_bytes: Integer | None
-
-    def loaded(self, records: int) -> Operation:
-        if not all(0 <= position < records for position, _ in self.steps):
-            raise BadMessage("a step of a batch is on one of its records")
-        steps = [(position, step.loaded(1)) for position, step in self.steps]
-        return operations.Batch(steps, self.max_bytes)
-
-
-_KINDS: dict[str, type[Any]] = {
-    kind.__name__: kind for kind in (Get, Put, Exchange, Add, Remove, Touch, Swap, Increment)
+_CHECKED: dict[Any, Any] = {
+    int: Annotated[int, Meta(ge=COUNTER_MIN, le=COUNTER_MAX)],
+    float: Annotated[float, Meta(ge=KEEP, le=_LARGEST_FLOAT)],
 }
+"""What is allowed as an argument of a type; anything of the others."""
 
 
-def dumped(operation: Operation) -> Any:
-    """The message that describes an operation."""
-    if isinstance(operation, operations.Batch):
-        steps = [(position, dumped(step)) for position, step in operation.steps]
-        return Batch(steps, operation.max_bytes)
-    if isinstance(operation, operations.Once):
-        return Once(dumped(operation.increment), operation.fingerprint)
-    kind = _KINDS[type(operation).__name__]
-    return kind(*[getattr(operation, name) for name in kind.__struct_fields__])
+def _message(kind: Any, **types: Any) -> Any:
+    """The message for an operation: its name, and its fields with their types."""
+    types = get_type_hints(kind) | types
+    checked = [(name, _CHECKED.get(types[name], types[name])) for name in kind.__match_args__]
+    return msgspec.defstruct(kind.__name__, checked, bases=(Message,))
+
+
+_ON_ONE_RECORD = (Get, Put, Exchange, Add, Remove, Touch, Swap, Increment)
+_MESSAGES: dict[type[Operation], Any] = {kind: _message(kind) for kind in _ON_ONE_RECORD}
+_AnyStep: Any = Union[tuple(_MESSAGES.values())]  # noqa: UP007  # it is not known before
+_MESSAGES[Once] = _message(Once, increment=_MESSAGES[Increment])
+_MESSAGES[Batch] = _message(Batch, steps=list[tuple[int, _AnyStep]])
+_AnyOperation: Any = Union[tuple(_MESSAGES.values())]  # noqa: UP007
+_OPERATIONS = {message: kind for kind, message in _MESSAGES.items()}
+
+
+def dumped(value: Any) -> Any:
+    """The message that describes an operation; other values, and those in a list, as they are."""
+    if message := _MESSAGES.get(type(value)):
+        return message(*[dumped(getattr(value, name)) for name in message.__struct_fields__])
+    return [dumped(each) for each in value] if isinstance(value, (list, tuple)) else value
+
+
+def loaded(value: Any) -> Any:
+    """What :func:`dumped` was given."""
+    if kind := _OPERATIONS.get(type(value)):
+        return kind(*map(loaded, msgspec.structs.astuple(value)))
+    return [loaded(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
 # Requests: the methods of a store, by their names and with their arguments.
@@ -121,7 +72,7 @@ class Request(Message, tag=str.lower):
 
 class Transact(Request):
     keys: list[bytes]
-    operation: _AnyOnOneRecord | Once | Batch
+    operation: _AnyOperation
 
 
 class Read(Request):
@@ -158,10 +109,16 @@ def call_from(message: bytes | bytearray) -> Call:
     :raises BadMessage: if it asks for nothing that there is.
     """
     request = unpack(message, _requests)
-    name = type(request).__name__.lower()
     if isinstance(request, Transact):
-        return name, (request.keys, request.operation.loaded(len(request.keys)))
-    return name, msgspec.structs.astuple(request)
+        operation, records = loaded(request.operation), len(request.keys)
+        if isinstance(operation, Batch):
+            fits = all(0 <= position < records for position, _ in operation.steps)
+        else:
+            fits = records == (2 if isinstance(operation, Once) else 1)
+        if not fits:
+            raise BadMessage("not an operation on so many records")
+        return "transact", (request.keys, operation)
+    return type(request).__name__.lower(), msgspec.structs.astuple(request)
 
 
 # Replies.
@@ -202,9 +159,9 @@ replies: Decoder[Result | Failure] = Decoder(Result | Failure)
 
 def shifted(operation: Operation, result: Any, seconds: float) -> Any:
     """The operation's result, as a tuple where it is one, with its records' ends moved."""
-    if isinstance(operation, operations.Get):
+    if isinstance(operation, Get):
         return shifted_record(result, seconds)
-    if isinstance(operation, operations.Batch):
+    if isinstance(operation, Batch):
         return [
             shifted(step, each, seconds)
             for (_, step), each in zip(operation.steps, result, strict=True)
@@ -212,6 +169,6 @@ def shifted(operation: Operation, result: Any, seconds: float) -> Any:
     return tuple(result) if type(result) is list else result
 
 
-def shifted_record(record: Sequence[Any] | None, seconds: float) -> Record | None:
+def shifted_record(record: list[Any] | None, seconds: float) -> Record | None:
     """The record with its end moved."""
     return None if record is None else (record[0], record[1] + seconds)
