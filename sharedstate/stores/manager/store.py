@@ -24,19 +24,7 @@ from ..support.directory import data_directory
 from . import messages
 from .client import Connection, NotRunning
 from .endpoints import Endpoint, Local, Remote
-from .messages import (
-    Clear,
-    Failure,
-    Ping,
-    Read,
-    Request,
-    Result,
-    Sizes,
-    Transact,
-    dumped,
-    shifted,
-    shifted_record,
-)
+from .messages import Result, dumped, shifted, shifted_record
 from .pool import Pool
 from .protocol import MAX_REQUEST_BYTES, BadMessage, TooLong, pack
 from .server import run_foreground
@@ -72,17 +60,17 @@ class ManagerStore(Store):
     def transact(self, keys: Sequence[bytes], operation: Operation) -> Any:
         if type(operation) is Increment and len(keys) == 1:
             return self._ask(_increment(keys[0], operation), writes=True).value
-        request = _packed(Transact(list(keys), dumped(operation)))
+        request = _packed(messages.Transact(list(keys), dumped(operation)))
         reply = self._ask(request, writes=operation.writes)
         return shifted(operation, reply.value, self.clock() - reply.now)
 
     def read(self, keys: Sequence[bytes]) -> list[Record | None]:
-        reply = self._ask(_read(keys[0]) if len(keys) == 1 else _packed(Read(list(keys))))
+        reply = self._ask(_read(keys[0]) if len(keys) == 1 else _packed(messages.Read(list(keys))))
         ahead = self.clock() - reply.now
         return [shifted_record(record, ahead) for record in reply.value]
 
     def sizes(self, keys: Sequence[bytes]) -> list[int]:
-        sizes: list[int] = self._ask(_packed(Sizes(list(keys)))).value
+        sizes: list[int] = self._ask(_packed(messages.Sizes(list(keys)))).value
         return sizes
 
     def page(self, prefix: bytes, cursor: str | None, limit: int) -> Page:
@@ -90,10 +78,10 @@ class ManagerStore(Store):
         return keys, following
 
     def clear(self, prefix: bytes) -> None:
-        self._ask(_packed(Clear(prefix)), writes=True)
+        self._ask(_packed(messages.Clear(prefix)), writes=True)
 
     def ping(self) -> None:
-        self._ask(_packed(Ping()))
+        self._ask(_packed(messages.Ping()))
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -125,7 +113,7 @@ class ManagerStore(Store):
                 raise self._unavailable(error, writes and connection.sent) from error
             raise
         pool.give_back(connection)
-        if isinstance(reply, Failure):
+        if isinstance(reply, messages.Failure):
             raise reply.error()
         return reply
 
@@ -201,7 +189,7 @@ def _remote(parts: URL, settings: Settings) -> Remote:
     return Remote(host, port, authkey if isinstance(authkey, bytes) else str(authkey).encode())
 
 
-def _packed(request: Request) -> bytes:
+def _packed(request: messages.Request) -> bytes:
     try:
         return pack(request)
     except TooLong as error:
@@ -213,9 +201,9 @@ def _packed(request: Request) -> bytes:
 
 @lru_cache(maxsize=1024)
 def _increment(key: bytes, increment: Increment) -> bytes:
-    return _packed(Transact([key], dumped(increment)))
+    return _packed(messages.Transact([key], dumped(increment)))
 
 
 @lru_cache(maxsize=1024)
 def _read(key: bytes) -> bytes:
-    return _packed(Read([key]))
+    return _packed(messages.Read([key]))
