@@ -25,6 +25,11 @@ def explained(error: Exception, path: Path, max_bytes: int, timeout: float) -> S
     return StoreUnavailable(f"{path} cannot be used: {error}")
 
 
+def is_busy(error: BaseException) -> bool:
+    """Whether SQLite did nothing, as another writer has its lock."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+
+
 def too_late(path: Path, timeout: float) -> StoreUnavailable:
     """The error for a writer that did not get the file lock in time."""
     return StoreUnavailable(

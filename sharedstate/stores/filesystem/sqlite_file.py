@@ -1,9 +1,10 @@
-"""One process's access to an SQLite file: one writer under a file lock, and a pool of readers."""
+"""One process's access to an SQLite file: one writer, and a pool of readers."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
@@ -12,31 +13,34 @@ from types import TracebackType
 from typing import Any
 
 from ...errors import SharedStateError, StoreUnavailable
-from ..support.directory import Identity, Watch
-from ..support.file_lock import FileLock
+from ..support.directory import Identity
+from ..support.file_lock import FileLock, attempts
 from ..support.gate import Gate
 from ..support.sqlite_damage import ERRORS
-from .errors import explained, log_full, too_late
+from ..support.watch import Watch
+from .errors import explained, is_busy, log_full, too_late
 from .format import connect, is_ours, prepare
 from .sqlite_log import Bounds, Log
 
 Execute = Callable[..., sqlite3.Cursor]
 Statement = tuple[str, Sequence[Any]]
 
+_FAILURES = (*ERRORS, OSError)
+_BEGIN = "BEGIN IMMEDIATE"
 _IDLE_READERS = 8
 
 
 class SQLiteFile:
     """The file, opened when it is first used and made when it is missing.
 
-    As a context manager it is a write transaction, and holds the file lock::
+    As a context manager it is a write transaction::
 
         with file as execute:
             execute("UPDATE …")
 
     :param schema: the statements that make the tables of a new file.
     :param max_bytes: bound of the file and its log together.
-    :param timeout: how long a writer waits for the file lock, in seconds.
+    :param timeout: how long a writer waits for others, in seconds.
     """
 
     def __init__(
@@ -59,16 +63,11 @@ class SQLiteFile:
         self._retired = False
 
     def __enter__(self) -> Execute:
-        execute = self._begin_write()
         try:
-            self._check_room()
-            execute("BEGIN IMMEDIATE")
-        except BaseException as error:
-            self._end_write()
-            if isinstance(error, ERRORS):
-                raise self.explained(error) from error
-            raise
-        return execute
+            self._start(_BEGIN, ())
+        except _FAILURES as error:
+            raise self.explained(error) from error
+        return self._execute
 
     def __exit__(
         self,
@@ -94,13 +93,14 @@ class SQLiteFile:
 
         For one that writes a few pages. It does not look for the bound, as transactions do.
         """
-        execute = self._begin_write()
         try:
-            return execute(statement, arguments).fetchall()
-        except ERRORS as error:
+            cursor = self._start(statement, arguments)
+            try:
+                return cursor.fetchall()
+            finally:
+                self._end_write()
+        except _FAILURES as error:
             raise self.explained(error) from error
-        finally:
-            self._end_write()
 
     def query(self, *statements: Statement) -> list[Any]:
         """The rows of all ``statements``, read from one snapshot; waits for no writer."""
@@ -153,33 +153,56 @@ class SQLiteFile:
         """Let operations begin again."""
         self._gate.open()
 
-    def _begin_write(self) -> Execute:
-        """Wait for the file lock; returns what executes statements under it."""
+    def _start(self, statement: str, arguments: Sequence[Any]) -> sqlite3.Cursor:
+        """Execute what takes SQLite's lock; unless it raises, ``_end_write`` has to follow.
+
+        SQLite's waiters starve each other: they wait at the file lock, or else nobody takes that.
+        """
         self._gate.__enter__()
+        if not self._lock.acquire_alone():
+            return self._start_in_queue(self._lock.acquire, statement, arguments)
         try:
-            if not self._lock.acquire(self._timeout):
-                raise self._too_late()
+            if self._writer is not None:
+                return self._try(statement, arguments)
         except BaseException as error:
+            if not is_busy(error):
+                self._end_write()
+                raise
+        return self._start_in_queue(self._lock.wait, statement, arguments)
+
+    def _start_in_queue(
+        self, acquire: Callable[[float], bool], statement: str, arguments: Sequence[Any]
+    ) -> sqlite3.Cursor:
+        """Like :meth:`_start`, under the file lock: to open the file, or where writers wait."""
+        deadline = time.monotonic() + self._timeout
+        try:
+            if not acquire(self._timeout):
+                raise too_late(self.path, self._timeout)
+        except BaseException:
             self._gate.__exit__()
-            if isinstance(error, OSError):
-                raise self.explained(error) from error
             raise
         try:
             if self._writer is None:
                 self._open()
-            elif self._watch.is_lost():
-                raise self._lost()
-            return self._execute
-        except BaseException as error:
+            for _ in attempts():
+                try:
+                    return self._try(statement, arguments)
+                except sqlite3.OperationalError as error:
+                    if not is_busy(error) or time.monotonic() > deadline:
+                        raise
+                self._lock.announce()
+        except BaseException:
             self._end_write()
-            if isinstance(error, (*ERRORS, OSError)):
-                raise self.explained(error) from error
             raise
+        raise AssertionError  # pragma: no cover - the attempts never end
 
-    def _check_room(self) -> None:
+    def _try(self, statement: str, arguments: Sequence[Any]) -> sqlite3.Cursor:
         assert self._writer is not None
-        if not self._log.has_room(self._writer):
+        if self._watch.is_due() and self._watch.is_lost():
+            raise self._lost()
+        if statement is _BEGIN and not self._log.has_room(self._writer):
             raise log_full(self.path, self._bounds.max_bytes)
+        return self._execute(statement, arguments)
 
     def _end_write(self) -> None:
         if self._retired:
@@ -217,10 +240,12 @@ class SQLiteFile:
             prepare(writer, self.path, self._schema, self._bounds)
             log = undo.enter_context(closing(Log(self.path, self._bounds)))
             identity = Identity(self.path)
-            watch = Watch(identity)
+            watch = Watch(self.path)
             undo.pop_all()
         self._log, self._watch, self.identity = log, watch, identity
         self._writer = writer
+        # Another writer is waited for at the file lock.
+        writer.execute("PRAGMA busy_timeout = 0").fetchall()
         # One cursor for all that the writer does; making one takes as long as some statements.
         self._execute = writer.cursor().execute
 
@@ -258,9 +283,6 @@ class SQLiteFile:
         assert self.identity is not None
         self.is_lost = True
         return self.identity.error()
-
-    def _too_late(self) -> StoreUnavailable:
-        return too_late(self.path, self._timeout)
 
     def explained(self, error: Exception) -> SharedStateError:
         """The library's error for one of SQLite's or the system's."""

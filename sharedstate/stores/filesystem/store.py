@@ -15,6 +15,7 @@ from ..support.directory import data_directory, make_private, set_aside
 from ..support.opened import Opened
 from ..support.paging import ordered_page
 from ..support.sqlite_damage import Damaged, checked_rows
+from .increments import increment
 from .sqlite_file import Execute, SQLiteFile
 
 FILE_NAME = "sharedstate.sqlite3"
@@ -37,13 +38,6 @@ _SIZES = "SELECT key, length(value), expires FROM entries WHERE key IN ({})"
 _UPSERT = (
     "INSERT INTO entries VALUES (?, ?, ?) "
     "ON CONFLICT (key) DO UPDATE SET value = excluded.value, expires = excluded.expires"
-)
-# The commonest operation of all in one statement. It returns no row, and does nothing, where the
-# record has expired, is no counter, or would leave its bounds.
-_INCREMENT = (
-    "INSERT INTO entries VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET value = value + ? "
-    "WHERE typeof(value) = 'integer' AND value BETWEEN ? AND ? "
-    "AND (expires IS NULL OR expires > ?) RETURNING value"
 )
 _DELETE = "DELETE FROM entries WHERE key = ?"
 _DELETE_RANGE = "DELETE FROM entries WHERE key >= ? AND key < ?"
@@ -98,26 +92,24 @@ class FilesystemStore(Store):
     def transact(self, keys: Sequence[bytes], operation: Operation) -> Any:
         self._written += len(keys)
         try:
-            if type(operation) is Increment and self._written < _COLLECT_EVERY:
-                number = self._increment(keys[0], operation)
+            if type(operation) is Increment:
+                if self._written >= _COLLECT_EVERY:
+                    with self._file() as execute:
+                        self._collect(execute, self.clock())
+                file = self._opened.value
+                if file is None or file.is_lost:
+                    file = self._file()
+                number = increment(file, keys[0], operation, self.clock())
                 if number is not None:
                     return number
             return self._transact(keys, operation)
         except StoreFull as error:
             return self.retry_with_room(error, partial(self._transact, keys, operation))
 
-    def _increment(self, key: bytes, increment: Increment) -> int | None:
-        """The new number, or ``None`` if it takes a whole transaction to say what is wrong."""
-        delta, low, high = increment.delta, increment.minimum, increment.maximum
-        first = increment.initial + delta
-        if not low <= first <= high:
-            return None
-        now = self.clock()
-        expires = now + increment.timeout if increment.timeout else None
-        low, high = max(low - delta, COUNTER_MIN), min(high - delta, COUNTER_MAX)
-        arguments = (key, first, expires, delta, low, high, now)
-        rows = self._file().write(_INCREMENT, arguments)
-        return rows[0][0] if rows else None
+    def _collect(self, execute: Execute, now: float) -> None:
+        """Remove some of what has expired, in proportion to what was written."""
+        execute(_COLLECT, (now, 2 * self._written))
+        self._written = 0
 
     def _transact(self, keys: Sequence[bytes], operation: Operation) -> Any:
         with self._file() as execute:
@@ -128,8 +120,7 @@ class FilesystemStore(Store):
                 if new is not old:
                     _write(execute, key, new)
             if self._written >= _COLLECT_EVERY:
-                execute(_COLLECT, (now, 2 * self._written))
-                self._written = 0
+                self._collect(execute, now)
             return result
 
     def read(self, keys: Sequence[bytes]) -> list[Record | None]:

@@ -11,7 +11,6 @@ from ...errors import ConfigurationError, StoreUnavailable
 from ...settings import Settings
 
 _CHECK_SECONDS = 0.1
-_TICK_NANOSECONDS = 2_000_000_000
 _PAGE_BYTES = 16384
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
@@ -152,39 +151,6 @@ class Identity:
         except OSError:
             return None
         return found.st_dev, found.st_ino
-
-
-class Watch:
-    """Notices the same as :class:`Identity`, at each call and at half the cost.
-
-    Whatever is made, deleted or renamed in a directory changes the directory's ctime, and so does
-    renaming or deleting it. To read that of an open directory takes 0.7 µs, to look a path up 1.6.
-    """
-
-    def __init__(self, identity: Identity) -> None:
-        self._identity = identity
-        self._seen = 0
-        self._descriptor: int | None = None
-        if os.name != "nt":  # Windows opens no directories, and lets nobody delete an open file.
-            self._descriptor = os.open(identity.path.parent, os.O_RDONLY)
-
-    def is_lost(self) -> bool:
-        """Whether the path no longer leads to the file."""
-        if self._descriptor is None:
-            return False
-        changed = os.fstat(self._descriptor).st_ctime_ns
-        if changed == self._seen:
-            return False
-        if self._identity.is_other():
-            return True
-        # A clock that ticks slowly gives another change the same time; wait until it cannot.
-        if time.time_ns() - changed > _TICK_NANOSECONDS:
-            self._seen = changed
-        return False
-
-    def close(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
 
 
 def set_aside(path: Path, *companions: str) -> list[str]:
