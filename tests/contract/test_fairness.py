@@ -10,7 +10,7 @@ from typing import Any
 
 import crowd
 import pytest
-from backends import BACKENDS, Backend
+from backends import BACKENDS, ONE_OF_EACH_KIND, Backend
 
 from sharedstate import Deadlock, Lock, LockLost, LockTimeout, State, StoreUnavailable
 from sharedstate.locks import contention, fairness
@@ -76,6 +76,7 @@ def late_and_newcomer(state: State, waiting: Time, elsewhere: Any) -> tuple[Lock
     return late, tries
 
 
+@ONE_OF_EACH_KIND
 class TestLock:
     def test_late(self, state: State, waiting: Time, elsewhere: Any) -> None:
         """Who has waited for long gets the lock, and no newcomer who comes when it is free."""
@@ -253,6 +254,7 @@ class TestLock:
         assert done == ["Add", "Increment", "Swap", "Swap"] * 2
 
 
+@ONE_OF_EACH_KIND
 class TestDeadlock:
     def test_lock(self, state: State) -> None:
         """A thread that holds a lock and waits for it by another object is told at once."""
@@ -321,6 +323,7 @@ class TestDeadlock:
         assert state.update("n", lambda value: -1) == -1
 
 
+@ONE_OF_EACH_KIND
 class TestUpdate:
     def test_queue(self, state: State, waiting: Time) -> None:
         """Who loses to others and is late gets into a queue, and others step back."""

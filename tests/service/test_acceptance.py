@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 
 TESTS = Path(__file__).parents[1]
 CLIENTS = 100
-ROUNDS = 20
+ROUNDS = 10
 # A process for each request: fewer of those, which wait for each other as well.
 FORKED_ROUNDS = 4
 COUNTER = "/v1/counters/hits"

@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from backends import IN_THE_SERVICE, ON_ALL
+from backends import ON_ALL, ONE_OF_EACH_KIND
 from flask.testing import FlaskClient
 
-pytestmark = IN_THE_SERVICE
+pytestmark = ONE_OF_EACH_KIND
 
 PATH = "/v1/values/a"
 MERGE_PATCH = "application/merge-patch+json"

@@ -6,12 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from backends import IN_THE_SERVICE, ON_ALL, Backend, Clock, about
+from backends import ON_ALL, ONE_OF_EACH_KIND, Backend, Clock, about
 from flask.testing import FlaskClient
 
 from common import cache
 
-pytestmark = IN_THE_SERVICE
+pytestmark = ONE_OF_EACH_KIND
 
 LOCK = "/v1/locks/job"
 

@@ -6,14 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from backends import IN_THE_SERVICE, ON_ALL, Backend
+from backends import ON_ALL, ONE_OF_EACH_KIND, Backend
 from flask.testing import FlaskClient
 
 from common import cache
 from sharedstate import State
 from sharedstate.codec import PickleCodec
 
-pytestmark = IN_THE_SERVICE
+pytestmark = ONE_OF_EACH_KIND
 
 COUNTER = "/v1/counters/a"
 BATCH = "/v1/batch"

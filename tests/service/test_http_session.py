@@ -7,14 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from backends import IN_THE_SERVICE, ON_ALL, Backend, Clock
+from backends import ON_ALL, ONE_OF_EACH_KIND, Backend, Clock
 from flask.testing import FlaskClient
 
 from common import cache
 from sharedstate import StoreUnavailable
 
 SESSION = "/v1/session"
-pytestmark = IN_THE_SERVICE
+pytestmark = ONE_OF_EACH_KIND
 
 COUNTER = "/v1/session/counters/hits"
 COOKIE = "sharedstate_session"

@@ -130,8 +130,9 @@ BACKENDS = [
 
 IN_THE_STATE = pytest.mark.on("simple", "redis")
 """For what the state decides before it asks a store: one in the process, and a server."""
-IN_THE_SERVICE = pytest.mark.on("simple", "filesystem", "redis", "memcached")
-"""For what the routes make of operations that each store is held to by its own contract."""
+ONE_OF_EACH_KIND = pytest.mark.on("simple", "filesystem", "redis", "memcached")
+"""For what is made of operations that each store is held to: in the process, in a file, on a
+server, and where there are no transactions."""
 ON_ALL = pytest.mark.on(*(backend.id for backend in BACKENDS))
 """For the races among them."""
 
