@@ -11,7 +11,7 @@ initdb          postgresql      postgresql
 mariadbd        mariadb-server  mariadb
 memcached       memcached       memcached
 nginx           nginx           nginx
-wrk             wrk             -
+cc              build-essential -
 chromium        chromium        -
 curl            curl            -
 '

@@ -1,0 +1,1 @@
+"""``python -m bench.http``: the service over HTTP, beside what people deploy and what limits it."""
