@@ -10,8 +10,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 import routes
 from common import cache
-from service import access, logs, metrics, settings
-from service.tracing import TracedFlask
+from service import access, logs, metrics, sessions, settings, tracing
 
 
 def create_app(config: Mapping[str, Any] | None = None) -> Flask:
@@ -21,8 +20,9 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     :raises ConfigurationError: if a setting is wrong; it says which, and what it can be.
     """
     # By this name also where it runs as __main__: the instance folder depends on it.
-    app = TracedFlask("app")
+    app = Flask("app")
     settings.init_app(app, config)
+    tracing.init_app(app)
     if proxies := app.config["PROXIES"]:
         # No proxy's port: what a browser takes for the site has none where it is the usual one.
         app.wsgi_app = ProxyFix(app.wsgi_app, proxies, proxies, proxies)  # type: ignore[method-assign]
@@ -30,6 +30,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     logs.init_app(app)
     metrics.init_app(app)
     access.init_app(app)
+    sessions.init_app(app)
     routes.init_app(app)
     return app
 

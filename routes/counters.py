@@ -6,29 +6,24 @@ from flask import Blueprint, Response, request
 from werkzeug.exceptions import BadRequest
 
 from common import cache
+from service import hot
 from service.contract.operation import IDEMPOTENCY_KEY, OF_A_KEY, OF_A_WRITE, operation
 from service.contract.replies import reply
 from service.contract.schemas import Count, Increment, Item, NewNumber
 from sharedstate import NotACounter, NotSupported, OutOfBounds, TokenReused
 from sharedstate.arguments import MAX_KEY_BYTES
 
-from .values import delete, item_body, no_such_key, stored
+from .values import delete
 
 bp = Blueprint("counters", __name__, url_prefix="/v1/counters")
-
-_ADD_ONE = Increment()
 
 
 @bp.get("/<key:key>")
 @operation(responses={200: Item}, refuses=(*OF_A_KEY, 404, NotACounter))
 def show(key: str) -> Response:
     """Return the number of a counter."""
-    item = cache.item(key)
-    if item is None:
-        raise no_such_key(key)
-    if type(item.value) is not int:
-        raise NotACounter(f"the key {key!r} holds something other than an integer")
-    return reply(item_body(item))
+    space = cache.state.keyspace
+    return hot.show_number(space, key).done(space, key).response()
 
 
 @bp.post("/<key:key>")
@@ -43,8 +38,8 @@ def increment(key: str, body: Increment) -> Response:
     token = request.environ.get("HTTP_IDEMPOTENCY_KEY")
     if token is not None:
         return _once(key, body, token)
-    number = cache.inc(key) if body == _ADD_ONE else cache.inc(key, **body.options())
-    return reply(Count(key, number))
+    space = cache.state.keyspace
+    return hot.increment(space, key, body).done(space, key).response()
 
 
 @bp.put("/<key:key>")
@@ -52,7 +47,7 @@ def increment(key: str, body: Increment) -> Response:
 def put(key: str, body: NewNumber) -> Response:
     """Set a counter; 201 if the key is new."""
     is_new = cache.put(key, body.value, body.ttl)
-    return reply(stored(key, body), 201 if is_new else 200)
+    return reply(hot.stored(cache.state.keyspace, key, body), 201 if is_new else 200)
 
 
 bp.delete("/<key:key>")(delete)

@@ -5,25 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Blueprint, Response, current_app, request
-from werkzeug.exceptions import NotFound
 
 import sharedstate
 from common import cache
+from service import hot
 from service.contract.bodies import MERGE_PATCH
 from service.contract.conditions import Conditions, etag, has_present, weak_etag
 from service.contract.errors import problem_of
 from service.contract.merge_patch import merged
 from service.contract.operation import IF_MATCH, IF_NONE_MATCH, OF_A_KEY, OF_A_WRITE, operation
 from service.contract.replies import no_content, not_modified, tagged, unread
-from service.contract.schemas import Item, ListedItem, ListQuery, NewNumber, NewValue, Page
+from service.contract.schemas import Item, ListedItem, ListQuery, NewValue, Page
 from sharedstate import ABSENT, NotSupported
 
 bp = Blueprint("values", __name__, url_prefix="/v1/values")
-
-
-def no_such_key(key: str) -> NotFound:
-    """Return the error for a key that holds nothing."""
-    return NotFound(f"There is no key {key!r}.")
 
 
 @bp.get("")
@@ -53,18 +48,17 @@ def index(query: ListQuery) -> Response:
     tag = weak_etag(items, following, now=cache.state.store.clock())
     if has_present(tag):
         return not_modified(tag)
-    return tagged(Page(list(map(_listed, items)), following), tag)
+    return tagged(Page(list(map(_listed, items)), following), tag).response()
 
 
 @bp.get("/<key:key>")
 @operation(headers=(IF_NONE_MATCH,), responses={200: Item, 304: None}, refuses=(*OF_A_KEY, 404))
 def show(key: str) -> Response:
     """Return the value of a key."""
-    item = cache.item(key)
-    if item is None:
-        raise no_such_key(key)
-    tag = etag(item.version)
-    return not_modified(tag) if has_present(tag) else tagged(item_body(item), tag)
+    space = cache.state.keyspace
+    response = hot.show(space, key).done(space, key).response()
+    tag = response.headers["ETag"]
+    return not_modified(tag) if has_present(tag) else response
 
 
 @bp.put("/<key:key>")
@@ -76,14 +70,12 @@ def show(key: str) -> Response:
 )
 def put(key: str, body: NewValue) -> Response:
     """Store a value; 201 if the key is new."""
-    conditions = Conditions.of_request()
+    space, conditions = cache.state.keyspace, Conditions.of_request()
+    task = hot.put(space, key, body)
     if conditions is None:
-        is_new = cache.put(key, body.value, body.ttl)
-    else:
-        found = _revise(key, conditions, lambda item: body.value, timeout=body.ttl)
-        is_new = found is None
-    tag = etag(cache.state.version(body.value))
-    return tagged(stored(key, body), tag, 201 if is_new else 200)
+        return task.done(space, key).response()
+    found = _revise(key, conditions, lambda item: body.value, timeout=body.ttl)
+    return task.answer(found).response()
 
 
 @bp.patch("/<key:key>")
@@ -101,13 +93,13 @@ def patch(key: str, body: Any) -> Response:
     def change(item: sharedstate.Item | None) -> Any:
         nonlocal value
         if item is None:
-            raise no_such_key(key)
+            raise hot.no_such_key(key)
         value = merged(item.value, body)
         return value
 
     found = _revise(key, Conditions.of_request(), change)
     ttl = found.ttl if found else 0
-    return tagged(Item(key, value, ttl or None), etag(cache.state.version(value)))
+    return tagged(Item(key, value, ttl or None), etag(cache.state.version(value))).response()
 
 
 @bp.delete("/<key:key>")
@@ -120,19 +112,8 @@ def delete(key: str) -> Response:
     else:
         was_there = _revise(key, conditions, lambda item: ABSENT) is not None
     if not was_there:
-        raise no_such_key(key)
+        raise hot.no_such_key(key)
     return no_content()
-
-
-def stored(key: str, body: NewValue | NewNumber) -> Item:
-    """Return what has been stored, as the body of a response."""
-    ttl = cache.state.default_timeout if body.ttl is None else body.ttl
-    return Item(key, body.value, ttl or None)
-
-
-def item_body(item: sharedstate.Item) -> Item:
-    """Return an item as the body of a response: its ``ttl`` is ``null`` if it never expires."""
-    return Item(item.key, item.value, item.ttl or None)
 
 
 def _listed(item: sharedstate.Item) -> ListedItem:

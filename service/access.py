@@ -9,12 +9,11 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from flask import Flask, Request
+from flask import Flask, request
 from werkzeug.exceptions import Forbidden, Unauthorized
 
 from sharedstate import ConfigurationError
 
-from .overrides import current_request
 from .settings import TOKENS
 
 _OWN_NAMES = ("localhost", "127.0.0.1")
@@ -32,26 +31,36 @@ def init_app(app: Flask) -> None:
         # Besides the names that this machine has for itself.
         named = [hosts] if isinstance(hosts, str) else hosts
         app.config["TRUSTED_HOSTS"] = [*named, *_OWN_NAMES]
-    app.before_request(_guard(app))
+    may = guard(app)
+
+    @app.before_request
+    def let_in() -> None:
+        rule = request.url_rule
+        may(request.environ, rule is not None and is_public(rule.endpoint))
 
 
-def _guard(app: Flask) -> Callable[[], None]:
-    """What is called before each request; the checks of all that is the same are done here."""
+def guard(app: Flask) -> Callable[[Mapping[str, Any], bool], None]:
+    """What refuses the requests that may not be, by what WSGI says of them and their headers.
+
+    The checks of all that is the same for every request are done here.
+
+    :returns: a function of a request, and of whether its route needs no token. It raises
+        :exc:`Forbidden` or :exc:`Unauthorized`.
+    """
     needs_token = has_tokens(app)
     near_only = not (needs_token or app.config["INSECURE"])
     is_named = bool(app.config["TRUSTED_HOSTS"])
+    tokens = [app.config[name] for name in TOKENS]
 
-    def guard() -> None:
-        request = current_request()
-        environ = request.environ
+    def refuse(environ: Mapping[str, Any], is_public: bool) -> None:
         if environ["REQUEST_METHOD"] not in READS:
             _refuse_other_sites(environ)
         if near_only:
             _refuse_other_machines(environ, is_named)
-        if needs_token:
-            _ask_for_token(app, request)
+        if needs_token and not is_public:
+            _ask_for_token(environ, *tokens)
 
-    return guard
+    return refuse
 
 
 def has_tokens(app: Flask) -> bool:
@@ -142,18 +151,15 @@ def _is_loopback_host(header: str) -> bool:
     return is_loopback(re.sub(r":\d+$", "", header))
 
 
-def _ask_for_token(app: Flask, request: Request) -> None:
+def _ask_for_token(environ: Mapping[str, Any], token: str | None, reading: str | None) -> None:
     """All that shows or changes state needs a token, and changes the one for everything."""
-    rule, config = request.url_rule, app.config
-    if rule is not None and is_public(rule.endpoint):
-        return
-    kind, _, given = request.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+    kind, _, given = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
     given = given.strip() if kind.lower() == "bearer" else ""
-    if _is_token(given, config["API_TOKEN"]):
+    if _is_token(given, token):
         return
-    if not _is_token(given, config["API_READ_TOKEN"]):
+    if not _is_token(given, reading):
         raise TokenNeeded(given)
-    if request.method not in READS:
+    if environ["REQUEST_METHOD"] not in READS:
         raise Forbidden("This token is for reading; a change needs the API_TOKEN.")
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging.config
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
-from flask import Flask, g, has_request_context
+from flask import Flask
 
 from sharedstate import ConfigurationError
 
@@ -22,6 +25,8 @@ FORMATTERS: dict[str, dict[str, Any]] = {
     },
 }
 """``LOG_FORMAT`` → what makes the lines."""
+
+_request_id = ContextVar("request_id", default="-")
 
 HIDDEN = "***"
 _CREDENTIALS = re.compile(
@@ -59,11 +64,21 @@ def configuration(style: str) -> dict[str, Any]:
     }
 
 
+@contextmanager
+def named(request_id: str) -> Iterator[None]:
+    """Let the lines that are logged in the block have the id of a request."""
+    token = _request_id.set(request_id)
+    try:
+        yield
+    finally:
+        _request_id.reset(token)
+
+
 class Handler(logging.StreamHandler):  # type: ignore[type-arg]  # no generic at run time
     """Writes to the standard error stream, with the request's id and without secrets."""
 
     def format(self, record: logging.LogRecord) -> str:
-        record.request_id = g.get("request_id", "-") if has_request_context() else "-"
+        record.request_id = _request_id.get()
         return without_secrets(super().format(record))
 
 

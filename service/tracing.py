@@ -6,66 +6,84 @@ import logging
 import os
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import count
 from time import perf_counter
+from typing import TYPE_CHECKING, Any
 
-from flask import Request, Response
+from flask import Flask, request
 
-from .overrides import LeanFlask, current_globals, current_request
+from .logs import named
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 access_log = logging.getLogger("service.access")
 
 HEADER = "X-Request-ID"
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
+_RULE = "sharedstate.rule"
 _is_sane = re.compile("[A-Za-z0-9._-]{1,64}").fullmatch
 
 
-class TracedFlask(LeanFlask):
-    """Flask that gives every request an id, counts it with its response, and may log it.
+def init_app(app: Flask) -> None:
+    """Give every request an id, and count it with its response."""
 
-    Meanwhile ``g`` has its ``request_id`` and when it ``started``.
+    @app.before_request
+    def note_rule() -> None:
+        request.environ[_RULE] = request.url_rule
+
+    app.wsgi_app = Traced(app, app.wsgi_app)  # type: ignore[method-assign]
+
+
+class Traced:
+    """An application of WSGI with ids for its requests, which are counted and may be logged."""
+
+    def __init__(self, app: Flask, inner: WSGIApplication) -> None:
+        self._inner = inner
+        self._ended = ending(app)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        began, name, code = perf_counter(), id_of(environ), 500
+
+        def start(status: str, headers: list[tuple[str, str]], *error: Any) -> Any:
+            nonlocal code
+            code = int(status[:3])
+            return start_response(status, [*headers, (HEADER, name)], *error)
+
+        with named(name):
+            try:
+                return self._inner(environ, start)
+            finally:
+                rule = environ.get(_RULE)
+                self._ended(environ, rule and rule.rule, code, perf_counter() - began)
+
+
+def ending(app: Flask) -> Callable[[Mapping[str, Any], str | None, int, float], None]:
+    """What is called at the end of each request, with what WSGI says of it.
+
+    Besides, with the rule of its route if it has one, its status, and the seconds that it took.
     """
 
-    def around(self, dispatch: Callable[[], Response]) -> Response:
-        request, own = current_request(), vars(current_globals())
-        asked = request.environ.get("HTTP_X_REQUEST_ID")
-        own["request_id"] = name = asked if asked and _is_sane(asked) else new_id()
-        own["started"] = started = perf_counter()
-        status = 500
-        try:
-            try:
-                response = dispatch()
-            except Exception as error:  # noqa: BLE001  # as Flask does it, one step further out
-                response = self.handle_exception(error)
-            response.headers.add(HEADER, name)
-            status = response.status_code
-            return response
-        finally:
-            rule, seconds = request.url_rule, perf_counter() - started
-            count_request = self.extensions["metrics"].request
-            if rule is None:
-                count_request(_known(request.method), "none", status, seconds)
-            else:
-                count_request(request.method, rule.rule, status, seconds)
-            if self.config["ACCESS_LOG"]:
-                _log(request, status, seconds)
-            # An outer application context, as tests make it, must not keep them.
-            del own["request_id"], own["started"]
+    def ended(environ: Mapping[str, Any], rule: str | None, status: int, seconds: float) -> None:
+        method = environ["REQUEST_METHOD"]
+        if rule is None and method not in METHODS:
+            method = "other"  # One name for all that clients may make up.
+        app.extensions["metrics"].request(method, rule or "none", status, seconds)
+        if app.config["ACCESS_LOG"]:
+            _log(environ, status, seconds)
+
+    return ended
 
 
-def _known(method: str) -> str:
-    """The method, or one name for all that clients may make up."""
-    return method if method in METHODS else "other"
-
-
-def _log(request: Request, status: int, seconds: float) -> None:
+def _log(environ: Mapping[str, Any], status: int, seconds: float) -> None:
     # Without the query, which may hold a lock's token.
+    path = environ.get("SCRIPT_NAME", "") + environ["PATH_INFO"]
     about = {
-        "client": _cut(request.remote_addr or "-", 64),
-        "method": _cut(request.method, 16),
-        "path": _cut(request.path, 1000),
+        "client": _cut(environ.get("REMOTE_ADDR") or "-", 64),
+        "method": _cut(environ["REQUEST_METHOD"], 16),
+        "path": _cut(path.encode("latin-1").decode(errors="replace"), 1000),
         "status": status,
         "seconds": round(seconds, 6),
     }
@@ -75,6 +93,12 @@ def _log(request: Request, status: int, seconds: float) -> None:
 def _cut(text: str, length: int) -> str:
     """What a client has sent, but for what makes a line too long and its work too dear."""
     return text if len(text) <= length else f"{text[:length]}..."
+
+
+def id_of(environ: Mapping[str, Any]) -> str:
+    """The id of a request: the one that it comes with if that is sane, or a new one."""
+    asked = environ.get("HTTP_X_REQUEST_ID")
+    return asked if asked and _is_sane(asked) else new_id()
 
 
 class _Ids:

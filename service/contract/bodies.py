@@ -45,16 +45,25 @@ class Body(Generic[T]):
         if not environ.get("CONTENT_LENGTH") and "HTTP_TRANSFER_ENCODING" not in environ:
             return self._nothing()
         raw = _whole_body()
+        if raw:
+            self._check_media()
+        return self.parse(raw, current_app.config["MAX_JSON_DEPTH"])
+
+    def parse(self, raw: bytes, max_depth: int) -> T:
+        """What the bytes of a body say.
+
+        :param max_depth: how many levels they may be nested.
+        :raises BadRequest: if it is not as it should be.
+        """
         if not raw:
             return self._nothing()
-        self._check_media()
         try:
             body = self._decode(raw)
         except msgspec.ValidationError as error:
             raise BadRequest(f"The body is wrong: {_explained(error)}.") from error
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             raise BadRequest(f"The body is not valid JSON: {error}.") from error
-        _check_depth(raw)
+        _check_depth(raw, max_depth)
         return body
 
     def _nothing(self) -> T:
@@ -120,12 +129,11 @@ _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _ALIKE = bytes.maketrans(b"{}", b"[]")
 
 
-def _check_depth(raw: bytes) -> None:
-    """Refuse JSON that is nested deeper than ``MAX_JSON_DEPTH``.
+def _check_depth(raw: bytes, limit: int) -> None:
+    """Refuse JSON that is nested deeper than ``limit`` levels.
 
     What is left of it without texts, ``[[][]]``, loses its innermost pairs in each iteration.
     """
-    limit = current_app.config["MAX_JSON_DEPTH"]
     if raw.count(b"[") + raw.count(b"{") <= limit:
         return
     without_texts = b"".join(re.sub(rb"\\.", b"", raw, flags=re.DOTALL).split(b'"')[::2])

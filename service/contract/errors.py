@@ -12,14 +12,16 @@ from werkzeug.exceptions import HTTPException
 from sharedstate import errors
 
 from .bodies import MERGE_PATCH
-from .replies import reply
+from .replies import Answer, refused
 from .schemas import Problem
 
 logger = logging.getLogger(__name__)
 
-_RETRY_AFTER = {"Retry-After": "1"}
+_RETRY_AFTER = ("Retry-After", "1")
 _OUTCOME_UNKNOWN = "The store did not respond: the change may or may not have been made."
 _NOTHING_CHANGED = "The store cannot be used now; nothing was changed."
+_FAILED = HTTPStatus(500).phrase
+_LOGGED = "The service failed; its log has the reason."
 _NO_ROOM = "The store has no room for the write; nothing was changed, and nothing is lost."
 
 # What the library raises → status, title, and what follows "urn:sharedstate:" in the type.
@@ -43,8 +45,8 @@ PROBLEMS: dict[type[errors.SharedStateError], tuple[int, str, str]] = {
 def init_app(app: Flask) -> None:
     """Return a problem document for every error of the application."""
     app.register_error_handler(HTTPException, _http_problem)
-    app.register_error_handler(errors.SharedStateError, _state_problem)
-    app.register_error_handler(Exception, _unexpected_problem)
+    app.register_error_handler(errors.SharedStateError, _failure)
+    app.register_error_handler(Exception, _failure)
 
 
 def problem(
@@ -62,15 +64,9 @@ def problem(
     :param title: the same for all problems of a kind; without one, the phrase of the status.
     :param kind: what follows ``urn:sharedstate:`` in its type; without one the status says all.
     """
-    return _response(
-        Problem(
-            f"urn:sharedstate:{kind}" if kind else "about:blank",
-            title or HTTPStatus(status).phrase,
-            status,
-            detail,
-        ),
-        headers,
-    )
+    kind = f"urn:sharedstate:{kind}" if kind else "about:blank"
+    document = Problem(kind, title or HTTPStatus(status).phrase, status, detail)
+    return refused(document, *(headers or {}).items()).response()
 
 
 def problem_of(error: errors.SharedStateError) -> Problem:
@@ -92,11 +88,6 @@ def _shown_of_the_store(error: errors.SharedStateError) -> str:
     return _OUTCOME_UNKNOWN if getattr(error, "outcome_unknown", False) else _NOTHING_CHANGED
 
 
-def _response(problem: Problem, headers: dict[str, str] | None = None) -> Response:
-    headers = {"Content-Type": "application/problem+json", **(headers or {})}
-    return reply(problem, problem.status, headers)
-
-
 def _http_problem(error: HTTPException) -> Response:
     if error.code is None or error.code < 400:
         return error.get_response()  # type: ignore[return-value]  # a redirect
@@ -110,14 +101,17 @@ def _http_problem(error: HTTPException) -> Response:
     return problem(error.code, error.description or "", title=error.name, headers=headers)
 
 
-def _state_problem(error: errors.SharedStateError) -> Response:
+def failure(error: BaseException) -> Answer:
+    """Return the answer to a request that ends in an error of the library's, or in any other."""
+    if not isinstance(error, errors.SharedStateError):
+        logger.error("unexpected error", exc_info=error)
+        return refused(Problem("about:blank", _FAILED, 500, _LOGGED))
     problem = problem_of(error)
-    return _response(problem, _RETRY_AFTER if problem.status == 503 else None)
+    return refused(problem, *[_RETRY_AFTER] * (problem.status == 503))
 
 
-def _unexpected_problem(error: Exception) -> Response:
-    logger.exception("unexpected error", exc_info=error)
-    return problem(500, "The service failed; its log has the reason.")
+def _failure(error: Exception) -> Response:
+    return failure(error).response()
 
 
 def _sentence(error: Exception) -> str:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
+from flask import request
+
 from sharedstate import errors
 
-from ..overrides import current_request
 from .bodies import JSON, Body, read_query
 from .schemas import NoQuery
 
@@ -100,7 +101,7 @@ def _checking(view: View, reader: Body[Any] | None, query: type | None) -> View:
 
         @wraps(view)
         def with_body(**arguments: Any) -> Any:
-            if current_request().environ.get("QUERY_STRING"):
+            if request.environ.get("QUERY_STRING"):
                 read_query(NoQuery)
             return view(**arguments, body=read())
 
@@ -115,7 +116,7 @@ def _checking(view: View, reader: Body[Any] | None, query: type | None) -> View:
 
     @wraps(view)
     def plain(**arguments: Any) -> Any:
-        if current_request().environ.get("QUERY_STRING"):
+        if request.environ.get("QUERY_STRING"):
             read_query(NoQuery)
         return view(**arguments)
 

@@ -2,52 +2,96 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
+from flask import Response
 
-from ..overrides import Reply
+from .schemas import Problem
 
 _encode = msgspec.json.encode
 
-_HEADERS = [("Cache-Control", "no-store"), ("Content-Type", "application/json")]
+_NO_STORE = ("Cache-Control", "no-store")
+_NO_CACHE = ("Cache-Control", "no-cache")
+_JSON = ("Content-Type", "application/json")
+_PROBLEM = ("Content-Type", "application/problem+json")
+_NO_SNIFFING = ("X-Content-Type-Options", "nosniff")
 
 
-def reply(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Reply:
-    """Return a response that tells the state of this moment, which no cache keeps.
+class Answer(NamedTuple):
+    """A response as plain data."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+    def response(self) -> Response:
+        """The same for Flask."""
+        return Response([self.body], self.status, self.headers)
+
+
+def told(body: Any, status: int = 200) -> Answer:
+    """Return an answer that tells the state of this moment, which no cache keeps.
 
     :param body: an instance of :mod:`service.contract.schemas`.
+    """
+    return _answer(_NO_STORE, _JSON, body, status)
+
+
+def tagged(body: Any, etag: str, status: int = 200) -> Answer:
+    """Return an answer with an entity tag, which a cache may keep and has to revalidate."""
+    return _answer(_NO_CACHE, _JSON, body, status, ("ETag", etag))
+
+
+def refused(problem: Problem, *headers: tuple[str, str]) -> Answer:
+    """Return an answer that is a problem document.
+
+    :param headers: besides the usual ones.
+    """
+    return _answer(_NO_STORE, _PROBLEM, problem, problem.status, *headers)
+
+
+def reply(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """Return the response of :func:`told`.
+
     :param headers: besides the usual ones, or in their place.
     """
-    raw = _encode(body)
-    reply = Reply([raw], status, [*_HEADERS, ("Content-Length", str(len(raw)))])
+    response = told(body, status).response()
     if headers:
-        reply.headers.update(headers)
-    return reply
+        response.headers.update(headers)
+    return response
 
 
-def tagged(body: Any, etag: str, status: int = 200) -> Reply:
-    """Return a response with an entity tag, which a cache may keep and has to revalidate."""
-    return reply(body, status, {"ETag": etag, "Cache-Control": "no-cache"})
-
-
-def unread() -> Reply:
+def unread() -> Response:
     """Return a response to HEAD, without the headers that only the content tells."""
-    headers = {"Cache-Control": "no-cache", "Content-Type": "application/json"}
-    return Reply(status=200, headers=headers)
+    response = Response(headers=[_NO_CACHE, _JSON, _NO_SNIFFING])
+    response.automatically_set_content_length = False
+    return response
 
 
-def not_modified(etag: str) -> Reply:
+def not_modified(etag: str) -> Response:
     """Return a response for a client that has the present state already."""
-    return _bodiless(304, {"ETag": etag, "Cache-Control": "no-cache"})
+    return _bodiless(304, [_NO_CACHE, _NO_SNIFFING, ("ETag", etag)])
 
 
-def no_content() -> Reply:
+def no_content() -> Response:
     """Return a response without a body: it is done."""
-    return _bodiless(204, {"Cache-Control": "no-store"})
+    return _bodiless(204, [_NO_STORE, _NO_SNIFFING])
 
 
-def _bodiless(status: int, headers: dict[str, str]) -> Reply:
-    reply = Reply(status=status, headers=headers)
-    del reply.headers["Content-Type"]
-    return reply
+def _answer(
+    caching: tuple[str, str],
+    media: tuple[str, str],
+    body: Any,
+    status: int,
+    *headers: tuple[str, str],
+) -> Answer:
+    raw = _encode(body)
+    length = ("Content-Length", str(len(raw)))
+    return Answer(status, [caching, media, _NO_SNIFFING, length, *headers], raw)
+
+
+def _bodiless(status: int, headers: list[tuple[str, str]]) -> Response:
+    response = Response(status=status, headers=headers)
+    del response.headers["Content-Type"]
+    return response

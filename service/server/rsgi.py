@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from ..contract.errors import problem
 from ..overrides import take_shortcut
 from ..tracing import HEADER, new_id
+from .front import ANSWERED, FLASK, LATER, Front, address
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -40,16 +41,18 @@ class HalfSent(Exception):
 class Bridge:
     """An application of Flask as one of RSGI.
 
-    With ``THREADS`` 1 it works on one request at a time. With more, Granian's own threads
-    respond to what has no body, and a pool of as many to what has one.
+    With ``THREADS`` 1 Flask works on one request at a time. With more, Granian's own thread
+    responds to what has no body, and a pool of as many to what has one.
     """
 
     def __init__(self, app: Flask) -> None:
         self._app = app
+        with app.app_context():
+            self._front = Front(app)
         self._limit: int = app.config["MAX_CONTENT_LENGTH"]
         self._seconds: float = app.config["BODY_TIMEOUT"]
         threads = app.config["THREADS"] or 1
-        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+        self._pool = ThreadPoolExecutor(threads)
         self._one_at_a_time = Lock() if threads == 1 else None
         self._common = {
             "SCRIPT_NAME": "",
@@ -64,9 +67,32 @@ class Bridge:
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """In a worker, before it serves."""
-        take_shortcut(has_body, self.respond)
+        take_shortcut(self.take)
         if started := self._app.config.get("STARTED_FILE"):
             Path(started).touch()
+
+    def take(self, request: Any) -> bool:
+        """Respond to a request of Granian's, in its thread, unless there is a body to wait for."""
+        scope, client = request.scope, request.proto
+
+        def later(is_answered: bool) -> None:
+            if not is_answered:
+                self._pool.submit(self._finish, request)
+
+        if self._front(scope, client, b"", later) == FLASK:
+            if has_body(scope):
+                return False
+            self.respond(scope, client)
+            request.done()
+        return True
+
+    def _finish(self, request: Any) -> None:
+        try:
+            self.respond(request.scope, request.proto)
+        except BaseException as error:  # noqa: BLE001  # Granian logs it and responds with 500
+            request.err(error)
+        else:
+            request.done()
 
     async def __rsgi__(self, scope: Scope, client: HTTPProtocol) -> None:
         """Respond to a request once all of it is there."""
@@ -79,14 +105,24 @@ class Bridge:
                 return _refuse(client, 408, f"The body did not come within {self._seconds} s.")
             except HalfSent:
                 return _refuse(client, 400, "The body broke off.")
-        if self._pool is None:
+        loop = asyncio.get_running_loop()
+        answered: asyncio.Future[bool] = loop.create_future()
+
+        def later(is_answered: bool) -> None:
+            loop.call_soon_threadsafe(answered.set_result, is_answered)
+
+        who = self._front(scope, client, body, later)
+        if who == LATER:
+            who = ANSWERED if await answered else FLASK
+        if who == ANSWERED:
+            return
+        if self._one_at_a_time is not None:
             self.respond(scope, client, body)
         else:
-            loop = asyncio.get_running_loop()
             await loop.run_in_executor(self._pool, self._respond, scope, client, body)
 
     def respond(self, scope: Scope, client: HTTPProtocol, body: bytes = b"") -> None:
-        """Respond to a whole request; with one thread, after the request before it."""
+        """Let Flask respond to a whole request; with one thread, after the request before it."""
         if self._one_at_a_time is None:
             self._respond(scope, client, body)
         else:
@@ -179,14 +215,9 @@ def _environ(scope: Scope) -> WSGIEnvironment:
     # As the bytes of UTF-8; Granian itself refuses others.
     environ["QUERY_STRING"] = scope.query_string.encode().decode("latin-1")
     environ["wsgi.url_scheme"] = scope.scheme
-    environ["SERVER_NAME"], environ["SERVER_PORT"] = _address(scope.server)
-    environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = _address(scope.client)
+    environ["SERVER_NAME"], environ["SERVER_PORT"] = address(scope.server)
+    environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = address(scope.client)
     return environ
-
-
-def _address(text: str) -> tuple[str, str]:
-    host, _, port = text.rpartition(":")
-    return host.strip("[]"), port
 
 
 def _refuse(client: HTTPProtocol, status: int, detail: str) -> None:

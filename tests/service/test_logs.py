@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flask import Flask, g
+from flask import Flask
 
 import app as service
 from common import cache
@@ -318,21 +318,3 @@ def test_no_two_requests_have_the_same_id() -> None:
     assert all(map(OWN_ID.fullmatch, ids))
     assert len(set(ids)) == 102
     assert ids[-1].partition("-")[0] == ids[0].partition("-")[0] != ids[-2].partition("-")[0]
-
-
-def test_g_carries_what_belongs_to_the_request() -> None:
-    """A view finds the id and the start of its request in ``g``, and no other's."""
-    app = make()
-    seen = []
-
-    @app.get("/seen")
-    def seen_by_a_view() -> str:
-        seen.append((g.request_id, g.started))
-        return ""
-
-    with app.app_context():
-        answers = [app.test_client().get("/seen") for _ in range(2)]
-        assert [name for name, _ in seen] == [a.headers["X-Request-ID"] for a in answers]
-        assert seen[0][1] < seen[1][1]
-        assert "request_id" not in g
-        assert cache.get("a") is None

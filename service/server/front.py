@@ -1,0 +1,211 @@
+"""Hot requests, answered before Flask: increments, and reading and writing one value.
+
+The front recognizes, and does not decide. A request with a header, query, method, length or
+character that it does not know goes to Flask before the store is touched, and so does one that is
+refused without a change, which Flask then refuses by itself. What it does is what the views do, in
+:mod:`service.hot`; who may, is decided by :func:`service.access.guard`::
+
+    POST /v1/counters/a ─┬─ known ── the store ─┬─ done, or the store is unavailable ── answer
+                         └─ else ───────────────┴─ refused ── Flask
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from werkzeug.exceptions import HTTPException
+
+from common import cache
+from sharedstate import NotSupported, SharedStateError, StoreUnavailable
+
+from .. import hot
+from ..access import guard
+from ..contract.bodies import JSON
+from ..contract.errors import failure
+from ..logs import named
+from ..tracing import HEADER, Traced, ending, id_of
+
+if TYPE_CHECKING:
+    from flask import Flask
+    from granian.rsgi import HTTPProtocol, Scope  # type: ignore[attr-defined]  # not re-exported
+
+FLASK, ANSWERED, LATER = 0, 1, 2
+"""Who answers: Flask shall; the front has; or it will, and then calls what it was given."""
+
+_TASKS: dict[tuple[str, str], tuple[str, Callable[..., hot.Task]]] = {
+    ("POST", "counters"): ("counters.increment", hot.increment),
+    ("GET", "counters"): ("counters.show", hot.show_number),
+    ("GET", "values"): ("values.show", hot.show),
+    ("PUT", "values"): ("values.put", hot.put),
+}
+_path = re.compile(r"/v1/(counters|values)/([A-Za-z0-9._~!$&'()*+,;=:@/-]{1,250})").fullmatch
+_LABEL = "[A-Za-z0-9-]{1,50}"
+_host = re.compile(
+    rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-fA-F:.]{{2,45}}\])(?::[0-9]{{1,5}})?"
+).fullmatch
+_NAMES = {
+    "content-length": "CONTENT_LENGTH",
+    "content-type": "CONTENT_TYPE",
+    **{
+        name: f"HTTP_{name.upper().replace('-', '_')}"
+        for name in (
+            *("accept", "accept-encoding", "accept-language", "authorization", "cache-control"),
+            *("connection", "cookie", "dnt", "host", "origin", "pragma", "priority", "referer"),
+            *("sec-ch-ua", "sec-ch-ua-mobile", "sec-ch-ua-platform", "sec-fetch-dest"),
+            *("sec-fetch-mode", "sec-fetch-site", "sec-gpc", "user-agent", "x-request-id"),
+        )
+    },
+}
+"""The headers that change nothing, or are looked at here as in Flask, and what WSGI calls them."""
+
+
+class _Route(NamedTuple):
+    rule: str
+    read: Callable[[bytes, int], Any] | None
+    """Reads a body, if the route has one."""
+    task: Callable[..., hot.Task]
+
+
+class Front:
+    """The front of an application, in the context of which it is made."""
+
+    def __init__(self, app: Flask) -> None:
+        self._routes = dict(_routes(app)) if _is_known(app) else {}
+        self._refuse = guard(app)
+        self._ended = ending(app)
+        self._logs: bool = app.config["ACCESS_LOG"]
+        self._limit: int = app.config["MAX_CONTENT_LENGTH"]
+        self._depth: int = app.config["MAX_JSON_DEPTH"]
+        self._state = cache.state if self._routes else None
+
+    def __call__(
+        self,
+        scope: Scope,
+        client: HTTPProtocol,
+        body: bytes = b"",
+        later: Callable[[bool], object] = bool,
+    ) -> int:
+        """Answer a request if it is known.
+
+        :param later: is called if this returns ``LATER``, perhaps in another thread: with whether
+            the request has its answer now. If not, Flask shall answer it.
+        :returns: ``FLASK``, ``ANSWERED`` or ``LATER``.
+        """
+        began, method = perf_counter(), scope.method
+        found = _path(scope.path)
+        route = found and self._routes.get((method, found[1]))
+        if not route or not found or scope.query_string:
+            return FLASK
+        environ = self._environ(scope.headers, body)
+        if environ is None or (body and route.read is None):
+            return FLASK
+        environ["REQUEST_METHOD"] = method
+        environ["PATH_INFO"] = found[0]
+        environ["REMOTE_ADDR"] = address(scope.client)[0]
+        space, key = self._state.keyspace, found[2]  # type: ignore[union-attr]  # with routes
+        try:
+            self._refuse(environ, False)
+            task = route.task(space, key, route.read and route.read(body, self._depth))
+            keys = (space.key(key),)
+        except Exception:  # noqa: BLE001  # Flask meets it too, and answers it
+            return FLASK
+
+        def done(result: Any, error: BaseException | None) -> bool:
+            return self._answer(client, environ, route.rule, task, began, result, error)
+
+        store: Any = space.store
+        operation = task.operation
+        if getattr(store, "combines", False) and (operation.writes or store.has_server):
+            store.submit(keys, operation, lambda result, error: later(done(result, error)))
+            return LATER
+        try:
+            if operation.writes:
+                result = store.transact(keys, operation)
+            else:
+                (result,) = store.read(keys)
+        except Exception as error:  # noqa: BLE001  # answered, or met by Flask again
+            return ANSWERED if done(None, error) else FLASK
+        return ANSWERED if done(result, None) else FLASK
+
+    def _environ(self, headers: Any, body: bytes) -> dict[str, str] | None:
+        """What WSGI calls the headers, if all are known, and all of the body is there."""
+        lines = headers.items()
+        try:
+            environ = {_NAMES[name]: value for name, value in lines}
+        except KeyError:
+            return None
+        # One that comes twice is there twice, and one that is not ASCII is not there.
+        if not len(environ) == len(lines) == len(headers):
+            return None
+        if environ.get("CONTENT_LENGTH", "0") != str(len(body)) or not _is_host(environ):
+            return None
+        if body and (environ.get("CONTENT_TYPE") != JSON or len(body) > self._limit):
+            return None
+        return environ
+
+    def _answer(
+        self,
+        client: HTTPProtocol,
+        environ: dict[str, str],
+        rule: str,
+        task: hot.Task,
+        began: float,
+        result: Any,
+        error: BaseException | None,
+    ) -> bool:
+        """Answer, and return whether there is an answer: Flask refuses what changed nothing."""
+        name = id_of(environ)
+        if error is None:
+            try:
+                status, headers, body = task.answer(result)
+            except (HTTPException, SharedStateError):
+                return False
+        elif isinstance(error, SharedStateError) and not isinstance(error, StoreUnavailable):
+            return False
+        else:
+            with named(name):
+                status, headers, body = failure(error)
+        seconds = perf_counter() - began
+        if self._logs:
+            with named(name):
+                self._ended(environ, rule, status, seconds)
+        else:
+            self._ended(environ, rule, status, seconds)
+        client.response_bytes(status, [*headers, (HEADER, name)], body)
+        return True
+
+
+def _routes(app: Flask) -> Iterator[tuple[tuple[str, str], _Route]]:
+    rules = {rule.endpoint: rule.rule for rule in app.url_map.iter_rules()}
+    for what, (endpoint, task) in _TASKS.items():
+        view: Any = app.view_functions[endpoint]
+        body = view.contract.body
+        yield what, _Route(rules[endpoint], body and body.parse, task)
+
+
+def _is_known(app: Flask) -> bool:
+    """Whether nothing is set for the application, or added to it, that the front leaves out."""
+    config, functions = app.config, app.before_request_funcs
+    added = (app.url_value_preprocessors, app.after_request_funcs, app.teardown_request_funcs)
+    if not config["FRONT"] or config["SERVER_NAME"] or config["TRUSTED_HOSTS"] or any(added):
+        return False
+    if not all(function.__module__.startswith("service.") for function in functions.get(None, ())):
+        return False
+    with suppress(NotSupported):  # On a backend of Flask-Caching's there is no such state.
+        return type(app.wsgi_app) is Traced and set(functions) <= {None} and bool(cache.state)
+    return False
+
+
+def _is_host(environ: Mapping[str, str]) -> bool:
+    """Whether there is a Host that Flask would take as it is."""
+    return _host(environ.get("HTTP_HOST", "")) is not None
+
+
+def address(text: str) -> tuple[str, str]:
+    """The address and the port of one end of a connection."""
+    host, _, port = text.rpartition(":")
+    return host.strip("[]"), port
