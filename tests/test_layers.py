@@ -30,17 +30,18 @@ MODULES = {
 LAYERS = ("app", "routes", "service", "common", "sharedstate")
 # Of the library, each may import those after it and what stands beside it.
 LIBRARY = (
+    {"session"},
     {"cache"},
     {"backend", "cli", "limiter", "objects"},
     {"state"},
     {"batch", "locks"},
-    {"arguments", "eviction", "keyspace"},
+    {"arguments", "keyspace"},
     {"stores"},
     {"codec", "errors", "settings"},
 )
 WEB = {"flask", "flask_caching", "werkzeug", "jinja2", "msgspec", "prometheus_client"}
 KNOWS_FLASK = (
-    *("sharedstate.cache", "sharedstate.cli", "sharedstate.limiter"),
+    *("sharedstate.cache", "sharedstate.cli", "sharedstate.limiter", "sharedstate.session"),
     "sharedstate.backend.application",
 )
 # The file that may use what other packages keep private; it says what each is worth.

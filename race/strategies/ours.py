@@ -7,6 +7,7 @@ import uuid
 from flask import Flask, session
 
 from sharedstate import Cache
+from sharedstate.session import Session
 
 from .memory import SomeObj
 
@@ -48,5 +49,19 @@ def inc_by_session() -> Flask:
     def home():
         visitor = session.setdefault("id", uuid.uuid4().hex)
         return str(cache.inc(f"hits:{visitor}"))
+
+    return app
+
+
+def flask_session() -> Flask:
+    """`flask.session`, as applications write it."""
+    app = Flask(__name__)
+    app.config.from_prefixed_env()
+    Session(app)
+
+    @app.route("/")
+    def home():
+        session["hits"] = session.get("hits", 0) + 1
+        return str(session["hits"])
 
     return app

@@ -295,6 +295,14 @@ _LISTED = (
         env={"FLASK_CACHE_URL": "filesystem://{directory}"},
         origin=Origin.OURS,
     ),
+    Strategy(
+        "ours-flask-session-parallel",
+        "sharedstate.session, requests at once",
+        "race.strategies.ours:flask_session",
+        judged=Judged.ONE,
+        env={"FLASK_CACHE_URL": "filesystem://{directory}"},
+        origin=Origin.OURS,
+    ),
 )
 
 STRATEGIES = {strategy.name: strategy for strategy in _LISTED}
