@@ -1,7 +1,7 @@
 """What belongs to one client: ``flask.session`` in the store, exact for its parallel requests.
 
-Flask's own session is in the cookie. Requests at the same time all carry the same cookie, so each of
-them would count from the same number.
+Flask's own session is in the cookie. Requests at the same time all carry the same cookie, so each
+of them would count from the same number.
 """
 
 from flask import Flask, session

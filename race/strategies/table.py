@@ -7,7 +7,8 @@ application returns the next number at ``/``; what it has to know stands in its 
 from __future__ import annotations
 
 from ..servers.scope import Scope
-from ..strategy import Ask, Judged, Origin, Strategy
+from ..strategy import Judged, Strategy
+from .table_of_ours import OURS
 
 GET_THEN_SET = "two requests read the same number before either has written its own"
 INC_IS_GET_THEN_SET = f"`inc` is a get and a set on this backend: {GET_THEN_SET}"
@@ -38,15 +39,6 @@ DATABASE = {"DATABASE_URL": "sqlite:///{directory}/app.db"}
 DIRECTORY = {"STATE_DIRECTORY": "{directory}"}
 REDIS_URL = {"REDIS_URL": "{address}"}
 MANAGER = {"MANAGER_HOST": "127.0.0.1", "MANAGER_PORT": "{port}"}
-
-
-def _ours(store: str, url: str, scope: Scope = Scope.HOST, **more) -> Strategy:
-    """This project's `Cache.inc` on one of its stores."""
-    env = {"FLASK_CACHE_URL": url}
-    target = "race.strategies.ours:inc"
-    return Strategy(
-        f"ours-{store}", f"sharedstate: {store}", target, scope, env=env, origin=Origin.OURS, **more
-    )
 
 
 _LISTED = (
@@ -257,52 +249,6 @@ _LISTED = (
         servers="gunicorn",
         env={"RACE_GUNICORN_DIRTY_APP": "race.strategies.stash:Nothing"},
     ),
-    _ours("simple", "simple:", scope=Scope.PROCESS),
-    _ours("filesystem", "filesystem://{directory}"),
-    _ours("lmdb", "lmdb://{directory}", needs=("lmdb",)),
-    _ours("redis", "{address}", needs=("redis",), program="redis"),
-    _ours("memcached", "memcached://{address}", program="memcached"),
-    _ours("database", "sqlite:///{directory}/state.db", needs=("sqlalchemy",)),
-    _ours("manager", "{address}", program="manager"),
-    Strategy(
-        "ours-object",
-        "sharedstate: the question's object",
-        "race.strategies.ours:shared_object",
-        env={"FLASK_CACHE_URL": "filesystem://{directory}"},
-        origin=Origin.OURS,
-    ),
-    Strategy(
-        "ours-service",
-        "sharedstate: the service",
-        "app:create_app",
-        env={"FLASK_CACHE_DIR": "{directory}"},
-        origin=Origin.OURS,
-        ask=Ask("POST", "/v1/counters/hits"),
-    ),
-    Strategy(
-        "ours-session",
-        "sharedstate, by session",
-        "race.strategies.ours:inc_by_session",
-        judged=Judged.EACH,
-        env={"FLASK_CACHE_URL": "filesystem://{directory}"},
-        origin=Origin.OURS,
-    ),
-    Strategy(
-        "ours-session-parallel",
-        "sharedstate, by session, requests at once",
-        "race.strategies.ours:inc_by_session",
-        judged=Judged.ONE,
-        env={"FLASK_CACHE_URL": "filesystem://{directory}"},
-        origin=Origin.OURS,
-    ),
-    Strategy(
-        "ours-flask-session-parallel",
-        "sharedstate.session, requests at once",
-        "race.strategies.ours:flask_session",
-        judged=Judged.ONE,
-        env={"FLASK_CACHE_URL": "filesystem://{directory}"},
-        origin=Origin.OURS,
-    ),
 )
 
-STRATEGIES = {strategy.name: strategy for strategy in _LISTED}
+STRATEGIES = {strategy.name: strategy for strategy in (*_LISTED, *OURS)}

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..arguments import Timeout, checked_key
 from ..errors import InvalidKey, StoreFull, ValueTooLarge
-from ..eviction import NAMESPACE, shrink
+from ..keyspace.eviction import NAMESPACE, shrink
 from ..state import State
 
 logger = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from ..eviction import is_result
+from ..keyspace.eviction import is_result
 from ..state import State
 from ..stores.operations import Record
 

@@ -8,7 +8,7 @@ from functools import lru_cache, partial
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-from .arguments import (
+from ..arguments import (
     ABSENT,
     MIN_TIMEOUT,
     Absent,
@@ -17,8 +17,8 @@ from .arguments import (
     checked_key,
     checked_seconds,
 )
-from .codec import Codec, PickleCodec
-from .errors import (
+from ..codec import Codec, PickleCodec
+from ..errors import (
     InvalidKey,
     NotACounter,
     NotSerializable,
@@ -27,9 +27,9 @@ from .errors import (
     StoreFull,
     ValueTooLarge,
 )
+from ..stores.base import Store
+from ..stores.operations import KEEP, NEVER, Batch, Increment, Operation, Record, Swap
 from .eviction import is_result, place, write_with_room
-from .stores.base import Store
-from .stores.operations import KEEP, NEVER, Batch, Increment, Operation, Record, Swap
 
 MAX_VALUE_BYTES = 1 << 20
 

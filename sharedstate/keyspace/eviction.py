@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
-from .errors import StoreFull
-from .stores.base import Store
-from .stores.operations import Batch, Remove
+from ..errors import StoreFull
+from ..stores.base import Store
+from ..stores.operations import Batch, Remove
 
 R = TypeVar("R")
 
