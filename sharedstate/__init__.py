@@ -1,7 +1,6 @@
 """State that every Flask request shares, exactly."""
 
 from .arguments import ABSENT
-from .batch import Batch
 from .cache import Cache
 from .errors import (
     ConfigurationError,
@@ -24,7 +23,7 @@ from .errors import (
 from .keyspace import Item
 from .locks.lock import Lock
 from .objects import Counter, Handle, SharedDict, shared
-from .state import State
+from .state import Batch, State
 
 __all__ = [
     "ABSENT",

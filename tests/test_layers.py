@@ -34,7 +34,7 @@ LIBRARY = (
     {"cache"},
     {"backend", "cli", "limiter", "objects"},
     {"state"},
-    {"batch", "locks"},
+    {"locks"},
     {"arguments", "keyspace"},
     {"stores"},
     {"codec", "errors", "settings"},

@@ -1,5 +1,6 @@
 """The contract: every operation on shared state, on any store."""
 
+from .batch import Batch
 from .state import State
 
-__all__ = ["State"]
+__all__ = ["Batch", "State"]

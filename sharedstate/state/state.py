@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Generic, Self, TypeVar
 
-from ..batch import Batch
 from ..codec import Codec, PickleCodec, codec_from
 from ..keyspace import MAX_VALUE_BYTES, Item, Keyspace, version
 from ..locks.contention import Contention
@@ -14,6 +13,7 @@ from ..settings import Settings, checked
 from ..stores.base import Store
 from ..stores.registry import open_store
 from . import listing
+from .batch import Batch
 from .changes import Changes
 from .counters import Counters
 from .values import Values

@@ -25,8 +25,8 @@ from sharedstate import (
     StoreFull,
     StoreUnavailable,
 )
-from sharedstate.batch import Batch
 from sharedstate.cli.check import check_state
+from sharedstate.state import Batch
 from sharedstate.stores.guards import breaker
 
 

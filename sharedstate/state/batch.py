@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .arguments import Timeout
-from .errors import (
+from ..arguments import Timeout
+from ..errors import (
     NotACounter,
     NotSerializable,
     NotSupported,
@@ -15,8 +15,8 @@ from .errors import (
     SharedStateError,
     StoreFull,
 )
-from .keyspace import Item, Keyspace
-from .stores.operations import Budget, Get, Operation, Put, Record, Remove
+from ..keyspace import Item, Keyspace
+from ..stores.operations import Budget, Get, Operation, Put, Record, Remove
 
 _REFUSALS = (NotACounter, NotSerializable, NotSupported, OutOfBounds, ResultTooLarge, StoreFull)
 
