@@ -125,10 +125,11 @@ def is_dropped(client: socket.socket) -> bool:
     return True
 
 
-def _message(source: socket.socket, step: int = 1) -> bytes:
+def _message(source: socket.socket) -> bytes:
     received = bytearray()
-    while size_of(received) != len(received):
-        received += source.recv(step) or pytest.fail("it ended too early")
+    while (size := size_of(received)) != len(received):
+        missing = 1 if size is None else size - len(received)
+        received += source.recv(missing) or pytest.fail("it ended too early")
     return bytes(received)
 
 
@@ -275,12 +276,27 @@ class TestHostileClients:
             peer.ask(pack(("transact", [b"a"], ["Put", value, 0])))
             peer._socket.sendall(pack(("read", [b"a"])))
             served.assert_serves()
-            reply = unpack(_message(peer._socket, 1 << 20), replies)
+            reply = unpack(_message(peer._socket), replies)
             assert isinstance(reply, Result) and reply.value[0][0] == value
             assert result(peer, ("ping",)) is None
 
-    def test_too_long(self, served: Served) -> None:
+    def test_client_that_asks_on(self, served: Served) -> None:
+        """A client gets no second reply before it has read a long first one."""
+        with closing(served.authenticated()) as peer:
+            peer.ask(pack(("transact", [b"a"], ["Put", os.urandom(8 << 20), 0])))
+            peer._socket.sendall(pack(("read", [b"a"])))
+            served.assert_serves()
+            peer._socket.sendall(pack(("clear", b"a")))
+            served.assert_serves()
+            served.assert_serves()
+            assert served.server.store.read([b"a"]) != [None]
+            assert isinstance(unpack(_message(peer._socket), replies), Result)
+            assert isinstance(unpack(_message(peer._socket), replies), Result)
+            assert served.server.store.read([b"a"]) == [None]
+
+    def test_too_long(self, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
         """A message that says it is too long is not waited for, and we send none."""
+        monkeypatch.setattr(manager_loop, "AUTHENTICATION_SECONDS", 10 * SECONDS)
         with closing(served.authenticated()) as peer, pytest.raises(OSError):
             peer.ask((MAX_REQUEST_BYTES - 3).to_bytes(4, "big"))
         with served.unauthenticated() as client:
@@ -301,6 +317,7 @@ class TestHostileClients:
     ) -> None:
         """When too many peers are unauthenticated, the first of them are dropped."""
         monkeypatch.setattr(manager_loop, "MAX_UNAUTHENTICATED", 3)
+        monkeypatch.setattr(manager_loop, "AUTHENTICATION_SECONDS", 10 * SECONDS)
         clients = [served.unauthenticated() for _ in range(5)]
         assert all(map(is_dropped, clients[:2]))
         served.assert_serves()
