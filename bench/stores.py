@@ -19,6 +19,7 @@ from .demands import demands
 from .figures import Figures, Result, figures, result
 from .redis_server import redis_server
 from .report import duration, surroundings, table
+from .sizes import SIZES, measure_sizes, print_sizes
 from .workers import Task, Workers
 
 PROCESSES = 8
@@ -55,12 +56,17 @@ def main(arguments: list[str] | None = None) -> int:
             present = [name for name in options.only if missing[name] is None]
             with Workers(PROCESSES, place) as workers:
                 results = measure(workers, present, options.rounds, options.seconds)
+            share = PHASES["alone"].share * options.seconds
+            times = measure_sizes(place, present, options.sizes, options.rounds, share)
         about = surroundings(packages=PACKAGES, programs=["redis-server"], directory=directory)
     if options.json:
-        print(json.dumps({"about": about, "results": _plain(results)}, indent=1))
+        plain = {"about": about, "results": _plain(results), "sizes": options.sizes, "times": times}
+        print(json.dumps(plain, indent=1))
     else:
         print(f"{about}  \nMethod: medians of {options.rounds} rounds, contestants in turn\n")
         _print(results)
+        if times:
+            print_sizes(times, options.sizes)
     for name in missing.keys() - set(present):
         print(f"skipped: {name}, for want of {missing[name]}", file=sys.stderr)
     return _report_lies(results)
@@ -91,7 +97,9 @@ def _print(results: Results) -> None:
         rows = [_row(phase, name, found) for name, found in results[title].items()]
         print(f"### {phase.title}\n\n{table(header, rows)}\n")
     if rows := demands(results):
-        print(f"### What it must reach\n\n{table(['', 'against', 'is', 'required', 'met'], rows)}")
+        print(
+            f"### What it must reach\n\n{table(['', 'against', 'is', 'required', 'met'], rows)}\n"
+        )
 
 
 def _row(phase: Phase, name: str, found: Result) -> list[str]:
@@ -142,6 +150,10 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--only", nargs="+", metavar="NAME", choices=CONTESTANTS, default=[*CONTESTANTS],
         help=f"contestants: {', '.join(CONTESTANTS)}",
+    )  # fmt: skip
+    parser.add_argument(
+        "--sizes", type=int, nargs="*", metavar="KEYS", default=[*SIZES],
+        help="how many keys the embedded stores hold (%(default)s)",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print JSON and no tables")
     return parser.parse_args(arguments)
