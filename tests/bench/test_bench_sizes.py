@@ -14,9 +14,8 @@ from bench.sizes import OPERATIONS, Sized, measure_sizes
 def test_each_operation_is_timed_at_each_size(tmp_path: Path) -> None:
     """There is a time for each store, operation, round and size."""
     times = measure_sizes(Place(tmp_path, None), ["filesystem", "redis"], (2, 50), 2, 0.01)
-    assert {operation: len(rounds) for operation, rounds in times["filesystem"].items()} == {
-        operation: 2 for operation in OPERATIONS
-    }
+    lengths = {operation: len(rounds) for operation, rounds in times["filesystem"].items()}
+    assert lengths == dict.fromkeys(OPERATIONS, 2)
     assert all(len(row) == 2 for rounds in times["filesystem"].values() for row in rounds)
     assert times.keys() == {"filesystem"}
 
