@@ -4,9 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+from werkzeug.exceptions import BadRequest
+
 
 def merged(target: Any, patch: Any) -> Any:
-    """What the patch makes of the target, as section 2 of the RFC has it."""
+    """What the patch makes of the target, as section 2 of the RFC has it.
+
+    :raises BadRequest: if the patch is nested deeper than Python can follow; Pythons from 3.12 on
+        parse such JSON.
+    """
+    try:
+        return _merged(target, patch)
+    except RecursionError as error:
+        raise BadRequest("The patch is nested too deep.") from error
+
+
+def _merged(target: Any, patch: Any) -> Any:
     if not isinstance(patch, dict):
         return patch
     result = dict(target) if isinstance(target, dict) else {}
@@ -14,5 +27,5 @@ def merged(target: Any, patch: Any) -> Any:
         if value is None:
             result.pop(name, None)
         else:
-            result[name] = merged(result.get(name), value)
+            result[name] = _merged(result.get(name), value)
     return result

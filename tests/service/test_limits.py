@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from werkzeug.exceptions import BadRequest
 
 import app as service
 from common import cache
+from service.contract.merge_patch import merged
 
 JSON = "application/json"
 PATCH = "application/merge-patch+json"
@@ -223,6 +225,15 @@ def test_depth_that_the_setting_allows_is_stored_or_refused(depth: int) -> None:
                 assert answer.status_code in (200, 400), answer.text
                 if answer.status_code == 400:
                     assert everything(client) == before
+
+
+def test_a_patch_that_python_cannot_follow_is_400() -> None:
+    """Whatever the parser has let through."""
+    patch: dict[str, Any] = {}
+    for _ in range(100_000):
+        patch = {"a": patch}
+    with pytest.raises(BadRequest, match="deep"):
+        merged({}, patch)
 
 
 def test_patches_do_not_nest_deeper_than_they_are() -> None:
