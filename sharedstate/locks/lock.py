@@ -8,11 +8,12 @@ import threading
 import time
 from types import TracebackType
 from typing import Protocol, Self
-from weakref import WeakValueDictionary
+from weakref import WeakValueDictionary, finalize
 
 from ..errors import Deadlock, LockLost, LockTimeout, SharedStateError
 from ..keyspace import Keyspace
 from .fairness import Record
+from .renewal import SAFE, Renewal
 
 MAX_LEASE = 24 * 3600.0
 
@@ -61,9 +62,18 @@ class Lock:
 
     :param lease: seconds, from 0.01 to a day.
     :param wait: seconds to wait for others to release it; 0 tries once.
+    :param renew: whether it is renewed in the background for as long as this object holds it.
     """
 
-    def __init__(self, state: Shared, name: str, *, lease: float = 30, wait: float = 10) -> None:
+    def __init__(
+        self,
+        state: Shared,
+        name: str,
+        *,
+        lease: float = 30,
+        wait: float = 10,
+        renew: bool = False,
+    ) -> None:
         self.name = name
         self.lease = checked_lease(lease)
         self.wait = wait
@@ -74,6 +84,11 @@ class Lock:
         """
         self.fence = 0
         """A number that grows with each holder."""
+        self.lost = threading.Event()
+        """Set when it is known that the lock was lost; with ``renew``, before the lease ends."""
+        self._renews = renew
+        self._renewal: Renewal | None = None
+        self._until = 0.0
         self._state = state
         self._record = Record(state.keyspace, name)
         self._process = 0
@@ -120,11 +135,40 @@ class Lock:
             return False
         fence = self._state.namespace("fence").inc("all locks", timeout=0)
         token = f"{nonce}.{fence}"
+        began = time.monotonic()
         if not self._record.replace(nonce, token, self.lease):
             return False
         self.token, self.fence, self._process = token, fence, os.getpid()
+        self._until = began + SAFE * self.lease
         _thread.locks[self._record.place] = self
+        if self.lost.is_set():
+            self.lost = threading.Event()
+        if self._renews:
+            self._begin_renewal(token, began)
         return True
+
+    def _begin_renewal(self, token: str, began: float) -> None:
+        # It must not hold this object: a lock that nobody has any more ends with its lease.
+        record, lease = Record(self._state.keyspace, self.name), self.lease
+        self._renewal = Renewal(
+            lambda: record.replace(token, token, lease), lease, began, self.lost.set
+        )
+        finalize(self, self._renewal.stop).atexit = False
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this object certainly holds it, by the clock of this process alone.
+
+        ``False`` for the last tenth of a lease, and in a child of the process that holds it.
+        """
+        renewal = self._renewal
+        until = renewal.until if renewal else self._until
+        return (
+            self.token is not None
+            and self._process == os.getpid()
+            and time.monotonic() < until
+            and not self.lost.is_set()
+        )
 
     def is_held_by_this_thread(self) -> bool:
         """Return whether another object of this thread, or greenlet, holds the lock.
@@ -143,27 +187,26 @@ class Lock:
         :raises LockLost: if the lease had ended; another client may hold the lock.
         """
         seconds = self.lease if lease is None else checked_lease(lease)
-        held = self._held()
+        held, began = self._held(), time.monotonic()
         if not self._record.replace(held, held, seconds):
-            self.token = None
+            self._end()
             raise self._lost()
+        self._until, self._process = began + SAFE * seconds, os.getpid()
+        if self._renewal is not None:
+            self._renewal.until = self._until
 
     def release(self) -> None:
         """End holding the lock, so that the next waiter gets it.
 
         :raises LockLost: if the lease had ended; another client's lock is left alone.
         """
-        held = self._held()
-        self.token = None
-        if not self._release(held):
+        if not self._release(self._held()):
             raise self._lost()
 
     def discard(self) -> None:
         """Like :meth:`release`, but a lock that is not held any more is no error."""
         if self.token is not None:
-            held = self._held()
-            self.token = None
-            self._release(held)
+            self._release(self.token)
 
     def remaining(self) -> float | None:
         """Return how long the lock will be held unless it is renewed or released.
@@ -195,9 +238,17 @@ class Lock:
         return self.token
 
     def _release(self, held: str) -> bool:
+        self._end()
         return self._record.release(held)
 
+    def _end(self) -> None:
+        self.token = None
+        if self._renewal is not None:
+            self._renewal.stop()
+            self._renewal = None
+
     def _lost(self) -> LockLost:
+        self.lost.set()
         return LockLost(
             f"the lock {self.name!r} is not held any more, or never was: its lease may have ended, "
             "and others may have held it"

@@ -152,17 +152,19 @@ class State(Values, Counters, Changes):
         """
         return Batch(self.keyspace, max_bytes)
 
-    def lock(self, name: str, lease: float = 30, wait: float = 10) -> Lock:
+    def lock(self, name: str, lease: float = 30, wait: float = 10, *, renew: bool = False) -> Lock:
         """Return a lock that one client at a time holds, not yet acquired.
 
         Waiters get it in the order in which they came, once they have waited for 10 ms.
 
         :param lease: seconds, from 0.01 to a day, after which it ends unless renewed.
         :param wait: how many seconds to wait for others to release it; 0 tries once.
+        :param renew: whether it is renewed in the background while it is held. Its ``lost`` is set
+            if that fails, before others can have it.
         :raises InvalidKey: if the name is not one that a key may have.
         :raises ValueError: if the lease is out of its bounds.
         """
-        return Lock(self.namespace("lock"), name, lease=lease, wait=wait)
+        return Lock(self.namespace("lock"), name, lease=lease, wait=wait, renew=renew)
 
     def keys(self, prefix: str = "") -> list[str]:
         """Return the live keys that start with ``prefix``.

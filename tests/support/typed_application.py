@@ -70,7 +70,7 @@ is_new: bool = cache.put("a", 1)
 removed: int = cache.delete_prefix("view/")
 cache.set("a", 1, timeout=60)
 cache.get("a")
-with cache.lock("nightly") as lock:
+with cache.lock("nightly", renew=True) as lock:
     fence: int = lock.fence
 version: str = __version__
 global_obj = cache.object("global_obj", SomeObj, 0)
