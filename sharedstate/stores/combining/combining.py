@@ -64,7 +64,9 @@ class Combining(Wrapper):
             try:
                 return self._store.transact(keys, operation)
             finally:
-                self._hand_over(lead)
+                lead.release()
+                if self._queue:
+                    self._appoint()
         return self._in_company(keys, operation)
 
     def submit(self, keys: Sequence[bytes], operation: Operation, done: Done) -> None:
@@ -109,28 +111,26 @@ class Combining(Wrapper):
                 raise self._too_many()
         waiting.since = time.monotonic()
         queue.append(waiting)
-        # Whoever holds it looks at the queue once more after releasing it.
-        lead = self._lead
-        if lead.acquire(False):
-            self._hand_over(lead)
+        self._appoint()
 
-    def _hand_over(self, lead: threading.Lock) -> None:
-        """Let the first that waits lead, or nobody."""
-        while lead is self._lead:  # Otherwise somebody else leads by now.
+    def _appoint(self) -> None:
+        """Let the first that waits lead, if nobody does.
+
+        Is called after leaving an operation in the queue, and after the leadership was released:
+        one of two that do so at the same moment finds the queue filled and nobody leading.
+        """
+        while self._queue and (lead := self._lead).acquire(False):
             try:
                 first = self._queue.popleft()
             except IndexError:
                 lead.release()
-                if self._queue and lead.acquire(False):
-                    continue
-                return
+                continue
             self._rounds += 1
             first.lead = lead
             if first.done is None:
                 first.woken.release()
             else:
                 self._start().give(partial(self._do_round, first))
-            return
 
     def _in_company(self, keys: Sequence[bytes], operation: Operation) -> Any:
         waiting = Waiting(keys, operation, None)
@@ -146,6 +146,10 @@ class Combining(Wrapper):
             self._do_round(waiting)
         return waiting.outcome()
 
+    def _hand_over(self, leader: Waiting) -> None:
+        leader.lead.release()
+        self._appoint()
+
     def _do_round(self, first: Waiting) -> None:
         """Lead: do the operations that wait, and hand over."""
         taken = [first]
@@ -156,7 +160,7 @@ class Combining(Wrapper):
             for waiting in taken:
                 if not waiting.has_ended:
                     waiting.end(None, outcome_unknown("the thread that did it was ended"))
-            self._hand_over(first.lead)
+            self._hand_over(first)
             for waiting in taken:
                 waiting.tell()
 
@@ -211,13 +215,12 @@ class Combining(Wrapper):
             if waiting.lead is None:
                 waiting.woken.acquire(timeout=self.timeout)
             if waiting.lead is not None:
-                self._hand_over(waiting.lead)
+                self._hand_over(waiting)
 
     def _depose(self) -> None:
         """Let others lead: of whoever leads nothing was heard for as long as one may wait."""
-        self._lead = lead = threading.Lock()
-        if self._queue and lead.acquire(False):
-            self._hand_over(lead)
+        self._lead = threading.Lock()
+        self._appoint()
 
     def _start(self) -> Committer:
         if (found := self._committers.get("")) is not None:
