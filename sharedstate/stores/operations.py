@@ -284,11 +284,14 @@ class Each(Operation):
         results = []
         for positions, operation in self.steps:
             try:
-                after, result = operation([present[place] for place in positions], now)
+                if len(positions) == 1:
+                    (place,) = positions
+                    (present[place],), result = operation((present[place],), now)
+                else:
+                    after, result = operation([present[place] for place in positions], now)
+                    for place, record in zip(positions, after, strict=True):
+                        present[place] = record
             except SharedStateError as error:
-                results.append(error)
-                continue
-            for place, record in zip(positions, after, strict=True):
-                present[place] = record
+                result = error
             results.append(result)
         return present, results

@@ -10,20 +10,21 @@ from typing import Any
 from ...errors import StoreFull
 from ...settings import GIBIBYTE, Settings
 from ..base import Page, Store, key_range
-from ..operations import COUNTER_MAX, COUNTER_MIN, NEVER, Increment, Operation, Record
+from ..operations import Increment, Operation, Record, Records
 from ..support.directory import data_directory, make_private, set_aside
 from ..support.opened import Opened
 from ..support.paging import ordered_page
 from ..support.sqlite_damage import Damaged, checked_rows
 from .increments import increment
+from .rows import found, live, select_many, write
 from .sqlite_file import Execute, SQLiteFile
 
 FILE_NAME = "sharedstate.sqlite3"
 
 _COLLECT_EVERY = 32
 _ROOM_ROWS = 1000
-_KEYS_A_QUERY = 500
-_COUNTER_DIGITS = len(b"-9223372036854775808")
+_SEVERAL_KEYS = 6
+"""From how many keys on one query for all of them is faster than one for each."""
 
 _SCHEMA = """
 CREATE TABLE entries (
@@ -33,13 +34,6 @@ CREATE INDEX entries_expires ON entries (expires) WHERE expires IS NOT NULL;
 """
 _SELECT = "SELECT value, expires FROM entries WHERE key = ?"
 _SNAPSHOT = "SELECT key, value, expires FROM entries WHERE expires IS NULL OR expires > ?"
-_SELECT_MANY = "SELECT key, value, expires FROM entries WHERE key IN ({})"
-_SIZES = "SELECT key, length(value), expires FROM entries WHERE key IN ({})"
-_UPSERT = (
-    "INSERT INTO entries VALUES (?, ?, ?) "
-    "ON CONFLICT (key) DO UPDATE SET value = excluded.value, expires = excluded.expires"
-)
-_DELETE = "DELETE FROM entries WHERE key = ?"
 _DELETE_RANGE = "DELETE FROM entries WHERE key >= ? AND key < ?"
 _COLLECT = (
     "DELETE FROM entries WHERE key IN (SELECT key FROM entries "
@@ -112,34 +106,34 @@ class FilesystemStore(Store):
         self._written = 0
 
     def _transact(self, keys: Sequence[bytes], operation: Operation) -> Any:
-        with self._file() as execute:
+        file = self._file()
+        with file as execute:
             now = self.clock()
-            records = [_live(execute(_SELECT, (key,)).fetchall(), now) for key in keys]
+            records = self._present(execute, keys, now)
             after, result = operation(records, now)
-            for key, old, new in zip(keys, records, after, strict=True):
-                if new is not old:
-                    _write(execute, key, new)
+            write(file, zip(keys, records, after, strict=True))
             if self._written >= _COLLECT_EVERY:
                 self._collect(execute, now)
             return result
+
+    def _present(self, execute: Execute, keys: Sequence[bytes], now: float) -> Records:
+        if len(keys) < _SEVERAL_KEYS:
+            return [live(execute(_SELECT, (key,)).fetchall(), now) for key in keys]
+        rows = [row for each in select_many(keys) for row in execute(*each).fetchall()]
+        return found(rows, keys, now)
 
     def read(self, keys: Sequence[bytes]) -> list[Record | None]:
         file = self._file()
         try:
             if len(keys) == 1:
-                return [_live(file.query((_SELECT, (keys[0],))), self.clock())]
+                return [live(file.query((_SELECT, (keys[0],))), self.clock())]
             return self._read_many(file, keys)
         except Damaged as error:
             raise file.explained(error) from error
 
     def _read_many(self, file: SQLiteFile, keys: Sequence[bytes]) -> list[Record | None]:
-        chunks = [keys[i : i + _KEYS_A_QUERY] for i in range(0, len(keys), _KEYS_A_QUERY)]
-        rows = file.query(
-            *((_SELECT_MANY.format(",".join("?" * len(chunk))), chunk) for chunk in chunks)
-        )
-        now = self.clock()
-        found = {row[0]: _live([row[1:]], now) for row in rows}
-        return [found.get(key) for key in keys]
+        rows = file.query(*select_many(keys))
+        return found(rows, keys, self.clock())
 
     def page(self, prefix: bytes, cursor: str | None, limit: int) -> Page:
         file = self._file()
@@ -161,7 +155,7 @@ class FilesystemStore(Store):
         file = self._file()
         try:
             for key, *columns in file.rows(_SNAPSHOT, (now,)):
-                record = _live([columns], now)
+                record = live([columns], now)
                 if record is not None:
                     yield key, record
         except Damaged as error:
@@ -222,46 +216,3 @@ class FilesystemStore(Store):
             timeout=self.timeout,
         )
         return self._opened.put(self, file, SQLiteFile.close)
-
-
-def _of_many(statement: str, keys: Sequence[bytes]) -> list[tuple[str, Sequence[Any]]]:
-    """The statement for all of the keys, as often as they are too many for one."""
-    chunks = [keys[i : i + _KEYS_A_QUERY] for i in range(0, len(keys), _KEYS_A_QUERY)]
-    return [(statement.format(",".join("?" * len(chunk))), chunk) for chunk in chunks]
-
-
-def _live(rows: Sequence[Any], now: float) -> Record | None:
-    """The record in the rows of ``_SELECT``, unless it has expired."""
-    if not rows:
-        return None
-    value, expires = rows[0]
-    if type(value) is not bytes:
-        if type(value) is not int:
-            raise Damaged("it has a value that is none")
-        value = b"%d" % value
-    if expires is None:
-        return value, NEVER
-    try:
-        return (value, expires) if expires > now else None
-    except TypeError:
-        raise Damaged("it has an expiry that is none") from None
-
-
-def _write(execute: Execute, key: bytes, record: Record | None) -> None:
-    if record is None:
-        execute(_DELETE, (key,))
-    else:
-        execute(_UPSERT, (key, _number_or_bytes(record[0]), _column(record[1])))
-
-
-def _column(expires: float) -> float | None:
-    return None if expires == NEVER else expires
-
-
-def _number_or_bytes(value: bytes) -> int | bytes:
-    """A counter as a number that SQLite can add to; its bytes are those of the number."""
-    if len(value) <= _COUNTER_DIGITS and value.lstrip(b"-").isdigit():
-        number = int(value)
-        if COUNTER_MIN <= number <= COUNTER_MAX and b"%d" % number == value:
-            return number
-    return value
