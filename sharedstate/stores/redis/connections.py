@@ -11,6 +11,7 @@ from ...errors import ConfigurationError
 from ...settings import Settings
 from ..support.addresses import URL, addresses, malformed, parsed, shown
 from ..support.drivers import import_driver
+from .pool import keeping_pool
 
 _EXAMPLE = "redis://user:password@host:6379/0, rediss://… or unix:///path"
 _SENTINEL_EXAMPLE = "redis+sentinel://host:26379,host/master"
@@ -48,7 +49,13 @@ def single(settings: Settings) -> Connection:
     url = settings["CACHE_REDIS_URL"]
     if url:
         location = _checked(url, _setting(settings))
-        return _connection(lambda: redis.Redis.from_url(url, **options), location, options)
+        if "single_connection_client" in options:
+            return _connection(lambda: redis.Redis.from_url(url, **options), location, options)
+
+        def connect() -> Any:
+            return redis.Redis.from_pool(keeping_pool().from_url(url, **options))
+
+        return _connection(connect, location, options)
     host = settings["CACHE_REDIS_HOST"]
     if not isinstance(host, str):
         return _like(host, options)
