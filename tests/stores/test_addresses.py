@@ -137,7 +137,7 @@ def test_a_client_of_redis(empty_redis: str) -> None:
             assert state.inc("n") == 1
             assert state.set("text", "ü") and state.get("text") == "ü"
             assert client.get("test:n") == "1"
-            ours = state.store._store._opened.value.get_connection_kwargs()  # type: ignore[attr-defined]
+            ours = state.store.client.get_connection_kwargs()
             assert ours["retry"].get_retries() == 0
             assert ours["socket_timeout"] == 2
             address = empty_redis.rpartition("/")[0]
