@@ -36,7 +36,6 @@ _COUNTER_DIGITS = len(b"-9223372036854775808")
 
 _SELECT = "SELECT name, value, number, expires FROM {{table}} WHERE {}"
 _SIZES = f"SELECT name, length(value) FROM {{{{table}}}} WHERE {{}} AND {LIVE}"
-_UPDATE = "UPDATE {table} SET value = ?, number = ?, expires = ? WHERE name = ?"
 _DELETE = "DELETE FROM {{table}} WHERE {}"
 _TOUCH = f"UPDATE {{table}} SET expires = ? WHERE name = ? AND {LIVE}"
 _REMOVE = f"DELETE FROM {{table}} WHERE name = ? AND {LIVE}"
@@ -122,7 +121,8 @@ def transaction(
         _insert(connection, [_row(name, changes.get(name) or _PLACE) for name in missing])
         if changes:
             kept = {name: new for name, new in changes.items() if new and name in found}
-            connection.execute_many(_UPDATE, [_renewed(name, kept[name]) for name in sorted(kept)])
+            rewrite = connection.dialect.rewrite
+            connection.execute_many(*rewrite([_row(name, kept[name]) for name in sorted(kept)]))
             gone = [name for name in names if name in changes and not changes[name]]
             places = [name for name in missing if not changes.get(name)]
             _delete(connection, sorted({*places, *(name for name in gone if name in found)}))
@@ -267,10 +267,6 @@ def _live(row: Any, now: float) -> Record | None:
 
 def _row(key: bytes, record: Record) -> tuple[Any, ...]:
     return key, *_columns(record)
-
-
-def _renewed(key: bytes, record: Record) -> tuple[Any, ...]:
-    return *_columns(record), key
 
 
 def _columns(record: Record) -> tuple[Any, Any, Any]:

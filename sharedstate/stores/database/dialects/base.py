@@ -35,7 +35,12 @@ _PUT = (
     "ON CONFLICT (name) DO UPDATE SET "
     "value = excluded.value, number = excluded.number, expires = excluded.expires"
 )
+_UPDATE = "UPDATE {table} SET value = ?, number = ?, expires = ? WHERE name = ?"
 LIVE = "(expires IS NULL OR expires > ?)"
+
+
+Row = tuple[bytes, bytes | None, int | None, float | None]
+"""A name, a value, a number and when it expires."""
 
 
 class Trouble(Enum):
@@ -112,6 +117,10 @@ class Dialect(ABC):
     def among(self, names: Sequence[bytes]) -> tuple[str, Sequence[Any]]:
         """A condition that holds for these names, and its arguments."""
         return f"name IN ({','.join('?' * len(names))})", names
+
+    def rewrite(self, rows: Sequence[Row]) -> tuple[str, Sequence[Sequence[Any]]]:
+        """What writes rows that exist and are locked: a statement, and its arguments each time."""
+        return _UPDATE, [(*columns, name) for name, *columns in rows]
 
     @property
     def ddl(self) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import pymysql
 
 from ....errors import ValueTooLarge
 from ..deadline import left
-from .base import LIVE, Dialect, Trouble
+from .base import LIVE, Dialect, Row, Trouble
 
 _SERVERS_SHARE = 0.8  # As with PostgreSQL.
 _SHORTEST = 0.001
@@ -106,6 +107,10 @@ class MySQL(Dialect):
             return None
         number: int = cursor.lastrowid
         return number if number < _UNSIGNED // 2 else number - _UNSIGNED
+
+    def rewrite(self, rows: Sequence[Row]) -> tuple[str, Sequence[Sequence[Any]]]:
+        # PyMySQL makes one statement of many INSERTs, and sends many UPDATEs one by one.
+        return super().rewrite(rows) if len(rows) == 1 else (self.put, rows)
 
     def trouble(self, error: Exception) -> Trouble:
         code = error.args[0] if error.args else None

@@ -13,7 +13,7 @@ from psycopg import OperationalError, pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from ..deadline import left
-from .base import Dialect, Trouble
+from .base import Dialect, Row, Trouble
 
 R = TypeVar("R")
 
@@ -47,6 +47,13 @@ _TROUBLES_OF_CLASS = {
 _CONNECTIONS = "53300"  # too_many_connections, of class 53 too
 
 
+_REWRITE = (
+    "UPDATE {table} AS r SET value = n.value, number = n.number, expires = n.expires "
+    "FROM unnest(?::bytea[], ?::bytea[], ?::bigint[], ?::double precision[]) "
+    "AS n (name, value, number, expires) WHERE r.name = n.name"
+)
+
+
 class PostgreSQL(Dialect):
     """Rows are locked by SELECT … FOR UPDATE in the order of their names."""
 
@@ -61,6 +68,11 @@ class PostgreSQL(Dialect):
 
     def among(self, names: Sequence[bytes]) -> tuple[str, Sequence[Any]]:
         return "name = ANY(?)", (list(names),)
+
+    def rewrite(self, rows: Sequence[Row]) -> tuple[str, Sequence[Sequence[Any]]]:
+        if len(rows) <= 1:
+            return super().rewrite(rows)
+        return _REWRITE, [[list(column) for column in zip(*rows, strict=True)]]
 
     @property
     def connect_args(self) -> dict[str, Any]:
