@@ -38,7 +38,7 @@ from sharedstate.stores.database import engine as database_engine
 from sharedstate.stores.database.engine import Database
 from sharedstate.stores.database.errors import Conflict, NoTable
 from sharedstate.stores.database.store import DatabaseStore, ddl
-from sharedstate.stores.operations import NEVER, Operation
+from sharedstate.stores.operations import NEVER, Each, Increment, Operation
 from sharedstate.stores.registry import open_store
 from sharedstate.stores.support.semaphore import FairSemaphore
 
@@ -252,16 +252,31 @@ def _inc_all(state: State, me: int) -> Generator[Any, Any, None]:
         yield partial(state.inc_many, dict.fromkeys(keys, 1))
 
 
+def _each_of(state: State, keys: list[str], delta: int = 1, minimum: int = 0) -> Any:
+    """Increments of several callers in one step."""
+    increment = Increment(delta, 0, 0, minimum)
+    each = Each([((place,), increment) for place in range(len(keys))])
+    numbers = state.store.transact([state.keyspace.key(key) for key in keys], each)
+    return dict(zip(keys, numbers, strict=True))
+
+
+def _inc_each(state: State, me: int) -> Iterator[Callable[[], Any]]:
+    keys = KEYS if me % 2 else KEYS[::-1]
+    for _ in range(25):
+        yield partial(_each_of, state, keys)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("exist", [False, True], ids=["missing", "existing"])
-def test_batches_in_opposite_orders(url: str, exist: bool) -> None:
+@pytest.mark.parametrize("work", [_inc_all, _inc_each], ids=["batch", "each"])
+def test_batches_in_opposite_orders(url: str, exist: bool, work: Any) -> None:
     """Batches of the same keys in opposite orders are exact, and those of existing ones orderly."""
     if exist:
         state = state_at(url)
         state.set_many(dict.fromkeys(KEYS, 0))
         state.close()
     before = _deadlocks(url)
-    outcome = crowd.run("forked", partial(state_at, url), _inc_all, 8, _get_all)
+    outcome = crowd.run("forked", partial(state_at, url), work, 8, _get_all)
     for key in KEYS:
         assert exactly_one_to([answer.result[key] for answer in outcome.answers], 200)
     assert outcome.found == [200] * len(KEYS)
@@ -283,7 +298,7 @@ def _deadlocks(url: str) -> Any:
 class TestMissingRows:
     """A client that waits for one row learns what was inserted meanwhile beside it."""
 
-    @pytest.mark.parametrize("kind", ["once", "batch"])
+    @pytest.mark.parametrize("kind", ["once", "batch", "each"])
     def test_inserted_while_waiting(self, server_url: str, kind: str) -> None:
         """Neither a repeat near a bound nor a batch decides by a row that it saw as missing."""
         state = state_at(server_url)
@@ -291,6 +306,7 @@ class TestMissingRows:
         call = {
             "once": lambda: state.inc("n", maximum=1, once="token"),
             "batch": lambda: state.inc_many({"!": -1, "n": -1}, minimum=0),
+            "each": lambda: _each_of(state, ["!", "n"], -1),
         }[kind]
         if kind == "once":
             call()
@@ -592,6 +608,8 @@ LOST = {
     "single": (b"+ ", lambda s: s.inc("n"), True),
     "commit": (b"COMMIT", lambda s: s.inc("n", once="token"), True),
     "before": (b"FOR UPDATE", lambda s: s.inc("n", once="token"), False),
+    "commit of each": (b"COMMIT", lambda s: _each_of(s, ["m", "n"]), True),
+    "before each": (b"FOR UPDATE", lambda s: _each_of(s, ["m", "n"]), False),
 }
 
 

@@ -43,8 +43,9 @@ class DatabaseStore(Store):
     """A row a record, read and written with SQLAlchemy's connections.
 
     The common operations are one statement, and so one round trip; the others are a transaction
-    that locks its rows in the order of their keys. Time is this host's: hosts that share a table
-    need their clocks in step, as by NTP.
+    that locks its rows in the order of their keys. That is four round trips, more than eight
+    threads save by it, so operations that wait together are not combined. Time is this host's:
+    hosts that share a table need their clocks in step, as by NTP.
 
     :param url: as SQLAlchemy's, with one of the drivers ``psycopg`` and ``pymysql``.
     :param table: its name, with its schema or without; made when it is missing.

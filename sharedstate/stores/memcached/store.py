@@ -37,6 +37,9 @@ class MemcachedStore(Store):
     Each key has its one server. When that is down the key is not available until it is back: it
     has no other server, where another number would be counted.
 
+    Operations that wait together are not combined: most are a look and then a ``cas``, which takes
+    the reply to the first, and a server that does not answer would delay those on the others.
+
     :param servers: hosts and ports.
     """
 

@@ -30,6 +30,9 @@ class RedisClusterStore(RedisStore):
     are not. ``set_many`` and ``delete_many`` then go key by key, and ``get_many`` node by node. A
     ``once`` token is kept beside its counter, so one that comes again for a counter on another
     node is not recognized.
+
+    Operations that wait together are not combined: a node that does not answer would delay those
+    on the other nodes.
     """
 
     name = "redis-cluster"
