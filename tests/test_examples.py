@@ -38,6 +38,7 @@ def test_before_counts_alone() -> None:
     assert [client.get("/").text for _ in range(3)] == ["1", "2", "3"]
 
 
+@pytest.mark.slow
 def test_after_counts_across_processes(store: None) -> None:
     """Two processes of the answer's application share one count."""
     ask = (

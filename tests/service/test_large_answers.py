@@ -69,6 +69,7 @@ def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Service]
         yield service
 
 
+@pytest.mark.slow
 def test_no_request_takes_more_than_its_share(service: Service) -> None:
     """Batches and listings of large values end at the bound, and so does the worker's memory."""
     service.rewind()
@@ -97,6 +98,7 @@ def test_no_request_takes_more_than_its_share(service: Service) -> None:
     assert service.grown() < ROOM
 
 
+@pytest.mark.slow
 def test_head_of_a_listing_reads_next_to_nothing(service: Service) -> None:
     """It says that there is one, and nothing of what is in it."""
     service.rewind()

@@ -32,6 +32,7 @@ URLS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("url", URLS)
 def test_no_error_shows_a_password(url: str, caplog: pytest.LogCaptureFixture) -> None:
     """However a password is written, no part of it is in an error, its traceback or a log."""
@@ -43,6 +44,7 @@ def test_no_error_shows_a_password(url: str, caplog: pytest.LogCaptureFixture) -
             assert part not in told.lower(), (password, told)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name, kind",
     [

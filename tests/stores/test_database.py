@@ -102,6 +102,7 @@ class TestTable:
         assert exactly_one_to([answer.result for answer in outcome.answers], 5)
         assert outcome.found == 5
 
+    @pytest.mark.slow
     def test_may_not_make_it(self, server_url: str) -> None:
         """A user who may make no table gets the statements for it, and can use what they make."""
         plain = make_url(server_url).set(username="plain", password="secret")

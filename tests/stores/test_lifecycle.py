@@ -966,6 +966,7 @@ def _fill_the_disk(settings: Settings, disk: Path) -> str:
     return "all there"
 
 
+@pytest.mark.slow
 @of("filesystem")
 def test_full_of_expired(cache_settings: Settings) -> None:
     """A store that holds nothing but expired records takes a write of any kind and size."""

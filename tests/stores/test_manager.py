@@ -439,6 +439,7 @@ class TestSupervised:
                 run_manager({"CACHE_TYPE": "manager", "CACHE_DIR": path.parent})
             assert state.inc("n") == 2
 
+    @pytest.mark.slow
     def test_program(self, path: Path) -> None:
         """`python -m` runs one, and says so if another does."""
         command = [sys.executable, "-m", "sharedstate.stores.manager.server", str(path)]
