@@ -11,6 +11,7 @@ from typing import Any
 
 from flask import Flask, request
 from werkzeug.exceptions import Forbidden, Unauthorized
+from werkzeug.routing import Rule
 
 from sharedstate import ConfigurationError
 
@@ -31,12 +32,11 @@ def init_app(app: Flask) -> None:
         # Besides the names that this machine has for itself.
         named = [hosts] if isinstance(hosts, str) else hosts
         app.config["TRUSTED_HOSTS"] = [*named, *_OWN_NAMES]
-    may = guard(app)
+    may, needs_token = guard(app), has_tokens(app)
 
     @app.before_request
     def let_in() -> None:
-        rule = request.url_rule
-        may(request.environ, rule is not None and is_public(rule.endpoint))
+        may(request.environ, needs_token and _is_public(request.url_rule))
 
 
 def guard(app: Flask) -> Callable[[Mapping[str, Any], bool], None]:
@@ -72,6 +72,10 @@ def is_public(endpoint: str) -> bool:
     """Whether a route needs no token."""
     blueprint, _, _ = endpoint.rpartition(".")
     return blueprint in _PUBLIC or endpoint == "static"
+
+
+def _is_public(rule: Rule | None) -> bool:
+    return rule is not None and is_public(rule.endpoint)
 
 
 def _check_tokens(app: Flask) -> None:

@@ -26,7 +26,8 @@ FORMATTERS: dict[str, dict[str, Any]] = {
 }
 """``LOG_FORMAT`` → what makes the lines."""
 
-_request_id = ContextVar("request_id", default="-")
+request_id = ContextVar("request_id", default="-")
+"""The id of the request that is answered, as log lines have it."""
 
 HIDDEN = "***"
 _CREDENTIALS = re.compile(
@@ -65,20 +66,20 @@ def configuration(style: str) -> dict[str, Any]:
 
 
 @contextmanager
-def named(request_id: str) -> Iterator[None]:
+def named(name: str) -> Iterator[None]:
     """Let the lines that are logged in the block have the id of a request."""
-    token = _request_id.set(request_id)
+    token = request_id.set(name)
     try:
         yield
     finally:
-        _request_id.reset(token)
+        request_id.reset(token)
 
 
 class Handler(logging.StreamHandler):  # type: ignore[type-arg]  # no generic at run time
     """Writes to the standard error stream, with the request's id and without secrets."""
 
     def format(self, record: logging.LogRecord) -> str:
-        record.request_id = _request_id.get()
+        record.request_id = request_id.get()
         return without_secrets(super().format(record))
 
 

@@ -11,9 +11,9 @@ from itertools import count
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask, request
+from flask import Flask
 
-from .logs import named
+from .logs import request_id
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -23,17 +23,11 @@ access_log = logging.getLogger("service.access")
 HEADER = "X-Request-ID"
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
-_RULE = "sharedstate.rule"
 _is_sane = re.compile("[A-Za-z0-9._-]{1,64}").fullmatch
 
 
 def init_app(app: Flask) -> None:
     """Give every request an id, and count it with its response."""
-
-    @app.before_request
-    def note_rule() -> None:
-        request.environ[_RULE] = request.url_rule
-
     app.wsgi_app = Traced(app, app.wsgi_app)  # type: ignore[method-assign]
 
 
@@ -52,12 +46,14 @@ class Traced:
             code = int(status[:3])
             return start_response(status, [*headers, (HEADER, name)], *error)
 
-        with named(name):
-            try:
-                return self._inner(environ, start)
-            finally:
-                rule = environ.get(_RULE)
-                self._ended(environ, rule and rule.rule, code, perf_counter() - began)
+        token = request_id.set(name)
+        try:
+            return self._inner(environ, start)
+        finally:
+            # Where Flask leaves its request; without a route if none was found.
+            rule = getattr(environ.get("werkzeug.request"), "url_rule", None)
+            self._ended(environ, rule and rule.rule, code, perf_counter() - began)
+            request_id.reset(token)
 
 
 def ending(app: Flask) -> Callable[[Mapping[str, Any], str | None, int, float], None]:

@@ -117,10 +117,16 @@ class Front:
         def done(result: Any, error: BaseException | None) -> bool:
             return self._answer(client, environ, route.rule, task, began, result, error)
 
-        store: Any = space.store
-        operation = task.operation
-        if getattr(store, "combines", False) and (operation.writes or store.has_server):
-            store.submit(keys, operation, lambda result, error: later(done(result, error)))
+        def done_later(result: Any, error: BaseException | None) -> None:
+            is_answered = True  # Where this fails, what was done must not be done again.
+            try:
+                is_answered = done(result, error)
+            finally:
+                later(is_answered)
+
+        store, operation = space.store, task.operation
+        if store.combines and (operation.writes or store.has_server):
+            store.submit(keys, operation, done_later)
             return LATER
         try:
             if operation.writes:

@@ -41,8 +41,8 @@ class HalfSent(Exception):
 class Bridge:
     """An application of Flask as one of RSGI.
 
-    With ``THREADS`` 1 Flask works on one request at a time. With more, Granian's own thread
-    responds to what has no body, and a pool of as many to what has one.
+    Flask works on as many requests at a time as there are ``THREADS``. With one, it does so in the
+    thread that the request comes in.
     """
 
     def __init__(self, app: Flask) -> None:
@@ -76,14 +76,18 @@ class Bridge:
         scope, client = request.scope, request.proto
 
         def later(is_answered: bool) -> None:
-            if not is_answered:
+            if is_answered:
+                request.done()
+            else:
                 self._pool.submit(self._finish, request)
 
         if self._front(scope, client, b"", later) == FLASK:
             if has_body(scope):
                 return False
-            self.respond(scope, client)
-            request.done()
+            if self._one_at_a_time is None:
+                self._pool.submit(self._finish, request)
+            else:
+                self._finish(request)
         return True
 
     def _finish(self, request: Any) -> None:

@@ -46,7 +46,7 @@ class Observed(Wrapper):
         return result
 
     def submit(self, keys: Sequence[bytes], operation: Operation, done: Done) -> None:
-        name = type(operation).__name__
+        name = type(operation).__name__ if operation.writes else "read"
         observer = self._observer
 
         def told(result: Any, error: BaseException | None) -> None:
