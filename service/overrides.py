@@ -1,7 +1,17 @@
 """All that the service overrides of other packages: a place of Granian's.
 
-``take_shortcut``: Granian hands each request to an event loop, which starts a task for it. The
-version of Granian that this was read in is in ``requirements.txt``, and
+``take_shortcut``: Granian hands each request to an event loop, which starts a task for it. What the
+public ways cost, in µs of a worker's processor time for a static answer with 32 and 256
+connections (Granian 2.8.9, one worker, wrk beside it on two cores, the least of eight interleaved
+rounds)::
+
+    connections                    32           256
+    the shortcut                   12.0          9.7
+    rloop, mt and st               13.8  17.9   16.7  17.3
+    uvloop, mt and st              14.9  16.8   12.5  15.0
+    asyncio, mt and st             17.7  20.1   20.2  19.7
+
+The version of Granian that this was read in is in ``requirements.txt``, and
 ``tests/service/test_overrides.py`` fails first where another one differs.
 """
 

@@ -11,7 +11,7 @@ from itertools import count
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask
+from flask import Flask, request
 
 from .logs import request_id
 
@@ -23,11 +23,17 @@ access_log = logging.getLogger("service.access")
 HEADER = "X-Request-ID"
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
+_RULE = "sharedstate.rule"
 _is_sane = re.compile("[A-Za-z0-9._-]{1,64}").fullmatch
 
 
 def init_app(app: Flask) -> None:
     """Give every request an id, and count it with its response."""
+
+    @app.before_request
+    def note_rule() -> None:
+        request.environ[_RULE] = request.url_rule
+
     app.wsgi_app = Traced(app, app.wsgi_app)  # type: ignore[method-assign]
 
 
@@ -50,8 +56,7 @@ class Traced:
         try:
             return self._inner(environ, start)
         finally:
-            # Where Flask leaves its request; without a route if none was found.
-            rule = getattr(environ.get("werkzeug.request"), "url_rule", None)
+            rule = environ.get(_RULE)
             self._ended(environ, rule and rule.rule, code, perf_counter() - began)
             request_id.reset(token)
 
