@@ -22,6 +22,7 @@ from .errors import (
 )
 from .keyspace import Item
 from .locks.lock import Lock
+from .locks.semaphore import Semaphore
 from .objects import Counter, Handle, SharedDict, shared
 from .state import Batch, State
 
@@ -44,6 +45,7 @@ __all__ = [
     "OutOfBounds",
     "Overloaded",
     "ResultTooLarge",
+    "Semaphore",
     "SharedDict",
     "SharedStateError",
     "State",

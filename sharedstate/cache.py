@@ -20,6 +20,7 @@ from .backend import Backend, ResultKey, fit_key
 from .backend.application import current_application
 from .cli import state_group
 from .errors import NotSupported
+from .jobs import Jobs
 from .objects import Objects
 from .settings import checked, own_settings
 from .state import State
@@ -69,7 +70,7 @@ class _Delegated(Generic[P, R]):
         return operation
 
 
-class Cache(Objects, flask_caching.Cache):
+class Cache(Objects, Jobs, flask_caching.Cache):
     """Flask-Caching's ``Cache`` on a store that is exact.
 
     ::

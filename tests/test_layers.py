@@ -32,7 +32,7 @@ LAYERS = ("app", "routes", "service", "common", "sharedstate")
 LIBRARY = (
     {"session"},
     {"cache"},
-    {"backend", "cli", "limiter", "objects"},
+    {"backend", "cli", "jobs", "limiter", "objects"},
     {"state"},
     {"locks"},
     {"arguments", "keyspace"},

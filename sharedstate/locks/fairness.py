@@ -78,6 +78,10 @@ class Record:
         self.place = (id(keyspace.store), keyspace.key(name))
         self._seen = ""
 
+    def copy(self) -> Record:
+        """The same record, as another thread sees it."""
+        return Record(self._keyspace, self._name)
+
     def take(
         self, nonce: str, lease: float, wait: float, activity: Callable[[], Any] = _nothing
     ) -> bool:
@@ -179,6 +183,15 @@ class Record:
         return self.enter(nonce, lease)
 
 
+def pause(waited: float) -> float:
+    """How long the first in a queue, who has waited for so long, waits until it looks again."""
+    return _random_pause(waited / 20)
+
+
+def _random_pause(longest: float) -> float:
+    return min(max(longest, _MIN_PAUSE), _MAX_PAUSE) * (0.5 + random.random())
+
+
 class _Waiter:
     """A caller that waits for a record."""
 
@@ -244,8 +257,10 @@ class _Waiter:
             joined, before = self._joined
             position = queue.index(self._nonce)
             pace = (now - joined) / max(before - position, 1)
-            longest = pace * position / 2 if position else pace / 20
-        return min(max(longest, _MIN_PAUSE), _MAX_PAUSE) * (0.5 + random.random())
+            if not position:
+                return pause(pace)
+            longest = pace * position / 2
+        return _random_pause(longest)
 
     def _leave(self) -> None:
         """Leave the queue; the waiters behind move up."""

@@ -25,7 +25,7 @@ from ..arguments import ABSENT, Timeout
 from ..errors import Deadlock
 from ..keyspace import Keyspace
 from ..locks.contention import pauses
-from ..locks.lock import checked_lease
+from ..locks.held import checked_lease
 from ..stores.operations import Add, Swap
 
 R = TypeVar("R")

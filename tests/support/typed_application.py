@@ -72,6 +72,8 @@ cache.set("a", 1, timeout=60)
 cache.get("a")
 with cache.lock("nightly", renew=True) as lock:
     fence: int = lock.fence
+with cache.semaphore("reports", 3) as place:
+    is_held: bool = place.is_held
 version: str = __version__
 global_obj = cache.object("global_obj", SomeObj, 0)
 queried: int = global_obj.query() + global_obj.param

@@ -1,0 +1,5 @@
+"""What is done once, or by so many at a time, among all processes."""
+
+from .of_cache import Jobs
+
+__all__ = ["Jobs"]
