@@ -20,6 +20,7 @@ from database_servers import (  # noqa: F401  # fixtures
     sqlite_url,
 )
 from flask.testing import FlaskClient
+from hypothesis import HealthCheck, settings
 from managers import empty_manager, manager_url  # noqa: F401  # fixtures
 from memcached_servers import empty_memcached, memcached_port  # noqa: F401  # fixtures
 from redis_servers import (  # noqa: F401  # fixtures
@@ -37,6 +38,10 @@ from sharedstate import State
 from sharedstate.codec import JSONCodec, PickleCodec
 from sharedstate.stores.base import Store
 from sharedstate.stores.registry import open_store
+
+# How long an example takes is a matter of what else the machine does.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 
 def pytest_configure(config: pytest.Config) -> None:

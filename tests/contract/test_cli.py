@@ -380,7 +380,8 @@ def test_a_damaged_store_is_restored(run, state, app, tmp_path):
 @pytest.mark.parametrize("scheme", ["filesystem", "lmdb"])
 def test_a_backup_is_of_one_moment(tmp_path, scheme):
     """What is written between two records of a backup is in it whole or not at all."""
-    state = State.from_settings({"CACHE_URL": f"{scheme}://{tmp_path}/s", "CACHE_CODEC": "json"})
+    settings = {"CACHE_URL": f"{scheme}://{tmp_path}/s", "CACHE_CODEC": "json"}
+    state = State.from_settings(settings | {"CACHE_TIMEOUT": "30"})
     state.set_many({f"k{number:04}": 1 for number in range(2000)})
     snapshot = state.store.snapshot()
     first = next(snapshot)
