@@ -21,6 +21,7 @@ from .errors import (
     ValueTooLarge,
 )
 from .keyspace import Item
+from .limits import Allowance
 from .locks.lock import Lock
 from .locks.semaphore import Semaphore
 from .objects import Counter, Handle, SharedDict, shared
@@ -28,6 +29,7 @@ from .state import Batch, State
 
 __all__ = [
     "ABSENT",
+    "Allowance",
     "Batch",
     "Cache",
     "ConfigurationError",

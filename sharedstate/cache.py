@@ -21,6 +21,7 @@ from .backend.application import current_application
 from .cli import state_group
 from .errors import NotSupported
 from .jobs import Jobs
+from .limits import Limits
 from .objects import Objects
 from .settings import checked, own_settings
 from .state import State
@@ -33,7 +34,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 # The library limits knows a storage's scheme once its class is defined: also for those who give it
 # to Flask-Limiter as an argument, before or after there is a Cache.
 with suppress(ImportError):  # It is not installed, or older than 4.1.
-    from . import limiter  # noqa: F401
+    from .limits import storage  # noqa: F401
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ class _Delegated(Generic[P, R]):
         return operation
 
 
-class Cache(Objects, Jobs, flask_caching.Cache):
+class Cache(Objects, Jobs, Limits, flask_caching.Cache):
     """Flask-Caching's ``Cache`` on a store that is exact.
 
     ::

@@ -32,7 +32,7 @@ LAYERS = ("app", "routes", "service", "common", "sharedstate")
 LIBRARY = (
     {"session"},
     {"cache"},
-    {"backend", "cli", "jobs", "limiter", "objects"},
+    {"backend", "cli", "jobs", "limits", "objects"},
     {"state"},
     {"locks"},
     {"arguments", "keyspace"},
@@ -41,7 +41,7 @@ LIBRARY = (
 )
 WEB = {"flask", "flask_caching", "werkzeug", "jinja2", "msgspec", "prometheus_client"}
 KNOWS_FLASK = (
-    *("sharedstate.cache", "sharedstate.cli", "sharedstate.limiter", "sharedstate.session"),
+    *("sharedstate.cache", "sharedstate.cli", "sharedstate.limits", "sharedstate.session"),
     "sharedstate.backend.application",
 )
 # The file that may use what other packages keep private; it says what each is worth.

@@ -17,9 +17,9 @@ from flask_limiter import Limiter
 from flask_session import Session
 from limits import RateLimitItemPerMinute
 
-import sharedstate.limiter
+import sharedstate.limits.storage
 from sharedstate import Cache
-from sharedstate.limiter import SharedStateStorage
+from sharedstate.limits.storage import SharedStateStorage
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,7 +43,7 @@ def app(cache_settings: dict[str, str], backend) -> Iterator[Flask]:
 def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time that moving windows see."""
     now = [2_000_000_000.0]
-    monkeypatch.setattr(sharedstate.limiter.time, "time", lambda: now[0])
+    monkeypatch.setattr(sharedstate.limits.storage.time, "time", lambda: now[0])
     return now
 
 

@@ -83,12 +83,21 @@ with shared(global_obj).locked() as it:
 ticket: int = next(cache.counter("tickets", maximum=100))
 visitors = cache.dict("visitors", timeout=1200)
 hits: int = visitors.inc("ada")
+left: int = cache.limit("me", 5, per=60).remaining
+
+
+@app.get("/limited/<int:number>")
+@cache.limit(5, per=timedelta(minutes=1), key=lambda: "me")
+def limited(number: int) -> str:
+    return str(number)
+
 
 numbers("no number")  # type: ignore[arg-type]
 double("no number")  # type: ignore[arg-type]
 Adder().add("no number")  # type: ignore[arg-type]
 global_obj.query(1)  # type: ignore[call-arg]
 cache.object("global_obj", 5)  # type: ignore[arg-type]
+limited("no number")  # type: ignore[arg-type]
 cache.get(1)  # type: ignore[arg-type]
 cache.set("a")  # type: ignore[call-arg]
 wrong_cart: list[int] = cache.update("cart", in_cart)  # type: ignore[arg-type]

@@ -18,12 +18,12 @@ from typing import Any
 from flask import current_app
 from limits.storage import MovingWindowSupport, SlidingWindowCounterSupport, Storage
 
-from .arguments import ABSENT
-from .backend import fit_key
-from .codec import JSONCodec
-from .errors import SharedStateError
-from .locks.contention import pauses
-from .state import State
+from ..arguments import ABSENT
+from ..backend import fit_key
+from ..codec import JSONCodec
+from ..errors import SharedStateError
+from ..locks.contention import pauses
+from ..state import State
 
 _MOVING = "moving "
 _SLIDING = "sliding "
