@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from datetime import UTC, timedelta, tzinfo
+from functools import partial
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from ..locks.semaphore import Semaphore
+from .once import once
+from .period import period
 
 if TYPE_CHECKING:
     from ..state import State
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Jobs:
@@ -17,6 +26,37 @@ class Jobs:
 
         @property
         def state(self) -> State: ...
+
+    def once(
+        self,
+        *,
+        every: float | timedelta | None = None,
+        at: str | None = None,
+        zone: str | tzinfo = UTC,
+        name: str | None = None,
+        lease: float = 60,
+    ) -> Callable[[Callable[P, R]], Callable[P, R | None]]:
+        """Let a function run once a period, whatever worker calls it and how often.
+
+        ::
+
+            @cache.once(every=3600)
+            def send_reminders(): ...
+
+        A call returns what the function returns if it is due and nobody else runs it, and ``None``
+        at once otherwise. If it raises, the caller gets the error and the next call may run it
+        again in the same period. A run may take as long as it needs.
+
+        :param every: seconds, or a ``timedelta``; periods begin with 1970. 0: once for ever.
+        :param at: the time at which a period of a day begins, as ``"03:30"``. If nobody calls then,
+            the first call after it runs the function.
+        :param zone: of ``at``: a name, as ``"Europe/Berlin"``, or a ``tzinfo``.
+        :param name: the job's, under which the store knows it; the path of the function if left
+            out, which is another one if its module is run as a program.
+        :param lease: seconds, from 0.01 to a day, after which others may run it if the process that
+            runs it has died.
+        """
+        return once(partial(_state, self), name, period(every, at, zone), lease)
 
     def semaphore(
         self, name: str, limit: int, lease: float = 30, wait: float = 10, *, renew: bool = False
@@ -39,3 +79,6 @@ class Jobs:
         :raises ValueError: if the limit or the lease is out of its bounds.
         """
         return Semaphore(self.state, name, limit, lease=lease, wait=wait, renew=renew)
+
+
+_state: Callable[[Any], State] = attrgetter("state")

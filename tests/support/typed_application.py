@@ -74,6 +74,14 @@ with cache.lock("nightly", renew=True) as lock:
     fence: int = lock.fence
 with cache.semaphore("reports", 3) as place:
     is_held: bool = place.is_held
+
+
+@cache.once(every=timedelta(hours=1))
+def report(day: str) -> int:
+    return len(day)
+
+
+reported: int | None = report("today")
 version: str = __version__
 global_obj = cache.object("global_obj", SomeObj, 0)
 queried: int = global_obj.query() + global_obj.param
@@ -98,6 +106,8 @@ Adder().add("no number")  # type: ignore[arg-type]
 global_obj.query(1)  # type: ignore[call-arg]
 cache.object("global_obj", 5)  # type: ignore[arg-type]
 limited("no number")  # type: ignore[arg-type]
+report(1)  # type: ignore[arg-type]
+always: int = report("today")  # type: ignore[assignment]
 cache.get(1)  # type: ignore[arg-type]
 cache.set("a")  # type: ignore[call-arg]
 wrong_cart: list[int] = cache.update("cart", in_cart)  # type: ignore[arg-type]
