@@ -11,7 +11,7 @@ from service.contract.operation import IDEMPOTENCY_KEY, OF_A_KEY, OF_A_WRITE, op
 from service.contract.replies import reply
 from service.contract.schemas import Count, Increment, Item, NewNumber
 from sharedstate import NotACounter, NotSupported, OutOfBounds, TokenReused
-from sharedstate.arguments import MAX_KEY_BYTES
+from sharedstate.keyspace.arguments import MAX_KEY_BYTES
 
 from .values import delete
 

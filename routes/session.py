@@ -12,7 +12,7 @@ from service.contract.replies import no_content, reply
 from service.contract.schemas import AnyValue, Change, ClientCount, ClientState, ClientValue, Number
 from service.sessions import with_client
 from sharedstate import OutOfBounds
-from sharedstate.arguments import checked_key
+from sharedstate.keyspace.arguments import checked_key
 from sharedstate.stores.operations import COUNTER_MAX, COUNTER_MIN
 
 bp = Blueprint("session", __name__, url_prefix="/v1/session")

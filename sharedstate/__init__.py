@@ -1,6 +1,5 @@
 """State that every Flask request shares, exactly."""
 
-from .arguments import ABSENT
 from .cache import Cache
 from .errors import (
     ConfigurationError,
@@ -21,6 +20,7 @@ from .errors import (
     ValueTooLarge,
 )
 from .keyspace import Item
+from .keyspace.arguments import ABSENT
 from .limits import Allowance
 from .locks.lock import Lock
 from .locks.semaphore import Semaphore

@@ -35,7 +35,7 @@ LIBRARY = (
     {"backend", "cli", "jobs", "limits", "objects"},
     {"state"},
     {"locks"},
-    {"arguments", "keyspace"},
+    {"keyspace"},
     {"stores"},
     {"codec", "errors", "settings"},
 )

@@ -10,9 +10,9 @@ from typing import Any
 
 from cachelib.serializers import BaseSerializer, SimpleSerializer
 
-from ..arguments import Timeout
 from ..codec import Codec, SerializerCodec
 from ..errors import NotSerializable
+from ..keyspace.arguments import Timeout
 from ..settings import Settings, checked
 from ..state import State
 from .results import ResultKey, Results

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..arguments import Timeout, checked_key
 from ..errors import InvalidKey, StoreFull, ValueTooLarge
+from ..keyspace.arguments import Timeout, checked_key
 from ..keyspace.eviction import NAMESPACE, shrink
 from ..state import State
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator
 
-from ..arguments import ABSENT
 from ..errors import ConfigurationError, NotSupported, SharedStateError, StoreFull, StoreUnavailable
+from ..keyspace.arguments import ABSENT
 from ..state import State
 
 REMEDIES: dict[type[SharedStateError], str] = {

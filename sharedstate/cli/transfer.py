@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..arguments import checked_key, checked_seconds
 from ..codec import JSONCodec
 from ..errors import NotSerializable, SharedStateError, ValueTooLarge
+from ..keyspace.arguments import checked_key, checked_seconds
 from ..state import State
 from ..stores.operations import NEVER, Add, Put, Record
 from .records import Entry, entries, is_fence

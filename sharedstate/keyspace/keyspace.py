@@ -8,15 +8,6 @@ from functools import lru_cache, partial
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-from ..arguments import (
-    ABSENT,
-    MIN_TIMEOUT,
-    Absent,
-    Timeout,
-    checked_increment,
-    checked_key,
-    checked_seconds,
-)
 from ..codec import Codec, PickleCodec
 from ..errors import (
     InvalidKey,
@@ -29,6 +20,15 @@ from ..errors import (
 )
 from ..stores.base import Store
 from ..stores.operations import KEEP, NEVER, Batch, Increment, Operation, Record, Swap
+from .arguments import (
+    ABSENT,
+    MIN_TIMEOUT,
+    Absent,
+    Timeout,
+    checked_increment,
+    checked_key,
+    checked_seconds,
+)
 from .eviction import is_result, place, write_with_room
 
 MAX_VALUE_BYTES = 1 << 20

@@ -13,8 +13,8 @@ import math
 from dataclasses import dataclass
 from datetime import timedelta
 
-from ..arguments import checked_integer, checked_seconds
 from ..keyspace import Item
+from ..keyspace.arguments import checked_integer, checked_seconds
 from ..state import State
 
 _SECOND = 1_000_000  # The number counts microseconds.

@@ -18,10 +18,10 @@ from typing import Any
 from flask import current_app
 from limits.storage import MovingWindowSupport, SlidingWindowCounterSupport, Storage
 
-from ..arguments import ABSENT
 from ..backend import fit_key
 from ..codec import JSONCodec
 from ..errors import SharedStateError
+from ..keyspace.arguments import ABSENT
 from ..locks.contention import pauses
 from ..state import State
 

@@ -25,9 +25,9 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
-from ..arguments import ABSENT
 from ..errors import StoreFull, ValueTooLarge
 from ..keyspace import Keyspace
+from ..keyspace.arguments import ABSENT
 from ..stores.operations import Add
 
 LATE_SECONDS = 0.01

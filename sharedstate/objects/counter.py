@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..arguments import Timeout
+from ..keyspace.arguments import Timeout
 from ..state import State
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, ItemsView, Iterator, MutableMapping, Value
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from ..arguments import ABSENT, Timeout
 from ..keyspace import Item
+from ..keyspace.arguments import ABSENT, Timeout
 from ..state import State
 
 R = TypeVar("R")

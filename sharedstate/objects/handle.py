@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
-from ..arguments import ABSENT
 from ..errors import LockLost, SharedStateError
+from ..keyspace.arguments import ABSENT
 from ..locks.lock import Lock
 from ..state import State
 from .attributes import refuse_state_elsewhere, state_of, with_state

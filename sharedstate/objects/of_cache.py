@@ -7,7 +7,7 @@ from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..arguments import Timeout
+from ..keyspace.arguments import Timeout
 from .counter import Counter
 from .dictionary import SharedDict
 from .handle import Handle

@@ -10,9 +10,9 @@ from typing import Any
 
 from werkzeug.exceptions import ServiceUnavailable
 
-from ..arguments import ABSENT
 from ..errors import LockTimeout, StoreUnavailable
 from ..keyspace import Item
+from ..keyspace.arguments import ABSENT
 from ..locks.lock import Lock
 from ..state import State
 

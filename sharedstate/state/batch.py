@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..arguments import Timeout
 from ..errors import (
     NotACounter,
     NotSerializable,
@@ -16,6 +15,7 @@ from ..errors import (
     StoreFull,
 )
 from ..keyspace import Item, Keyspace
+from ..keyspace.arguments import Timeout
 from ..stores.operations import Budget, Get, Operation, Put, Record, Remove
 
 _REFUSALS = (NotACounter, NotSerializable, NotSupported, OutOfBounds, ResultTooLarge, StoreFull)

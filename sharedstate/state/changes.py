@@ -7,8 +7,8 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, Self, TypeVar
 
-from ..arguments import ABSENT, Absent, Timeout
 from ..keyspace import Item, Keyspace
+from ..keyspace.arguments import ABSENT, Absent, Timeout
 from ..locks.contention import Contention
 from .compute import get_or_set
 

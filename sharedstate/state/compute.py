@@ -21,9 +21,9 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from ..arguments import ABSENT, Timeout
 from ..errors import Deadlock
 from ..keyspace import Keyspace
+from ..keyspace.arguments import ABSENT, Timeout
 from ..locks.contention import pauses
 from ..locks.held import checked_lease
 from ..stores.operations import Add, Swap

@@ -7,9 +7,9 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Self
 
-from ..arguments import Timeout, checked_integer
 from ..errors import StoreFull
 from ..keyspace import ABOUT_A_KEY, Keyspace
+from ..keyspace.arguments import Timeout, checked_integer
 from ..stores.operations import Increment, Once
 
 

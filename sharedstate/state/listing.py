@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from itertools import accumulate
 
-from ..arguments import ABSENT, checked_key
 from ..errors import NotSerializable
 from ..keyspace import Item, Keyspace, version
+from ..keyspace.arguments import ABSENT, checked_key
 from ..stores.operations import Record
 
 

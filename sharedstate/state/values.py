@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..arguments import Timeout
 from ..errors import NotSerializable
 from ..keyspace import Item, Keyspace
+from ..keyspace.arguments import Timeout
 from ..stores.operations import Add, Exchange, Put, Remove, Touch
 
 

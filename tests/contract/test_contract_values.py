@@ -10,8 +10,8 @@ import pytest
 from backends import IN_THE_STATE, about
 
 from sharedstate import ABSENT, NotSerializable, State, ValueTooLarge
-from sharedstate.arguments import MAX_TIMEOUT
 from sharedstate.codec import JSONCodec
+from sharedstate.keyspace.arguments import MAX_TIMEOUT
 from sharedstate.stores.operations import Put
 
 JSON_VALUES = [

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-from sharedstate.arguments import MAX_TIMEOUT
+from sharedstate.keyspace.arguments import MAX_TIMEOUT
 from sharedstate.stores.operations import COUNTER_MAX, COUNTER_MIN
 
 MAX_LIMIT = 1000

@@ -6,9 +6,9 @@ import math
 from datetime import timedelta
 from typing import Any, Final, TypeAlias
 
-from .errors import InvalidKey
-from .settings import CONTROL
-from .stores.operations import COUNTER_MAX, COUNTER_MIN, Increment
+from ..errors import InvalidKey
+from ..settings import CONTROL
+from ..stores.operations import COUNTER_MAX, COUNTER_MIN, Increment
 
 Timeout: TypeAlias = float | timedelta | None
 
