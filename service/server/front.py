@@ -12,12 +12,15 @@ refused without a change, which Flask then refuses by itself. What it does is wh
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from copy import copy
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from werkzeug.exceptions import HTTPException
+from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.wsgi import get_host
 
 from common import cache
 from sharedstate import NotSupported, SharedStateError, StoreUnavailable
@@ -57,6 +60,8 @@ _NAMES = {
             *("connection", "cookie", "dnt", "host", "origin", "pragma", "priority", "referer"),
             *("sec-ch-ua", "sec-ch-ua-mobile", "sec-ch-ua-platform", "sec-fetch-dest"),
             *("sec-fetch-mode", "sec-fetch-site", "sec-gpc", "user-agent", "x-request-id"),
+            *("traceparent", "tracestate", "via", "x-real-ip", "x-forwarded-for"),
+            *("x-forwarded-host", "x-forwarded-port", "x-forwarded-prefix", "x-forwarded-proto"),
         )
     },
 }
@@ -75,6 +80,8 @@ class Front:
 
     def __init__(self, app: Flask) -> None:
         self._routes = dict(_routes(app)) if _is_known(app) else {}
+        self._behind_proxies = _proxies_of(app)
+        self._trusted: list[str] | None = app.config["TRUSTED_HOSTS"]
         self._refuse = guard(app)
         self._ended = ending(app)
         self._logs: bool = app.config["ACCESS_LOG"]
@@ -106,8 +113,15 @@ class Front:
         environ["REQUEST_METHOD"] = method
         environ["PATH_INFO"] = found[0]
         environ["REMOTE_ADDR"] = address(scope.client)[0]
+        environ["wsgi.url_scheme"] = scope.scheme
+        if self._behind_proxies is not None:
+            self._behind_proxies(environ, _no_start)
         space, key = self._state.keyspace, found[2]  # type: ignore[union-attr]  # with routes
+        if _host(environ.get("HTTP_HOST", "")) is None:
+            return FLASK
         try:
+            if self._trusted:
+                get_host(environ, self._trusted)
             self._refuse(environ, False)
             task = route.task(space, key, route.read and route.read(body, self._depth))
             keys = (space.key(key),)
@@ -147,7 +161,7 @@ class Front:
         # One that comes twice is there twice, and one that is not ASCII is not there.
         if not len(environ) == len(lines) == len(headers):
             return None
-        if environ.get("CONTENT_LENGTH", "0") != str(len(body)) or not _is_host(environ):
+        if environ.get("CONTENT_LENGTH", "0") != str(len(body)):
             return None
         if body and (environ.get("CONTENT_TYPE") != JSON or len(body) > self._limit):
             return None
@@ -197,18 +211,29 @@ def _is_known(app: Flask) -> bool:
     """Whether nothing is set for the application, or added to it, that the front leaves out."""
     config, functions = app.config, app.before_request_funcs
     added = (app.url_value_preprocessors, app.after_request_funcs, app.teardown_request_funcs)
-    if not config["FRONT"] or config["SERVER_NAME"] or config["TRUSTED_HOSTS"] or any(added):
+    if not config["FRONT"] or config["SERVER_NAME"] or any(added):
         return False
     if not all(function.__module__.startswith("service.") for function in functions.get(None, ())):
         return False
     with suppress(NotSupported):  # On a backend of Flask-Caching's there is no such state.
-        return type(app.wsgi_app) is Traced and set(functions) <= {None} and bool(cache.state)
+        outermost: Any = app.wsgi_app
+        inner = outermost.app if type(outermost) is ProxyFix else outermost
+        return type(inner) is Traced and set(functions) <= {None} and bool(cache.state)
     return False
 
 
-def _is_host(environ: Mapping[str, str]) -> bool:
-    """Whether there is a Host that Flask would take as it is."""
-    return _host(environ.get("HTTP_HOST", "")) is not None
+def _proxies_of(app: Flask) -> ProxyFix | None:
+    """What changes an environment as the application does that believes proxies, and no more."""
+    outermost = app.wsgi_app
+    if type(outermost) is not ProxyFix:
+        return None
+    changing = copy(outermost)
+    changing.app = lambda environ, start: ()
+    return changing
+
+
+def _no_start(*arguments: Any) -> Any:
+    """Starts no response."""
 
 
 def address(text: str) -> tuple[str, str]:
