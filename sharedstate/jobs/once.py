@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from ..arguments import checked_key
+from ..keyspace.arguments import checked_key
 from ..locks.held import checked_lease
 from .period import Period
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
-from ..arguments import checked_seconds
+from ..keyspace.arguments import checked_seconds
 
 
 class Period(Protocol):
