@@ -17,7 +17,7 @@ _NAMES = {"increment": "", "read": "`GET` on ", "nothing": ""}
 def tables(results: Results, connections: Sequence[int], keys: Sequence[int]) -> Iterator[str]:
     """A table for each number of connections, then what was demanded and what came of it."""
     for size in connections:
-        yield f"### {size} connection{'s' * (size > 1)}\n\n{_table(results, size, keys)}\n"
+        yield f"### {_counted(size, 'connection')}\n\n{_table(results, size, keys)}\n"
     if rows := demands(results, [*keys]):
         yield f"### What it must reach\n\n{table(HEADER, rows)}\n"
     yield from _batches(results)
@@ -78,6 +78,11 @@ def _before(results: Results) -> Iterator[str]:
         one = results.find(name, other.operation, other.connections, other.keys)
         if one is not None:
             yield (
-                f"{TITLES[name]}, {one.connections} connections, {one.keys:,} keys: "
+                f"{TITLES[name]}, {_counted(one.connections, 'connection')}, "
+                f"{_counted(one.keys, 'key')}: "
                 f"{one.against(other)} of what it was before\n"
             )
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s' * (number > 1)}"
