@@ -10,9 +10,22 @@ from flask import Flask
 from service.contract import errors
 from service.contract.keys import KeyConverter
 
-from . import batch, counters, demo, docs, health, locks, metrics, pages, session, store, values
+from . import (
+    batch,
+    counters,
+    demo,
+    docs,
+    health,
+    limits,
+    locks,
+    metrics,
+    pages,
+    session,
+    store,
+    values,
+)
 
-_ALL = (values, counters, session, locks, batch, store, health, metrics, docs, pages)
+_ALL = (values, counters, session, locks, limits, batch, store, health, metrics, docs, pages)
 
 
 def init_app(app: Flask) -> None:

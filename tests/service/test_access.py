@@ -53,6 +53,7 @@ WRITES = [
     ("PUT", "/v1/counters/b", {"value": 2}),
     ("POST", "/v1/batch", {"operations": [{"op": "inc", "key": "a"}]}),
     ("POST", "/v1/locks/job", {}),
+    ("POST", "/v1/limits/job", {"limit": 1, "per": 1}),
     ("POST", "/v1/session/counters/a", {}),
     ("POST", "/demo/counter", {"race": "r"}),
 ]

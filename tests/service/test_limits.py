@@ -57,6 +57,7 @@ WRITES = [
     ("PUT", "/v1/counters/n", JSON),
     ("POST", "/v1/batch", JSON),
     ("POST", "/v1/locks/l", JSON),
+    ("POST", "/v1/limits/l", JSON),
     ("PUT", "/v1/session/values/s", JSON),
     ("POST", "/v1/session/counters/s", JSON),
 ]
@@ -258,6 +259,7 @@ KEYED = [
     ("GET", "/v1/locks/{}", None),
     ("PUT", "/v1/locks/{}", {"token": "t"}),
     ("DELETE", "/v1/locks/{}", {"token": "t"}),
+    ("POST", "/v1/limits/{}", {"limit": 1, "per": 1}),
     ("PUT", "/v1/session/values/{}", {"value": 1}),
     ("POST", "/v1/session/counters/{}", {}),
     ("PUT", "/v1/session/counters/{}", {"value": 1}),

@@ -12,8 +12,9 @@ MAX_KEY_BYTES = 250
 
 @schemathesis.hook
 def map_body(context: Any, body: Any) -> Any:
-    """To a schema 2.0 is an integer, which is none here; and bounds may be the wrong way round."""
-    return _mapped(body, _whole_number, _bounds_in_order)
+    """To a schema 2.0 is an integer, which is none here; and bounds may be the wrong way round,
+    and a cost above its limit."""
+    return _mapped(body, _whole_number, _bounds_in_order, _cost_in_limit)
 
 
 @schemathesis.hook
@@ -49,4 +50,12 @@ def _bounds_in_order(value: Any) -> Any:
         low, high = value.get("minimum"), value.get("maximum")
         if isinstance(low, int) and isinstance(high, int) and low > high:
             return value | {"minimum": high, "maximum": low}
+    return value
+
+
+def _cost_in_limit(value: Any) -> Any:
+    if isinstance(value, dict):
+        cost, limit = value.get("cost"), value.get("limit")
+        if isinstance(cost, int) and isinstance(limit, int) and cost > limit:
+            return value | {"cost": limit}
     return value

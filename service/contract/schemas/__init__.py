@@ -7,6 +7,7 @@ there is no second copy.
 from .batch import Delete, Get, Inc, Operations, Result, Results, Set
 from .counters import Count, Increment, NewNumber
 from .fields import MAX_LEASE, MAX_LIMIT, MIN_LEASE, Request
+from .limits import Allowed, Hit
 from .locks import Acquire, Acquired, Held, Release, Renew
 from .problem import Problem
 from .service import Health, Overlap, Race, Raced, StoreAbilities, StoreStatus
@@ -16,6 +17,7 @@ from .values import Item, ListedItem, ListQuery, NewValue, NoQuery, Page
 __all__ = [
     "Acquire",
     "Acquired",
+    "Allowed",
     "AnyValue",
     "Change",
     "ClientCount",
@@ -26,6 +28,7 @@ __all__ = [
     "Get",
     "Health",
     "Held",
+    "Hit",
     "Inc",
     "Increment",
     "Item",
