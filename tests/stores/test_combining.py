@@ -480,21 +480,16 @@ class TestSubmit:
         assert told == [(number, None) for number in range(1, 51)]
 
     def test_beside_threads(self, company: Company, store: Combining, held: Held) -> None:
-        """Threads and callbacks are done in one step, and callbacks may use the store."""
+        """Threads and callbacks are done in one step."""
         leader = company.lead()
         told: list[Any] = []
         done = threading.Event()
-
-        def tell(*each: Any) -> None:
-            told.append((*each, store.transact([b"m"], ONE)))
-            done.set()
-
-        store.submit([b"n"], ONE, tell)
+        store.submit([b"n"], ONE, lambda *each: (told.append(each), done.set()))
         company.arrived()
         others = company.follow(([b"n"], ONE))
         company.go()
         assert done.wait(SECONDS)
-        assert told == [(1, None, 1)]
+        assert told == [(1, None)]
         assert results([leader, *others]) == [None, 2]
         assert len(held.calls[1][1].steps) == 2  # type: ignore[attr-defined]
 
@@ -562,6 +557,30 @@ class TestClose:
         again = threading.Event()
         store.submit([b"n"], ONE, lambda *_: again.set())
         assert again.wait(SECONDS)
+
+    def test_while_others_submit(self) -> None:
+        """Whatever is submitted while a store is closed again and again is done, once."""
+        store = Combining(MemoryStore(timeout=SECONDS))
+        told: list[Any] = []
+        done = threading.Event()
+
+        def tell(*each: Any) -> None:
+            told.append(each)
+            if len(told) == 2000:
+                done.set()
+
+        def submit() -> None:
+            for _ in range(1000):
+                store.submit([b"n"], ONE, tell)
+
+        threads = [threading.Thread(target=submit) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            store.close()
+        assert done.wait(SECONDS)
+        assert sorted(told) == [(number, None) for number in range(1, 2001)]
+        store.close()
 
     def test_collected(self) -> None:
         """The thread of a store that nobody has any more ends."""

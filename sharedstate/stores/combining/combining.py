@@ -156,6 +156,9 @@ class Combining(Wrapper):
         try:
             self._take(taken)
             do_together(self._store, self._current(taken))
+            for waiting in taken:
+                if not waiting.keys:  # Was left there to know when those before it are done.
+                    waiting.end(None)
         finally:
             for waiting in taken:
                 if not waiting.has_ended:
@@ -173,8 +176,6 @@ class Combining(Wrapper):
                 waiting.end(None, self._too_late())
             elif waiting.keys:
                 current.append(waiting)
-            else:  # Was left there to know when those before it are done.
-                waiting.end(None)
         return current
 
     def _take(self, taken: list[Waiting]) -> None:
