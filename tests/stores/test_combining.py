@@ -36,6 +36,7 @@ from sharedstate import (
 )
 from sharedstate.stores.base import Store
 from sharedstate.stores.combining import Combining, combining, together
+from sharedstate.stores.combining.committer import Committer
 from sharedstate.stores.combining.together import do_together
 from sharedstate.stores.combining.waiting import Waiting
 from sharedstate.stores.guards.breaker import Breaker
@@ -581,6 +582,14 @@ class TestClose:
         assert done.wait(SECONDS)
         assert sorted(told) == [(number, None) for number in range(1, 2001)]
         store.close()
+
+    def test_given_too_late(self) -> None:
+        """What a thread is given after its end is done all the same."""
+        committer, told = Committer(), []
+        committer.end()
+        committer.join(SECONDS)
+        committer.give(lambda: told.append(1))
+        assert told == [1]
 
     def test_collected(self) -> None:
         """The thread of a store that nobody has any more ends."""
