@@ -19,6 +19,7 @@ from .errors import (
     TokenReused,
     ValueTooLarge,
 )
+from .jobs import Leader
 from .keyspace import Item
 from .keyspace.arguments import ABSENT
 from .limits import Allowance
@@ -38,6 +39,7 @@ __all__ = [
     "Handle",
     "InvalidKey",
     "Item",
+    "Leader",
     "Lock",
     "LockLost",
     "LockTimeout",

@@ -1,5 +1,6 @@
 """What is done once, or by so many at a time, among all processes."""
 
+from .leader import Leader
 from .of_cache import Jobs
 
-__all__ = ["Jobs"]
+__all__ = ["Jobs", "Leader"]

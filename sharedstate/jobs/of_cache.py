@@ -9,6 +9,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from ..locks.semaphore import Semaphore
+from .leader import Leader
 from .once import once
 from .period import period
 
@@ -57,6 +58,30 @@ class Jobs:
             runs it has died.
         """
         return once(partial(_state, self), name, period(every, at, zone), lease)
+
+    def leader(
+        self,
+        name: str,
+        lease: float = 15,
+        *,
+        on_start: Callable[[], object] | None = None,
+        on_stop: Callable[[], object] | None = None,
+    ) -> Leader:
+        """Return a candidate, not yet started: one of all with this name is the leader at a time.
+
+        ::
+
+            leader = cache.leader("scheduler").start()
+            if leader.is_leader: ...
+
+        It gives up leading before its lease ends if it cannot renew that.
+
+        :param lease: seconds, from 0.01 to a day, after which another one leads if the process of
+            the leader has died.
+        :param on_start: called in a thread of the candidate when it has become the leader.
+        :param on_stop: called in the same thread when it is the leader no more.
+        """
+        return Leader(partial(_state, self), name, lease, on_start, on_stop)
 
     def semaphore(
         self, name: str, limit: int, lease: float = 30, wait: float = 10, *, renew: bool = False

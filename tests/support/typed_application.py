@@ -82,6 +82,8 @@ def report(day: str) -> int:
 
 
 reported: int | None = report("today")
+with cache.leader("scheduler", on_start=lambda: report("today")) as leader:
+    is_leader: bool = leader.is_leader
 version: str = __version__
 global_obj = cache.object("global_obj", SomeObj, 0)
 queried: int = global_obj.query() + global_obj.param
