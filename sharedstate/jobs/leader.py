@@ -11,7 +11,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from ..arguments import checked_key
+from ..keyspace.arguments import checked_key
 from ..errors import SharedStateError
 from ..locks.held import checked_lease
 from ..locks.lock import Lock
