@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from ..keyspace import Item
-from ..keyspace.arguments import checked_integer, checked_seconds
+from ..keyspace.arguments import MAX_TIMEOUT, checked_integer, checked_seconds
 from ..state import State
 
 _SECOND = 1_000_000  # The number counts microseconds.
@@ -75,7 +75,7 @@ class Rate:
         self._interval = math.ceil(seconds * _SECOND / limit)
         self._burst = limit * self._interval
         # Of the record: a moment longer than its time can lie ahead.
-        self._lifetime = self._burst / _SECOND + 1
+        self._lifetime = min(self._burst / _SECOND + 1, MAX_TIMEOUT)
 
     def hit(self, state: State, name: str, cost: int = 1) -> Allowance:
         """Let a hit through if the limit allows it, in one step among all that share the store.

@@ -9,6 +9,7 @@ from backends import BACKENDS, ONE_OF_EACH_KIND, FakeClock
 from flask import Flask, jsonify
 
 from sharedstate import Cache, InvalidKey, State
+from sharedstate.keyspace.arguments import MAX_TIMEOUT
 from sharedstate.limits import Limits
 from sharedstate.limits.gcra import Rate
 
@@ -121,6 +122,10 @@ class TestArguments:
             limit("me", 5, per="60")
         with pytest.raises(InvalidKey):
             limit("", 5, per=60)
+
+    def test_a_hundred_years(self, limit):
+        """The longest time is one that a record may have."""
+        assert [bool(limit("me", 2, per=MAX_TIMEOUT)) for _ in range(3)] == [True, True, False]
 
     def test_fractions(self, limit):
         """Any rate up to a million a second holds to the hit."""
