@@ -34,7 +34,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 # The library limits knows a storage's scheme once its class is defined: also for those who give it
 # to Flask-Limiter as an argument, before or after there is a Cache.
 with suppress(ImportError):  # It is not installed, or older than 4.1.
-    from .limits import storage  # noqa: F401
+    from .limits import asynchronous, storage  # noqa: F401
 
 logger = logging.getLogger(__name__)
 

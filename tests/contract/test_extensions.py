@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 import threading
@@ -9,6 +10,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import limits.aio.strategies
+import limits.storage
 import limits.strategies
 import pytest
 from backends import BACKENDS, about
@@ -118,6 +121,31 @@ def test_of_many_at_once_exactly_the_limit_passes(app: Flask, now: list[float], 
     with ThreadPoolExecutor(8) as threads:
         passed = [done.result() for done in [threads.submit(hit) for _ in range(8)]]
     assert sum(passed) == 20
+
+
+@pytest.mark.parametrize("strategy", ["fixed-window", "moving-window", "sliding-window-counter"])
+def test_so_it_is_for_coroutines(app: Flask, now: list[float], strategy: str) -> None:
+    """Of 24 at once as many pass as the limit says; what is left and cleared is right too."""
+    storage = limits.storage.storage_from_string("async+sharedstate://")
+    limiter = limits.aio.strategies.STRATEGIES[strategy](storage)
+    item = RateLimitItemPerMinute(5)
+
+    async def hits() -> None:
+        passed = await asyncio.gather(*(limiter.hit(item, "me") for _ in range(24)))
+        assert sum(passed) == 5
+        window = await limiter.get_window_stats(item, "me")
+        assert window.remaining == 0
+        assert now[0] <= window.reset_time or strategy == "fixed-window"
+        assert await limiter.hit(item, "you", cost=5)
+        await limiter.clear(item, "me")
+        assert await limiter.hit(item, "me")
+        assert await storage.check()
+        can_list = "keys" in app.extensions["sharedstate"].state.store.can
+        assert await storage.reset() == (2 if can_list else None)
+        assert (await limiter.get_window_stats(item, "me")).remaining == 5
+
+    asyncio.run(hits())
+    assert SharedStateStorage().storage == storage.storage
 
 
 def test_all_hits_end_with_their_windows(app: Flask) -> None:
