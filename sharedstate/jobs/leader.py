@@ -11,8 +11,8 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from ..keyspace.arguments import checked_key
 from ..errors import SharedStateError
+from ..keyspace.arguments import checked_key
 from ..locks.held import checked_lease
 from ..locks.lock import Lock
 
