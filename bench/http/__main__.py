@@ -25,6 +25,10 @@ PROGRAMS = ("redis-server",)  # webdis has no option that tells its version
 
 def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
+    if options.show:
+        saved = json.loads(options.show.read_text())
+        _print(saved["about"], Results.from_plain(saved["measurements"]))
+        return 0
     extent = Extent(options.rounds, options.seconds, options.connections, options.keys)
     with tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as name:
         directory = Path(name)
@@ -38,13 +42,19 @@ def main(arguments: list[str] | None = None) -> int:
             exact = {one.name for one in running if one.is_exact}
             results = measure(load, running, extent)
         about = surroundings(packages=PACKAGES, programs=PROGRAMS, directory=directory)
-    method = f"Method: medians of {extent.rounds} rounds of {extent.seconds:g} s, in turn"
+    about += (
+        f"  \nMethod: medians of {extent.rounds} rounds of {extent.seconds:g} s, in turn; "
+        "in brackets the least and the most of the rounds"
+    )
     if options.json:
-        print(json.dumps({"about": f"{about}  \n{method}", "measurements": results.plain()}))
+        print(json.dumps({"about": about, "measurements": results.plain()}))
     else:
-        print(f"{about}  \n{method}; in brackets the least and the most of the rounds\n")
-        print(*tables(results, extent.connections, extent.keys), sep="\n")
+        _print(about, results)
     return _report_wrong(results, exact)
+
+
+def _print(about: str, results: Results) -> None:
+    print(f"{about}\n", *tables(results), sep="\n")
 
 
 def _report_wrong(results: Results, exact: set[str]) -> int:
@@ -77,6 +87,12 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "--before", type=Path, metavar="CHECKOUT", help="a checkout of another version to race"
     )
     parser.add_argument("--json", action="store_true", help="print JSON and no tables")
+    parser.add_argument(
+        "--show",
+        type=Path,
+        metavar="RESULTS",
+        help="measure nothing; the tables of what --json said",
+    )
     return parser.parse_args(arguments)
 
 

@@ -14,11 +14,12 @@ from .servers import BEFORE, EMPTY, STATIC, TITLES
 _NAMES = {"increment": "", "read": "`GET` on ", "nothing": ""}
 
 
-def tables(results: Results, connections: Sequence[int], keys: Sequence[int]) -> Iterator[str]:
+def tables(results: Results) -> Iterator[str]:
     """A table for each number of connections, then what was demanded and what came of it."""
-    for size in connections:
+    keys = [*dict.fromkeys(one.keys for one in results.measurements)]
+    for size in dict.fromkeys(one.connections for one in results.measurements):
         yield f"### {_counted(size, 'connection')}\n\n{_table(results, size, keys)}\n"
-    if rows := demands(results, [*keys]):
+    if rows := demands(results, keys):
         yield f"### What it must reach\n\n{table(HEADER, rows)}\n"
     yield from _batches(results)
     yield from _before(results)
