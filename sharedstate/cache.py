@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import logging
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, cast
+from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar
 
-import flask_caching
 from flask import Flask, request, request_started
 from flask_caching import backends
 from flask_caching.jinja2ext import JINJA_CACHE_ATTR_NAME
 
-from .backend import Backend, ResultKey, fit_key
+from .backend import Backend, fit_key
 from .backend.application import current_application
+from .backend.decorators import Decorators
 from .cli import state_group
 from .errors import NotSupported
 from .jobs import Jobs
@@ -29,7 +27,6 @@ from .stores.registry import type_name, unknown_type
 
 P = ParamSpec("P")
 R = TypeVar("R")
-F = TypeVar("F", bound=Callable[..., Any])
 
 # The library limits knows a storage's scheme once its class is defined: also for those who give it
 # to Flask-Limiter as an argument, before or after there is a Cache.
@@ -39,17 +36,7 @@ with suppress(ImportError):  # It is not installed, or older than 4.1.
 logger = logging.getLogger(__name__)
 
 
-def _typed_like(original: F) -> Callable[[Callable[..., Any]], F]:
-    """Gives a method the types and the documentation of another one that it stands for."""
-
-    def decorate(method: Callable[..., Any]) -> F:
-        return cast(F, functools.wraps(original)(method))
-
-    return decorate
-
-
 _NONE: dict[Any, Any] = {}
-_OF_CACHED = inspect.signature(flask_caching.Cache.cached)
 
 
 class _Delegated(Generic[P, R]):
@@ -71,7 +58,7 @@ class _Delegated(Generic[P, R]):
         return operation
 
 
-class Cache(Objects, Jobs, Limits, flask_caching.Cache):
+class Cache(Objects, Jobs, Limits, Decorators):
     """Flask-Caching's ``Cache`` on a store that is exact.
 
     ::
@@ -186,33 +173,6 @@ class Cache(Objects, Jobs, Limits, flask_caching.Cache):
             "with app.app_context(): …"
         )
 
-    # Decorators make keys out of paths and arguments, of any length and with any character.
-
-    @_typed_like(flask_caching.Cache.cached)
-    def cached(self, *args: Any, **kwargs: Any) -> Any:
-        bound = _OF_CACHED.bind(self, *args, **kwargs)
-        given = bound.arguments.get("make_cache_key")
-        as_flask_caching_does = super().cached
-
-        def decorator(view: Callable[..., Any]) -> Any:
-            def make_cache_key(*args: Any, **kwargs: Any) -> ResultKey:
-                if callable(given):
-                    return fit_key(given(*args, **kwargs))
-                return fit_key(cached_view.make_cache_key(*args, use_request=True, **kwargs))
-
-            bound.arguments["make_cache_key"] = make_cache_key
-            cached_view = as_flask_caching_does(*bound.args[1:], **bound.kwargs)(view)
-            cached_view.make_cache_key = _fitting(cached_view.make_cache_key)
-            return cached_view
-
-        return decorator
-
-    def _memoize_make_cache_key(self, *args: Any, **kwargs: Any) -> Callable[..., str]:
-        return _fitting(super()._memoize_make_cache_key(*args, **kwargs))
-
-    def _memvname(self, funcname: str) -> str:
-        return fit_key(super()._memvname(funcname))
-
     get = _Delegated(Backend.get, "cache")
     has = _Delegated(Backend.has, "cache")
     get_many = _Delegated(Backend.get_many, "cache")
@@ -230,6 +190,7 @@ class Cache(Objects, Jobs, Limits, flask_caching.Cache):
     ttl = _Delegated(State.ttl)
     inc = _Delegated(State.inc)
     dec = _Delegated(State.dec)
+    inc_saturated = _Delegated(State.inc_saturated)
     inc_once = _Delegated(State.inc_once)
     inc_many = _Delegated(State.inc_many)
     batch = _Delegated(State.batch)
@@ -290,10 +251,3 @@ PROCESSES_DO_NOT_SHARE = (
     "CACHE_TYPE 'simple' keeps the state in the memory of one process, and this application is "
     "served by several: each counts for itself. Choose 'filesystem', or any other store"
 )
-
-
-def _fitting(make: Callable[..., Any]) -> Callable[..., ResultKey]:
-    def make_cache_key(*args: Any, **kwargs: Any) -> ResultKey:
-        return fit_key(make(*args, **kwargs))
-
-    return make_cache_key

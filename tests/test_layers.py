@@ -42,7 +42,7 @@ LIBRARY = (
 WEB = {"flask", "flask_caching", "werkzeug", "jinja2", "msgspec", "prometheus_client"}
 KNOWS_FLASK = (
     *("sharedstate.cache", "sharedstate.cli", "sharedstate.limits", "sharedstate.session"),
-    "sharedstate.backend.application",
+    *("sharedstate.backend.application", "sharedstate.backend.decorators"),
 )
 # The file that may use what other packages keep private; it says what each is worth.
 OVERRIDES = ("service.overrides",)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from datetime import timedelta
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any, Final, TypeAlias
 
 from ..errors import InvalidKey
@@ -94,6 +96,16 @@ def checked_integer(name: str, number: int) -> int:
     return number
 
 
+def checked_count(name: str, number: int) -> int:
+    """Like :func:`checked_integer`, for what counters have; says what to do about a fraction."""
+    if isinstance(number, (float, Decimal, Fraction)):
+        raise TypeError(
+            f"{name} must be an int, not {type(number).__name__}: count in the smallest unit, such "
+            "as cents, or change the value by update()"
+        )
+    return checked_integer(name, number)
+
+
 def checked_increment(
     default_timeout: float,
     delta: int,
@@ -109,9 +121,9 @@ def checked_increment(
     :param default_timeout: in seconds, what ``timeout=None`` means.
     """
     return Increment(
-        checked_integer("delta", delta),
-        checked_integer("initial", initial),
+        checked_count("delta", delta),
+        checked_count("initial", initial),
         default_timeout if timeout is None else checked_seconds(timeout),
-        COUNTER_MIN if minimum is None else checked_integer("minimum", minimum),
-        COUNTER_MAX if maximum is None else checked_integer("maximum", maximum),
+        COUNTER_MIN if minimum is None else checked_count("minimum", minimum),
+        COUNTER_MAX if maximum is None else checked_count("maximum", maximum),
     )

@@ -9,7 +9,7 @@ from typing import Self
 
 from ..errors import StoreFull
 from ..keyspace import ABOUT_A_KEY, Keyspace
-from ..keyspace.arguments import Timeout, checked_integer
+from ..keyspace.arguments import Timeout, checked_count
 from ..stores.operations import Increment, Once
 
 
@@ -45,6 +45,8 @@ class Counters:
         :param once: a token of at most 250 bytes. The first call with it applies the increment,
             and each repeat within 24 hours returns what the first one returned.
         :returns: the new number; no two callers get the same.
+        :raises TypeError: if one of the numbers is not an ``int``, as 0.1: count in the smallest
+            unit, such as cents, or use :meth:`update`.
         :raises OutOfBounds: if the new number would be out of bounds; the counter stays.
         :raises NotACounter: if the key holds something else; it stays.
         :raises TokenReused: if the token came before with another key or increment.
@@ -82,7 +84,7 @@ class Counters:
         :returns: the new number; no two callers get the same.
         :raises SharedStateError: as for :meth:`inc`.
         """
-        delta = -checked_integer("delta", delta)
+        delta = -checked_count("delta", delta)
         increment = self.keyspace.increment(delta, initial, timeout, minimum, maximum)
         if once is not None:
             return self._inc_once(key, increment, once)[0]

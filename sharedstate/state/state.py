@@ -14,7 +14,7 @@ from ..stores.base import Store
 from ..stores.registry import open_store
 from . import listing
 from .batch import Batch
-from .changes import Changes
+from .bounded import Bounded
 from .counters import Counters
 from .values import Values
 
@@ -42,7 +42,7 @@ class _OfKeyspace(Generic[T]):
         state._use(replace(state.keyspace, **changes))
 
 
-class State(Values, Counters, Changes):
+class State(Values, Counters, Bounded):
     """Values and counters in one namespace of a store.
 
     Every operation on a key is atomic among all that share the store, and all of them together

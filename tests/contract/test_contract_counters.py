@@ -1,5 +1,8 @@
 """Counters on every store: inc and dec, their bounds, what is no counter, and once."""
 
+from decimal import Decimal
+from fractions import Fraction
+
 import pytest
 from backends import IN_THE_STATE, about
 
@@ -199,6 +202,71 @@ class TestBounds:
         with pytest.raises(OutOfBounds):
             state.dec("hits", initial=MIN)
         assert not state.has("hits")
+
+
+class TestSaturated:
+    """What inc_saturated makes of a counter."""
+
+    def test_stops(self, state):
+        """It goes as far as the bounds allow, and says how far that was."""
+        bounds = {"minimum": 0, "maximum": 10}
+        found = [state.inc_saturated("stock", delta, **bounds) for delta in (7, 7, 1, -4, -7, -1)]
+        assert found == [(7, 7), (10, 3), (10, 0), (6, -4), (0, -6), (0, 0)]
+        assert state.get("stock") == 0
+        assert state.inc("stock") == 1
+
+    def test_sixty_four_bits(self, state):
+        """A counter is a signed 64-bit integer in any case."""
+        assert state.inc_saturated("high", 10, initial=MAX - 3) == (MAX, 3)
+        assert state.inc_saturated("low", -10, initial=MIN + 3) == (MIN, -3)
+
+    def test_beyond(self, state):
+        """What is beyond a bound goes no further, and comes back."""
+        state.set("stock", 20)
+        assert state.inc_saturated("stock", 5, maximum=10) == (20, 0)
+        assert state.inc_saturated("stock", -5, maximum=10) == (15, -5)
+        assert state.inc_saturated("stock", -50, minimum=30) == (15, 0)
+
+    def test_creates(self, state):
+        """A missing counter starts from `initial` and expires; one that is there keeps its time."""
+        assert state.inc_saturated("new", 5, initial=8, maximum=10, timeout=100) == (10, 2)
+        assert state.ttl("new") == about(100)
+        assert state.inc_saturated("new", -1, timeout=5) == (9, -1)
+        assert state.ttl("new") == about(100)
+        assert state.inc_saturated("zero", 0) == (0, 0)
+        assert state.has("zero")
+
+    def test_no_counter(self, state):
+        """What is no counter stays."""
+        state.set("key", "text")
+        with pytest.raises(NotACounter, match="the key 'key'"):
+            state.inc_saturated("key")
+        assert state.get("key") == "text"
+
+    def test_others_come_between(self, state, monkeypatch):
+        """What another adds between the look and the write counts."""
+        values, looks = state.store.values, []
+
+        def look(keys):
+            found = values(keys)
+            looks.append(keys)
+            if len(looks) == 1:
+                state.inc("stock", 4)
+            return found
+
+        monkeypatch.setattr(state.store, "values", look)
+        assert state.inc_saturated("stock", 8, maximum=10) == (10, 6)
+
+
+@IN_THE_STATE
+@pytest.mark.parametrize("number", [0.1, 1.0, Decimal("0.1"), Fraction(1, 3)])
+def test_fractions(state, number):
+    """A fraction is refused with what to do about it, in place of each number."""
+    for name in ("delta", "initial", "minimum", "maximum"):
+        for count in (state.inc, state.dec, state.inc_saturated):
+            with pytest.raises(TypeError, match=rf"{name} must be an int.*cents.*update\(\)"):
+                count("key", **{name: number})
+    assert not state.has("key")
 
 
 class TestNotACounter:

@@ -39,6 +39,7 @@ STORE = {
 CREATE = STORE | {
     "inc": lambda state, key, value, **options: state.inc(key, value, **options),
     "dec": lambda state, key, value, **options: state.dec(key, value, **options),
+    "saturated": lambda state, key, value, **options: state.inc_saturated(key, value, **options),
     "once": lambda state, key, value, **options: state.inc(
         key, value, once=f"{key} {options}", **options
     ),

@@ -57,6 +57,7 @@ double.delete_memoized()
 cache.delete_memoized(Adder().add, 1)
 cache.delete_cached(view, path="/")
 number: int = cache.inc("visits", maximum=100)
+added: int = cache.inc_saturated("visits", 5, maximum=100)[1]
 
 
 def in_cart(cart: dict[str, int]) -> dict[str, int]:
@@ -115,3 +116,4 @@ cache.set("a")  # type: ignore[call-arg]
 wrong_cart: list[int] = cache.update("cart", in_cart)  # type: ignore[arg-type]
 wrong_value: str = cache.get_or_set("counted", lambda: 1)  # type: ignore[assignment]
 cache.inc("visits", "1")  # type: ignore[arg-type]
+cache.inc_saturated("visits", 0.5)  # type: ignore[arg-type]
