@@ -113,8 +113,9 @@ class Front:
         environ["REQUEST_METHOD"] = method
         environ["PATH_INFO"] = found[0]
         environ["REMOTE_ADDR"] = address(scope.client)[0]
-        environ["wsgi.url_scheme"] = scope.scheme
-        if self._behind_proxies is not None:
+        if self._behind_proxies or self._trusted:
+            environ["wsgi.url_scheme"] = scope.scheme
+        if self._behind_proxies:
             self._behind_proxies(environ, _no_start)
         space, key = self._state.keyspace, found[2]  # type: ignore[union-attr]  # with routes
         if _host(environ.get("HTTP_HOST", "")) is None:
