@@ -43,6 +43,7 @@ WEB = {"flask", "flask_caching", "werkzeug", "jinja2", "msgspec", "prometheus_cl
 KNOWS_FLASK = (
     *("sharedstate.cache", "sharedstate.cli", "sharedstate.limits", "sharedstate.session"),
     *("sharedstate.backend.application", "sharedstate.backend.decorators"),
+    "sharedstate.jobs.idempotent",
 )
 # The file that may use what other packages keep private; it says what each is worth.
 OVERRIDES = ("service.overrides",)

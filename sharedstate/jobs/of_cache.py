@@ -8,7 +8,10 @@ from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from ..keyspace.arguments import checked_seconds
+from ..locks.held import checked_lease
 from ..locks.semaphore import Semaphore
+from .idempotent import Idempotent
 from .leader import Leader
 from .once import once
 from .period import period
@@ -82,6 +85,37 @@ class Jobs:
         :param on_stop: called in the same thread when it is the leader no more.
         """
         return Leader(partial(_state, self), name, lease, on_start, on_stop)
+
+    def idempotent(
+        self,
+        timeout: float | timedelta = 86400,
+        *,
+        per: Callable[[], object] | None = None,
+        wait: float = 10,
+        lease: float = 30,
+        required: bool = False,
+    ) -> Idempotent:
+        """Let a view do what a request with an ``Idempotency-Key`` asks once.
+
+        ::
+
+            @app.post("/payments")
+            @cache.idempotent(per=lambda: g.user.id)
+            def pay(): ...
+
+        Repeats get the stored response, with ``Idempotency-Replayed: true``. One that comes while
+        the first is not done waits for it, then is refused with 409; one with another method,
+        path, query or body is refused with 422. A response of 500 or more, or an error other than
+        by ``abort``, is not stored: a repeat runs the view again.
+
+        :param timeout: how many seconds a response is kept, or a ``timedelta``; 0: for ever.
+        :param per: returns whose key it is, so that nobody gets the response to another one.
+        :param wait: how many seconds a repeat waits for the first; 0: it is refused at once.
+        :param lease: seconds after which a repeat runs the view if the process of the first died.
+        :param required: whether a request without the header is refused with 400.
+        """
+        state, seconds = partial(_state, self), checked_seconds(timeout)
+        return Idempotent(state, seconds, per, wait, checked_lease(lease), required)
 
     def semaphore(
         self, name: str, limit: int, lease: float = 30, wait: float = 10, *, renew: bool = False

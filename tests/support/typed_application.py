@@ -83,6 +83,14 @@ def report(day: str) -> int:
 
 
 reported: int | None = report("today")
+
+
+@app.post("/pay")
+@cache.idempotent(per=lambda: "ada")
+def pay() -> dict[str, int]:
+    return {"paid": 1}
+
+
 with cache.leader("scheduler", on_start=lambda: report("today")) as leader:
     is_leader: bool = leader.is_leader
 version: str = __version__
