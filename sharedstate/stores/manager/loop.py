@@ -79,6 +79,7 @@ class Server:
     def serve(self, signals: Sequence[signal.Signals] = ()) -> bool:
         """Serve until :meth:`stop`, one of the signals, or the socket's file is deleted.
 
+        :param signals: may be blocked until then.
         :returns: whether the file is still this server's.
         """
         asyncio.run(self._serve(signals))
@@ -103,6 +104,7 @@ class Server:
         self._loop = asyncio.get_running_loop()
         for number in signals:
             self._loop.add_signal_handler(number, self._stopped.set)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
         server = await self._loop.create_server(
             lambda: _Peer(self), sock=self._listener, backlog=_ACCEPTS
         )

@@ -132,6 +132,8 @@ def _claimed(path: Path) -> tuple[Path, int]:
 
 def _local_server(path: Path, max_bytes: int) -> Server:
     """Replaces the files of a manager that died; the caller has the lock."""
+    # One that came before there is a handler would leave the socket behind.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     authkey = secrets.token_bytes(AUTHKEY_BYTES)
     _write_key(beside(path, "key"), authkey)
     path.unlink(missing_ok=True)
