@@ -95,6 +95,28 @@ def test_gunicorn_on_redis(redis_url: str, tmp_path: Path) -> None:
                 assert sorted(visit.result() for visit in visits) == list(range(1, 41))
 
 
+@pytest.mark.slow
+def test_four_workers_do_each_job_once(tmp_path: Path) -> None:
+    """Each worker calls the jobs, and they are done once; one worker leads."""
+    environment = {**os.environ, "FLASK_CACHE_DIR": str(tmp_path / "state")}
+    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    period = time.time() // 1800
+    with reserved_port() as port, (tmp_path / "log").open("w+b") as log:
+        command = [sys.executable, "-m", "gunicorn", "--workers", "4", "--chdir", str(EXAMPLES)]
+        command += ["--bind", f"127.0.0.1:{port}", "--no-control-socket", "jobs:app"]
+        with running(command, log, cwd=ROOT, env=environment):
+            _wait_for(port)
+            done: dict[str, int] = {}
+            deadline = time.monotonic() + 60
+            while done.get("calls", 0) < 4 or not done.get("leaders"):
+                assert time.monotonic() < deadline, done
+                time.sleep(0.1)
+                with urlopen(f"http://127.0.0.1:{port}/", timeout=30) as response:
+                    done = json.load(response)
+    if time.time() // 1800 == period:  # Else another period may have begun.
+        assert (done["reports"], done["tidied"], done["leaders"]) == (1, 1, 1)
+
+
 def test_without_redis_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no Redis listens, the example responds with 503."""
     monkeypatch.setenv("FLASK_CACHE_URL", "redis://127.0.0.1:1/0")
