@@ -198,6 +198,8 @@ class Cache(Objects, Jobs, Limits, Decorators):
     revise = _Delegated(State.revise)
     compare_and_set = _Delegated(State.compare_and_set)
     get_or_set = _Delegated(State.get_or_set)
+    append = _Delegated(State.append)
+    extend = _Delegated(State.extend)
     keys = _Delegated(State.keys)
     items = _Delegated(State.items)
     item = _Delegated(State.item)

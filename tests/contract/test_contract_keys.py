@@ -32,6 +32,7 @@ OPERATIONS = {
     "inc": lambda state, key: state.inc(key),
     "dec": lambda state, key: state.dec(key),
     "inc_saturated": lambda state, key: state.inc_saturated(key),
+    "append": lambda state, key: state.append(key, 1),
     "update": lambda state, key: state.update(key, lambda value: 1),
     "compare_and_set": lambda state, key: state.compare_and_set(key, ABSENT, 1),
     "get_or_set": lambda state, key: state.get_or_set(key, lambda: 1),

@@ -37,6 +37,7 @@ STORE = {
     ),
 }
 CREATE = STORE | {
+    "append": lambda state, key, value, **options: state.append(key, value, **options),
     "inc": lambda state, key, value, **options: state.inc(key, value, **options),
     "dec": lambda state, key, value, **options: state.dec(key, value, **options),
     "saturated": lambda state, key, value, **options: state.inc_saturated(key, value, **options),

@@ -73,6 +73,24 @@ def _put_item(state: Any, name: str) -> int:
     return len(state.update("d", lambda items: {**items, name: True}, default={}))
 
 
+def saturations(state: Any, me: int, times: int) -> Calls:
+    """All reach for more than the bound allows, which others move."""
+    for _ in range(times):
+        yield partial(_inc_saturated, state)
+
+
+def _inc_saturated(state: Any) -> int:
+    while True:
+        number, added = state.inc_saturated("n", 5, maximum=state.get("n", 0) + 1)
+        if added:
+            return int(number)
+
+
+def appends(state: Any, me: int, times: int) -> Calls:
+    for i in range(times):
+        yield partial(state.append, "d", f"{me}.{i}")
+
+
 def adds(state: Any, me: int, times: int) -> Calls:
     for i in range(times):
         yield partial(_add, state, f"k{i}", me)
@@ -300,6 +318,8 @@ RACES = {
     "inc": Race(increments, number, judge_numbers, 250, (200, 5), ALL),
     "compare_and_set": Race(swaps, number, judge_numbers, 40, (40, 2)),
     "update": Race(updates, size, judge_numbers, 25, (40, 2)),
+    "inc_saturated": Race(saturations, number, judge_numbers, 25, (40, 2)),
+    "append": Race(appends, size, judge_numbers, 25, (40, 2)),
     "add": Race(adds, winners, judge_adds, _KEYS, (40, _KEYS)),
     "exchange": Race(exchanges, exchanged, judge_exchanges, 100, (100, 4)),
     "get_or_set": Race(computations, made, judge_computations, _ROUNDS, (40, _ROUNDS)),
@@ -380,6 +400,14 @@ class GetThenSet:
         number = self.get(key, 0) + 1
         self.set(key, number)
         return number
+
+    def inc_saturated(self, key: str, delta: int, maximum: int) -> tuple[int, int]:
+        before = self.get(key, 0)
+        self.set(key, max(before, min(before + delta, maximum)))
+        return max(before, min(before + delta, maximum)), min(delta, maximum - before)
+
+    def append(self, key: str, value: Any) -> int:
+        return len(self.update(key, lambda items: [*items, value], []))
 
     def add(self, key: str, value: Any) -> bool:
         return self.compare_and_set(key, ABSENT, value)

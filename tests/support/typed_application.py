@@ -57,6 +57,7 @@ double.delete_memoized()
 cache.delete_memoized(Adder().add, 1)
 cache.delete_cached(view, path="/")
 number: int = cache.inc("visits", maximum=100)
+length: int = cache.append("log", "a", 1, limit=100) + cache.extend("log", iter("abc"))
 added: int = cache.inc_saturated("visits", 5, maximum=100)[1]
 
 
@@ -125,3 +126,4 @@ wrong_cart: list[int] = cache.update("cart", in_cart)  # type: ignore[arg-type]
 wrong_value: str = cache.get_or_set("counted", lambda: 1)  # type: ignore[assignment]
 cache.inc("visits", "1")  # type: ignore[arg-type]
 cache.inc_saturated("visits", 0.5)  # type: ignore[arg-type]
+cache.extend("log", 5)  # type: ignore[arg-type]
