@@ -24,6 +24,7 @@ from service import settings as service_settings
 from sharedstate import Cache, State, settings
 from sharedstate.cli import state_group
 from sharedstate.stores.registry import ALIASES, SCHEMES, STORES
+from sharedstate.testing import MemoryCache, race
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -104,6 +105,19 @@ def test_a_page_of_the_library_runs(page: Path) -> None:
     else:
         with app.app_context():
             run(page, names)
+
+
+def test_the_tests_of_the_page_pass(tmp_path: Path) -> None:
+    """The page on testing has tests that pass; they need the plugin."""
+    names: dict[str, Any] = {"Flask": Flask, "Cache": Cache}
+    for code in blocks("python", "library/testing.md"):
+        exec(code, names)
+    fixtures = {"tmp_path": tmp_path, "race": race}
+    tests = [test for name, test in names.items() if name.startswith("test_")]
+    assert len(tests) == 4
+    for test in tests:
+        wanted = test.__code__.co_varnames[: test.__code__.co_argcount]
+        test(**{name: {**fixtures, "shared_cache": MemoryCache()}[name] for name in wanted})
 
 
 @pytest.mark.usefixtures("instance")

@@ -30,7 +30,7 @@ MODULES = {
 LAYERS = ("app", "routes", "service", "common", "sharedstate")
 # Of the library, each may import those after it and what stands beside it.
 LIBRARY = (
-    {"session"},
+    {"session", "testing"},
     {"cache"},
     {"backend", "cli", "jobs", "limits", "objects"},
     {"state"},
@@ -44,6 +44,7 @@ KNOWS_FLASK = (
     *("sharedstate.cache", "sharedstate.cli", "sharedstate.limits", "sharedstate.session"),
     *("sharedstate.backend.application", "sharedstate.backend.decorators"),
     "sharedstate.jobs.idempotent",
+    "sharedstate.testing",
 )
 # The file that may use what other packages keep private; it says what each is worth.
 OVERRIDES = ("service.overrides",)

@@ -8,12 +8,24 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
 
+from sharedstate.testing.checkers import duplicates, exactly_one_to, gaps
+
 from .model import MISSING
+
+__all__ = [
+    "Event",
+    "Increment",
+    "duplicates",
+    "exactly_one_to",
+    "gaps",
+    "linearizable",
+    "out_of_bounds",
+    "real_time_violations",
+]
 
 Model = Callable[[Any, str, Any], tuple[Any, Hashable]]
 
@@ -47,26 +59,6 @@ class Event(NamedTuple):
     result: Any
     started: float
     ended: float
-
-
-def duplicates(numbers: Iterable[int]) -> list[int]:
-    """The numbers that were given more than once, in order."""
-    return sorted(number for number, times in Counter(numbers).items() if times > 1)
-
-
-def gaps(numbers: Iterable[int], n: int) -> list[int]:
-    """The numbers from 1 to `n` that nobody was given, in order."""
-    return sorted(set(range(1, n + 1)).difference(numbers))
-
-
-def exactly_one_to(numbers: Iterable[int], n: int, unknown: int = 0) -> bool:
-    """Whether `n` increments were given the numbers 1 to `n`, each once and nothing else.
-
-    :param unknown: how many of the `n` got no response; as many numbers may be missing.
-    """
-    given = list(numbers)
-    in_range = all(1 <= number <= n for number in given)
-    return in_range and not duplicates(given) and len(given) == n - unknown
 
 
 def real_time_violations(increments: Iterable[Increment]) -> list[tuple[Increment, Increment]]:
