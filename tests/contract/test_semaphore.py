@@ -190,6 +190,10 @@ CROWDS = [
     for backend in BACKENDS
     for kind in ("threads", "forked")
     if (kind == "threads") == (backend.scope == "process")
+] + [
+    pytest.param(backend, "greenlets", id=f"greenlets-{backend.id}")
+    for backend in BACKENDS
+    if backend.id in ("filesystem", "redis")
 ]
 
 
