@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 from abc import abstractmethod
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, Self, TypeVar
 
 from ..keyspace import Item, Keyspace
 from ..keyspace.arguments import ABSENT, Absent, Timeout
 from ..locks.contention import Contention
-from .compute import get_or_set
+from .compute import get_or_refresh, get_or_set
 
 R = TypeVar("R")
 
@@ -109,7 +110,13 @@ class Changes:
             found = present  # Equal values need not have equal bytes.
 
     def get_or_set(
-        self, key: str, make: Callable[[], R], timeout: Timeout = None, *, lease: float = 30
+        self,
+        key: str,
+        make: Callable[[], R],
+        timeout: Timeout = None,
+        *,
+        lease: float = 30,
+        stale: float | timedelta = 0,
     ) -> R:
         """Return the value; if there is none, one caller computes it and the others wait.
 
@@ -119,10 +126,17 @@ class Changes:
         :param lease: how many seconds ``make`` may take, from 0.01 to a day. If it takes longer, or
             its process dies, another caller computes as well, and the first one to finish sets the
             value for all. The others wait until there is a value.
+        :param stale: how many seconds after ``timeout`` the value is kept, or a ``timedelta``. The
+            first caller then computes it anew, and the others get the old one meanwhile, as
+            :meth:`get` does.
+            Somebody else's value is stale in its last seconds likewise. If ``make`` raises, its
+            caller gets the error, and the next one computes.
         :returns: the value, the same for all that share the store.
         :raises Deadlock: at once, if ``make`` itself asks for the value of this key.
         """
         claims = self.namespace("compute").keyspace
+        if stale:
+            return get_or_refresh(self.keyspace, claims, key, make, timeout, lease, stale)
         return get_or_set(self.keyspace, claims, key, make, timeout, lease)
 
     def _contended(self) -> Contention:

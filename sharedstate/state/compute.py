@@ -10,6 +10,10 @@ A miss takes five store calls, each of them on one record, and each for a reason
 
 A claim only saves work: that all callers return the same value is due to the adding of 4. So it
 needs no fence, and nobody confirms it.
+
+With ``stale`` a value is stored for so many seconds longer than it is fresh, and how long it has to
+live says which it is: there is nothing to be kept beside it. Who gets the claim of a stale one
+computes, and replaces it in 4 if it is still the same; the others return it, and wait for nothing.
 """
 
 from __future__ import annotations
@@ -19,14 +23,15 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import TypeVar
 
 from ..errors import Deadlock
 from ..keyspace import Keyspace
-from ..keyspace.arguments import ABSENT, Timeout
+from ..keyspace.arguments import ABSENT, Timeout, checked_seconds
 from ..locks.contention import pauses
 from ..locks.held import checked_lease
-from ..stores.operations import Add, Swap
+from ..stores.operations import Add, Record, Swap
 
 R = TypeVar("R")
 
@@ -106,6 +111,60 @@ def get_or_set(
         return _settle(space, key, make(), timeout) if value is ABSENT else value
     finally:
         claim.drop()
+
+
+def get_or_refresh(
+    space: Keyspace,
+    claims: Keyspace,
+    key: str,
+    make: Callable[[], R],
+    timeout: Timeout,
+    lease: float,
+    stale: float | timedelta,
+) -> R:
+    """Return the value like :func:`get_or_set`, a stale one too while somebody computes it anew."""
+    stale = checked_seconds(stale)
+    seconds = kept_seconds(space.seconds(timeout), stale)
+    physical = space.key(key)
+    (record,) = space.store.read((physical,))
+    if record is None:
+        return get_or_set(space, claims, key, make, seconds, lease)
+    value: R
+    claim = _Claim(claims, key, lease)
+    if not is_stale(space, record, stale) or not claim.take():
+        value = space.decode(record[0], key)
+        return value
+    try:
+        (record,) = space.store.read((physical,))
+        if record is None or is_stale(space, record, stale):
+            return _replace(space, key, record and record[0], make(), seconds)
+        value = space.decode(record[0], key)
+        return value
+    finally:
+        claim.drop()
+
+
+def kept_seconds(fresh: float, stale: float) -> float:
+    """For how long a value is stored that is fresh for some seconds, and stale for some more."""
+    return checked_seconds(fresh + stale) if fresh else 0.0
+
+
+def is_stale(space: Keyspace, record: Record, stale: float) -> bool:
+    """Whether a record is in the last seconds before it expires."""
+    return 0 < space.remaining(record) <= stale
+
+
+def _replace(space: Keyspace, key: str, found: bytes | None, value: R, seconds: float) -> R:
+    """Set the value unless another one was set meanwhile; returns the one that holds."""
+    raw = space.encode(value, key)
+    while True:
+        swapped, present = space.apply(key, Swap(found, raw, seconds, 0))
+        if swapped:
+            return value
+        if present is not None:
+            theirs: R = space.decode(present, key)
+            return theirs
+        found = None  # It has expired.
 
 
 def _settle(space: Keyspace, key: str, value: R, timeout: Timeout) -> R:

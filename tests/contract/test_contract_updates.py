@@ -3,7 +3,7 @@
 import pytest
 from backends import IN_THE_STATE, about
 
-from sharedstate import ABSENT, NotSerializable, State
+from sharedstate import ABSENT, Deadlock, NotSerializable, State
 
 
 class Stop(BaseException):
@@ -415,3 +415,100 @@ class TestGetOrSet:
             with pytest.raises(ValueError, match="lease"):
                 state.get_or_set("key", fail, lease=lease)
             assert not state.has("key")
+
+
+class TestStale:
+    """get_or_set with stale: the value is fresh for 100 seconds, and kept for 50 more."""
+
+    @pytest.fixture
+    def get(self, state):
+        def get(make, **options):
+            return state.get_or_set("key", make, 100, **{"stale": 50, **options})
+
+        return get
+
+    def test_fresh(self, get, state, clock):
+        """Nothing is computed before its time is over, and it is kept for longer than that."""
+        assert get(lambda: "old") == "old"
+        assert state.ttl("key") == about(150)
+        clock.advance(90)
+        assert get(fail) == "old"
+
+    def test_stale(self, get, state, clock):
+        """One computes it anew, and all others get the old value at once, also that one itself."""
+        get(lambda: "old")
+        clock.advance(110)
+        assert get(lambda: get(fail) + " is not new") == "old is not new"
+        assert state.ttl("key") == about(150)
+        assert get(fail) == "old is not new"
+
+    def test_expired(self, get, clock):
+        """What is older than both is computed, and the others wait."""
+        get(lambda: "old")
+        clock.advance(160)
+        with pytest.raises(Deadlock):
+            get(lambda: get(fail))
+        assert get(lambda: "new") == "new"
+
+    def test_make_raises(self, get, clock):
+        """The error comes out, the old value stays, and the next one computes."""
+        get(lambda: "old")
+        clock.advance(110)
+        with pytest.raises(Stop):
+            get(lambda: fail(get(fail)))
+        assert get(lambda: "new") == "new"
+
+    def test_died(self, get, state, clock):
+        """If the one that computes dies, another one does when its lease has ended."""
+        get(lambda: "old")
+        clock.advance(110)
+        state.namespace("compute").set("key", "a claim", timeout=20)
+        assert get(fail) == "old"
+        clock.advance(30)
+        assert get(lambda: "new") == "new"
+
+    def test_others_set_it(self, get, state, clock):
+        """What somebody sets meanwhile is not replaced, and is the value."""
+        get(lambda: "old")
+        clock.advance(110)
+        assert get(lambda: state.set("key", "theirs") and "new") == "theirs"
+        assert state.get("key") == "theirs"
+        assert state.ttl("key") == 0
+        state.set("key", "theirs", timeout=40)
+        assert get(lambda: "new") == "new"
+
+    def test_expires_meanwhile(self, get, clock):
+        """What is computed is stored also if the old value has expired by then."""
+        get(lambda: "old")
+        clock.advance(110)
+        assert get(lambda: clock.advance(60) or "new") == "new"
+        assert get(fail) == "new"
+
+    def test_refreshed_between(self, get, state, clock, monkeypatch):
+        """What another computed between the look and the claim is not computed again."""
+        get(lambda: "old")
+        clock.advance(110)
+        read, looks = state.store.read, []
+
+        def look(keys):
+            found = read(keys)
+            looks.append(keys)
+            if len(looks) == 1:
+                get(lambda: "theirs")
+            return found
+
+        monkeypatch.setattr(state.store, "read", look)
+        assert get(fail) == "theirs"
+
+    def test_for_ever(self, get, state):
+        """A value that does not expire is never stale."""
+        assert state.get_or_set("key", lambda: 1, stale=50) == 1
+        assert state.ttl("key") == 0
+        assert get(fail) == 1
+
+    @IN_THE_STATE
+    def test_wrong(self, get):
+        """What is no time is refused, and nothing is computed."""
+        for stale, error in ((-1, ValueError), (float("nan"), ValueError), ("1", TypeError)):
+            with pytest.raises(error):
+                get(fail, stale=stale)

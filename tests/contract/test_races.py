@@ -112,12 +112,20 @@ def computations(state: Any, me: int, times: int) -> Calls:
         yield partial(_compute, state, f"k{i}")
 
 
-def _compute(state: Any, key: str) -> tuple[str, str]:
+def _compute(state: Any, key: str, *timeout: int, **stale: int) -> tuple[str, str]:
     def make() -> str:
         state.inc(f"{key} was made")
         return str(uuid.uuid4())
 
-    return key, state.get_or_set(key, make)
+    return key, state.get_or_set(key, make, *timeout, **stale)
+
+
+def refreshes(state: Any, me: int, times: int) -> Calls:
+    """The first values are stale when they are asked for again."""
+    for i in range(times):
+        yield partial(state.get_or_set, f"k{i}", lambda: "old", 3600)
+        yield GATE
+        yield partial(_compute, state, f"k{i}", 7200, stale=3600)
 
 
 def locked(state: Any, me: int, times: int) -> Calls:
@@ -243,6 +251,16 @@ def judge_computations(outcome: Outcome) -> Iterator[str]:
             yield f"{key} was {len(set(values))} values"
 
 
+def judge_refreshes(outcome: Outcome) -> Iterator[str]:
+    """One computation a key, whose value the others got, or the old one."""
+    answers = [answer for answer in outcome.answers if answer.result != "old"]
+    if set(outcome.found) != {1}:
+        yield f"computed {outcome.found} times"
+    for key, values in _by_name(Outcome(answers, None)).items():
+        if len({*values, "old"}) > 2:
+            yield f"{key} was {len({*values, 'old'})} values"
+
+
 def judge_locked(outcome: Outcome) -> Iterator[str]:
     """Never two inside, and fences that grow in the order of holding."""
     yield from judge_numbers(
@@ -323,6 +341,7 @@ RACES = {
     "add": Race(adds, winners, judge_adds, _KEYS, (40, _KEYS)),
     "exchange": Race(exchanges, exchanged, judge_exchanges, 100, (100, 4)),
     "get_or_set": Race(computations, made, judge_computations, _ROUNDS, (40, _ROUNDS)),
+    "stale": Race(refreshes, made, judge_refreshes, _ROUNDS, (40, _ROUNDS)),
     "lock": Race(locked, number, judge_locked, 8, (30, 1)),
     "once": Race(once_each, number, judge_once, 20, (40, 20), needs=ONCE),
     "set_many": Race(pairs_set, pair, judge_pairs, 150, (40, 10), needs=BATCH),
@@ -425,8 +444,12 @@ class GetThenSet:
         self.set(key, value)
         return found
 
-    def get_or_set(self, key: str, make: Callable[[], Any]) -> Any:
-        return self.get(key) or self.update(key, lambda _: make(), None)
+    def get_or_set(
+        self, key: str, make: Callable[[], Any], timeout: int = 0, stale: int = 0
+    ) -> Any:
+        found = self.get(key)
+        is_good = found and not (stale and found == "old")
+        return found if is_good else self.update(key, lambda _: make(), None)
 
     @contextmanager
     def lock(self, name: str, wait: float) -> Iterator[GetThenSet]:
