@@ -70,6 +70,7 @@ def test_many_keys_are_of_one_moment(
                 if len(reads) == 2:
                     writer.set_many(dict.fromkeys(keys, "new"))
 
+        writer.set("warm", 1)  # Its connection is not traced.
         trace(monkeypatch, seen)
         assert set(reader.get_many(*keys)) == {"old"}
         assert len(reads) == 3

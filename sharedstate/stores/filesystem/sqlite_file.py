@@ -103,6 +103,16 @@ class SQLiteFile:
         except _FAILURES as error:
             raise self.explained(error) from error
 
+    def change(self, statement: str, arguments: Sequence[Any]) -> int:
+        """Like :meth:`write`, for a statement that returns no rows: how many it has changed."""
+        try:
+            cursor = self._start(statement, arguments)
+            changed = cursor.rowcount
+            self._end_write()
+        except _FAILURES as error:
+            raise self.explained(error) from error
+        return changed
+
     def query(self, *statements: Statement) -> list[Any]:
         """The rows of all ``statements``, read from one snapshot; waits for no writer."""
         if self.identity is None and not self._find():

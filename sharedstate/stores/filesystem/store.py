@@ -15,7 +15,7 @@ from ..support.directory import data_directory, make_private, set_aside
 from ..support.opened import Opened
 from ..support.paging import ordered_page
 from ..support.sqlite_damage import Damaged, checked_rows
-from .increments import increment
+from .increments import Increments
 from .rows import found, live, select_many, write
 from .sqlite_file import Execute, SQLiteFile
 
@@ -71,6 +71,7 @@ class FilesystemStore(Store):
         self.durability = durability
         self._max_bytes = max_bytes
         self._opened: Opened[SQLiteFile] = Opened()
+        self._increments = Increments()
         # Rows since the last collection; the first write of a process collects what others left.
         self._written = _COLLECT_EVERY
 
@@ -93,7 +94,7 @@ class FilesystemStore(Store):
                 file = self._opened.value
                 if file is None or file.is_lost:
                     file = self._file()
-                number = increment(file, keys[0], operation, self.clock())
+                number = self._increments.apply(file, keys[0], operation, self.clock())
                 if number is not None:
                     return number
             return self._transact(keys, operation)
