@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from contextlib import suppress
 from copy import copy
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -24,6 +25,8 @@ from werkzeug.wsgi import get_host
 
 from common import cache
 from sharedstate import NotSupported, SharedStateError, StoreUnavailable
+from sharedstate.stores.base import Store
+from sharedstate.stores.operations import Operation
 
 from .. import hot
 from ..access import guard
@@ -35,6 +38,8 @@ from ..tracing import HEADER, Traced, ending, id_of
 if TYPE_CHECKING:
     from flask import Flask
     from granian.rsgi import HTTPProtocol, Scope  # type: ignore[attr-defined]  # not re-exported
+
+T = TypeVar("T")
 
 FLASK, ANSWERED, LATER = 0, 1, 2
 """Who answers: Flask shall; the front has; or it will, and then calls what it was given."""
@@ -76,9 +81,13 @@ class _Route(NamedTuple):
 
 
 class Front:
-    """The front of an application, in the context of which it is made."""
+    """The front of an application, in the context of which it is made.
 
-    def __init__(self, app: Flask) -> None:
+    :param pool: the threads in which a store is asked that is not in this process.
+    """
+
+    def __init__(self, app: Flask, pool: Executor) -> None:
+        self._pool = pool
         self._routes = dict(_routes(app)) if _is_known(app) else {}
         self._behind_proxies = _proxies_of(app)
         self._trusted: list[str] | None = app.config["TRUSTED_HOSTS"]
@@ -143,14 +152,10 @@ class Front:
         if store.combines and (operation.writes or store.has_server):
             store.submit(keys, operation, done_later)
             return LATER
-        try:
-            if operation.writes:
-                result = store.transact(keys, operation)
-            else:
-                (result,) = store.read(keys)
-        except Exception as error:  # noqa: BLE001  # answered, or met by Flask again
-            return ANSWERED if done(None, error) else FLASK
-        return ANSWERED if done(result, None) else FLASK
+        if store.has_server:  # One that is slow must not hold up the thread that reads requests.
+            self._pool.submit(_do, store, keys, operation, done_later)
+            return LATER
+        return ANSWERED if _do(store, keys, operation, done) else FLASK
 
     def _environ(self, headers: Any, body: bytes) -> dict[str, str] | None:
         """What WSGI calls the headers, if all are known, and all of the body is there."""
@@ -235,6 +240,14 @@ def _proxies_of(app: Flask) -> ProxyFix | None:
 
 def _no_start(*arguments: Any) -> Any:
     """Starts no response."""
+
+
+def _do(store: Store, keys: tuple[bytes], operation: Operation, done: Callable[[Any, Any], T]) -> T:
+    try:
+        result = store.transact(keys, operation) if operation.writes else store.read(keys)[0]
+    except Exception as error:  # noqa: BLE001  # answered, or met by Flask again
+        return done(None, error)
+    return done(result, None)
 
 
 def address(text: str) -> tuple[str, str]:

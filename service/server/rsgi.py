@@ -47,12 +47,12 @@ class Bridge:
 
     def __init__(self, app: Flask) -> None:
         self._app = app
-        with app.app_context():
-            self._front = Front(app)
         self._limit: int = app.config["MAX_CONTENT_LENGTH"]
         self._seconds: float = app.config["BODY_TIMEOUT"]
         threads = app.config["THREADS"] or 1
         self._pool = ThreadPoolExecutor(threads)
+        with app.app_context():
+            self._front = Front(app, self._pool)
         self._one_at_a_time = Lock() if threads == 1 else None
         self._common = {
             "SCRIPT_NAME": "",

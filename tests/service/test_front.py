@@ -6,7 +6,9 @@ import asyncio
 import json
 import random
 import re
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -34,6 +36,7 @@ TOKEN, READING = "a token for all", "a token for reading"
 LOCAL = ("host", "127.0.0.1:5000")
 _OF_THE_MOMENT = ("Date", front.HEADER)
 JSON = ("content-type", "application/json")
+POOL = ThreadPoolExecutor(1)
 
 
 class Way:
@@ -408,6 +411,31 @@ def test_requests_that_wait_keep_nobody_waiting(held: Held) -> None:
     assert [json.loads(client.body)["value"] for client, _ in waiting] == [1, 3, 1]
 
 
+class Slow(MemoryStore):
+    """A store with a server, which answers when two have asked."""
+
+    has_server = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = threading.Barrier(2, timeout=30)
+
+    def transact(self, keys: Any, operation: Any) -> Any:
+        self.asked.wait()
+        return super().transact(keys, operation)
+
+
+def test_a_slow_server_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that does not combine is asked in threads, as many at once as THREADS says."""
+    monkeypatch.setattr(MemoryStore, "from_settings", lambda settings: Slow())
+    monkeypatch.setattr("sharedstate.stores.registry.Combining", lambda store: store)
+    way = Way(True, THREADS=2)
+    waiting = [taken(way, *HOT[0]) for _ in range(2)]
+    way.bridge._pool.shutdown()
+    assert {json.loads(client.body)["value"] for client, _ in waiting} == {1, 2}
+    assert [ended for _, ended in waiting] == [["done"], ["done"]]
+
+
 def test_what_is_refused_late_is_flasks(held: Held) -> None:
     """In a thread of its own: the one that tells of the refusal does the work of others."""
     way = Way(True)
@@ -464,8 +492,8 @@ def test_what_is_added_to_the_application_is_not_left_out(change: str) -> None:
     else:
         getattr(app, change)(lambda *arguments: arguments[0] if arguments else None)
     with app.app_context():
-        assert not front.Front(app)._routes
-        assert front.Front(service.create_app({"CACHE_TYPE": "simple"}))._routes
+        assert not front.Front(app, POOL)._routes
+        assert front.Front(service.create_app({"CACHE_TYPE": "simple"}), POOL)._routes
 
 
 @pytest.mark.slow

@@ -45,12 +45,12 @@ class Increments:
         known = self._known.get(key)
         if known is not None and low <= known <= high:
             number = known + delta
-            if file.change(_SWAP, (number, key, known, now)):
+            if file.write(_SWAP, (number, key, known, now))[1]:
                 self._known[key] = number
                 return number
             self._known.pop(key, None)
         expires = now + operation.timeout if operation.timeout else None
-        rows = file.write(_INCREMENT, (key, first, expires, delta, low, high, now))
+        rows, _ = file.write(_INCREMENT, (key, first, expires, delta, low, high, now))
         if not rows:
             return None
         new: int = rows[0][0]

@@ -89,29 +89,19 @@ class SQLiteFile:
         if isinstance(error, ERRORS):
             raise self.explained(error) from error
 
-    def write(self, statement: str, arguments: Sequence[Any]) -> list[Any]:
-        """The rows of one statement that is a write transaction by itself.
+    def write(self, statement: str, arguments: Sequence[Any]) -> tuple[list[Any], int]:
+        """What one statement returns, and how many rows it changes; a transaction by itself.
 
         For one that writes a few pages. It does not look for the bound, as transactions do.
         """
         try:
             cursor = self._start(statement, arguments)
             try:
-                return cursor.fetchall()
+                return cursor.fetchall(), cursor.rowcount
             finally:
                 self._end_write()
         except _FAILURES as error:
             raise self.explained(error) from error
-
-    def change(self, statement: str, arguments: Sequence[Any]) -> int:
-        """Like :meth:`write`, for a statement that returns no rows: how many it has changed."""
-        try:
-            cursor = self._start(statement, arguments)
-            changed = cursor.rowcount
-            self._end_write()
-        except _FAILURES as error:
-            raise self.explained(error) from error
-        return changed
 
     def query(self, *statements: Statement) -> list[Any]:
         """The rows of all ``statements``, read from one snapshot; waits for no writer."""
