@@ -32,10 +32,10 @@ class Held(ABC):
 
         An object for the same name that is given it holds the lock as well.
         """
-        self.lost = threading.Event()
-        """Set when it is known to be lost; with ``renew``, before the lease ends."""
         self._renews = renew
+        self._lost_event: threading.Event | None = None
         self._renewal: Renewal | None = None
+        self._forgotten: finalize[..., Held]
         self._until = 0.0
         self._process = 0
 
@@ -44,18 +44,25 @@ class Held(ABC):
         """Wait for it and hold it."""
 
     @property
+    def lost(self) -> threading.Event:
+        """Set when it is known to be lost; with ``renew``, before the lease ends."""
+        if self._lost_event is None:  # Most locks need none.
+            self._lost_event = threading.Event()
+        return self._lost_event
+
+    @property
     def is_held(self) -> bool:
         """Whether this object certainly holds it, by the clock of this process alone.
 
         ``False`` for the last tenth of a lease, and in a child of the process that holds it.
         """
-        renewal = self._renewal
+        renewal, lost = self._renewal, self._lost_event
         until = renewal.until if renewal else self._until
         return (
             self.token is not None
             and self._process == os.getpid()
             and time.monotonic() < until
-            and not self.lost.is_set()
+            and not (lost is not None and lost.is_set())
         )
 
     def renew(self, lease: float | None = None) -> None:
@@ -111,8 +118,8 @@ class Held(ABC):
         """Hold it as ``token``, since the monotonic time ``began``."""
         self.token, self._process = token, os.getpid()
         self._until = began + SAFE * self.lease
-        if self.lost.is_set():
-            self.lost = threading.Event()
+        if self._lost_event is not None and self._lost_event.is_set():
+            self._lost_event = None
         if not self._renews:
             return
         # It must not hold this object: a lock that nobody has any more ends with its lease.
@@ -120,12 +127,13 @@ class Held(ABC):
         self._renewal = Renewal(
             lambda: record.replace(token, token, lease), lease, began, self.lost.set
         )
-        finalize(self, self._renewal.stop).atexit = False
+        self._forgotten = finalize(self, self._renewal.stop)
+        self._forgotten.atexit = False
 
     def _end(self) -> None:
         self.token = None
         if self._renewal is not None:
-            self._renewal.stop()
+            self._forgotten()  # Stops it, and is forgotten itself.
             self._renewal = None
 
     def _held(self) -> str:
