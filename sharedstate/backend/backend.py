@@ -15,12 +15,17 @@ from ..errors import NotSerializable
 from ..keyspace.arguments import Timeout
 from ..settings import Settings, checked
 from ..state import State
-from .results import ResultKey, Results
+from ..state.compute import is_stale
+from ..stores.operations import Add
+from .results import ResultKey, Results, StaleKey
 
 logger = logging.getLogger(__name__)
 
 RESULT_SECONDS = 300
 """When a cached result expires, unless something else is set: as with Flask-Caching."""
+
+REFRESH_SECONDS = 30
+"""After this another caller computes a stale result, if the first one has not stored it."""
 
 _CLIENTS = ("_write_client", "_read_client", "_client", "_cache")
 """Where cachelib's backends keep what applications delete keys with."""
@@ -88,12 +93,27 @@ class Backend:
         if type(key) is ResultKey:
             raw = self._find_results((key,))[0]
             return default if raw is None else space.decode(raw, key)
+        if type(key) is StaleKey:
+            return self._get_unless_due(key, default)
         (raw,) = space.store.values((space.key(key),))
         try:
             return self.results.get(key, default) if raw is None else space.codec.decode(raw)
         except NotSerializable as error:
             error.key = key
             raise
+
+    def _get_unless_due(self, key: StaleKey, default: Any) -> Any:
+        """Return a result, a stale one too, unless this caller is the one that computes it anew."""
+        space, results = self.state.keyspace, self.results.keyspace
+        own, result = space.store.read((space.key(key), results.key(key)))
+        found = result if own is None else own
+        if found is None:
+            return default
+        if own is None and is_stale(results, found, key.seconds):
+            claims = self.state.namespace("refresh").keyspace
+            if claims.apply(key, Add(claims.encode(True), REFRESH_SECONDS)):
+                return default
+        return space.decode(found[0], key)
 
     def has(self, key: str) -> bool:
         """Return whether a key is there."""
@@ -137,7 +157,7 @@ class Backend:
         :returns: ``True``.
         :raises SharedStateError: as for :meth:`State.set`.
         """
-        if type(key) is ResultKey:
+        if isinstance(key, ResultKey):
             return self._set_result(key, value, timeout)
         if timeout is not None and _is_over(timeout):
             self.delete(key)
@@ -173,6 +193,8 @@ class Backend:
             self.delete(key)
             return True
         kept = self.results.set(key, value, timeout)
+        if type(key) is StaleKey:
+            self.state.namespace("refresh").delete(key)
         # The application has set a value of its own there, which would hide this newer one.
         if self.state.has(key):
             self.state.delete(key)

@@ -22,14 +22,28 @@ class ResultKey(str):
     __slots__ = ()
 
 
-def fit_key(key: str) -> ResultKey:
-    """The key of a cached result: the key itself where it is allowed, or a hash of it."""
+class StaleKey(ResultKey):
+    """The key of a result that one caller computes anew in its last seconds."""
+
+    __slots__ = ("seconds",)
+    seconds: float
+
+
+def fit_key(key: str, stale: float = 0) -> ResultKey:
+    """The key of a cached result: the key itself where it is allowed, or a hash of it.
+
+    :param stale: in how many last seconds of its life one caller computes it anew.
+    """
     try:
         checked_key(key)
-        return ResultKey(key)
     except InvalidKey:
         digest = hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()
-        return ResultKey(f"sha256-{digest}")
+        key = f"sha256-{digest}"
+    if not stale:
+        return ResultKey(key)
+    result_key = StaleKey(key)
+    result_key.seconds = stale
+    return result_key
 
 
 class Results(State):

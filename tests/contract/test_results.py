@@ -304,3 +304,76 @@ def test_fragments_are_results(app: Flask) -> None:
         assert cache.get(make_template_fragment_key("name")) == "1"
         assert cache.delete(make_template_fragment_key("name"))
         assert render_template_string(template, number=3) == "3"
+
+
+class Stale:
+    """A decorated function whose results are fresh for 100 seconds, and kept for 50 more."""
+
+    def __init__(self, cache: Cache, app: Flask, kind: str) -> None:
+        self.numbers = count(1)
+        self.meanwhile: list[Callable[[], object]] = []
+        options = {"timeout": 100, "stale": 50}
+        if kind == "memoize":
+            self.decorated = cache.memoize(**options)(lambda number: self.make())
+        else:
+            self.decorated = cache.cached(key_prefix="a", **options)(lambda number: self.make())
+
+    def make(self) -> int:
+        number = next(self.numbers)
+        while self.meanwhile:
+            self.meanwhile.pop()()
+        return number
+
+    def get(self) -> int:
+        return self.decorated(5)
+
+
+@pytest.mark.on("simple", "filesystem", "redis", "memcached")
+@pytest.mark.parametrize("kind", ["cached", "memoize"])
+class TestStale:
+    @pytest.fixture
+    def stale(self, of_each_store: Cache, app: Flask, kind: str) -> Iterator[Stale]:
+        with app.test_request_context("/"):
+            yield Stale(of_each_store, app, kind)
+
+    @pytest.fixture
+    def advance(self, of_each_store: Cache, backend, cache_settings) -> Callable[[float], None]:
+        return backend.clock(of_each_store.state.store, cache_settings).advance
+
+    def test_one_computes(self, stale: Stale, advance: Callable[[float], None]) -> None:
+        """The others get the old result meanwhile, and the new one has its whole time."""
+        assert (stale.get(), stale.get()) == (1, 1)
+        advance(90)
+        assert stale.get() == 1
+        advance(20)
+        seen: list[int] = []
+        stale.meanwhile = [lambda: seen.append(stale.get())] * 2
+        assert (stale.get(), seen) == (2, [1, 1])
+        advance(90)
+        assert stale.get() == 2
+        advance(20)
+        assert stale.get() == 3
+
+    def test_raises(self, stale: Stale, advance: Callable[[float], None]) -> None:
+        """The old result stays, and another caller computes it half a minute later."""
+        stale.get()
+        advance(105)
+        stale.meanwhile = [lambda: 1 / 0]
+        with pytest.raises(ZeroDivisionError):
+            stale.get()
+        assert stale.get() == 1
+        advance(31)
+        assert stale.get() == 3
+
+    def test_expires(self, stale: Stale, advance: Callable[[float], None]) -> None:
+        """An old result is gone in the end."""
+        stale.get()
+        advance(160)
+        assert stale.get() == 2
+
+    def test_wrong(self, of_each_store: Cache, stale: Stale, kind: str) -> None:
+        """It needs a timeout, and that None is no result."""
+        decorator = getattr(of_each_store, kind)
+        for options in ({}, {"timeout": 5, "cache_none": True}, {"timeout": 5, "stale": "1"}):
+            with pytest.raises(TypeError):
+                decorator(**{"stale": 50, **options})

@@ -30,6 +30,17 @@ def double(number: int) -> int:
     return 2 * number
 
 
+@cache.memoize(60, stale=timedelta(minutes=5))
+def triple(number: int) -> int:
+    return 3 * number
+
+
+@app.get("/stale")
+@cache.cached(timeout=60, stale=30, query_string=True)
+def stale_view() -> str:
+    return str(triple(2))
+
+
 class SomeObj:
     def __init__(self, param: int) -> None:
         self.param = param
@@ -127,3 +138,5 @@ wrong_value: str = cache.get_or_set("counted", lambda: 1)  # type: ignore[assign
 cache.inc("visits", "1")  # type: ignore[arg-type]
 cache.inc_saturated("visits", 0.5)  # type: ignore[arg-type]
 cache.extend("log", 5)  # type: ignore[arg-type]
+triple("no number")  # type: ignore[arg-type]
+cache.cached(60, stale="30")  # type: ignore[call-overload]
