@@ -105,7 +105,7 @@ class Cache(Objects, Jobs, Limits, Decorators):
             config["CACHE_DIR"] = Path(app.instance_path) / "sharedstate"
         config["CACHE_SERIALIZER"] = self.serializer
         settings = checked(config)
-        backend = Backend.from_settings(settings)
+        backend = Backend.from_settings(settings, app.config)
         state = backend.state
         app.extensions.setdefault("cache", {})[self] = backend
         # For the commands; of several caches of an application, that of the first.

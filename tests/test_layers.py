@@ -46,6 +46,7 @@ KNOWS_FLASK = (
     "sharedstate.jobs.idempotent",
     "sharedstate.testing",
 )
+USES_MSGSPEC = ("sharedstate.codec.", "sharedstate.stores.manager.")
 # The file that may use what other packages keep private; it says what each is worth.
 OVERRIDES = ("service.overrides",)
 # A static response has to take the way that the service's responses take.
@@ -117,7 +118,7 @@ def test_the_library_points_one_way(module: str) -> None:
             assert {top(name, 1) for name in imported(module)} <= allowed | {""}
         below |= layer
     if not module.startswith(KNOWS_FLASK):
-        known = WEB - {"msgspec"} if module.startswith("sharedstate.stores.manager.") else WEB
+        known = WEB - {"msgspec"} if module.startswith(USES_MSGSPEC) else WEB
         assert not outside(module) & known
 
 

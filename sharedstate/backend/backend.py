@@ -46,12 +46,15 @@ class Backend:
         self._pointed = False
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Backend:
-        """What a Flask configuration's ``CACHE_*`` keys describe, not yet opened."""
+    def from_settings(cls, settings: Settings, secrets: Settings | None = None) -> Backend:
+        """What a Flask configuration's ``CACHE_*`` keys describe, not yet opened.
+
+        :param secrets: as for :meth:`State.from_settings`.
+        """
         settings = checked(settings)
         timeout = settings["CACHE_DEFAULT_TIMEOUT"]
         return cls(
-            State.from_settings(settings),
+            State.from_settings(settings, secrets),
             result_timeout=RESULT_SECONDS if timeout is None else timeout,
             threshold=settings["CACHE_THRESHOLD"],
         )

@@ -68,12 +68,15 @@ def restore(
     :raises SharedStateError: if the file is not a whole backup, or the state is not empty; nothing
         was changed then.
     """
-    check(state, path, trust_pickle=trust_pickle)
+    must_sign = check(state, path, trust_pickle=trust_pickle)
     _make_empty(state, overwrite)
     restored = 0
     now = state.store.clock()
     for entry in _read(path):
-        if entry.record[1] > now:
+        raw, expires = entry.record
+        if expires > now:
+            if must_sign:
+                entry = entry._replace(record=(state.codec.sign(raw), expires))
             store_entry(state, entry, overwrite=True)
             restored += 1
     return restored
@@ -93,42 +96,48 @@ def _make_empty(state: State, overwrite: bool) -> None:
     state.clear()
 
 
-def check(state: State, path: Path, *, trust_pickle: bool = False) -> None:
-    """Raise :exc:`SharedStateError` unless a file is a whole backup that fits the state."""
+def check(state: State, path: Path, *, trust_pickle: bool = False) -> bool:
+    """Raise :exc:`SharedStateError` unless a file is a whole backup that fits the state.
+
+    :returns: whether its pickles have to be signed.
+    """
     digest, number = hashlib.sha256(), 0
     trailer: Any = None
-    needs_trust = False
+    codec, own = "", state.codec
     for position, line in enumerate(_lines(path)):
         body = _parsed(line, path)
         if position == 0:
-            needs_trust = _check_header(state, body, path)
+            codec = _codec_of(state, body, path)
         elif "records" in body:
             trailer = body
         elif trailer is not None:
             raise _incomplete(path)
         else:
             raw = _entry(body, path).record[0]
-            if needs_trust and not trust_pickle and raw.startswith(b"!"):
+            may_run = (own.runs_code or codec != own.name) and raw.startswith(b"!")
+            if may_run and not trust_pickle:
                 raise SharedStateError(
-                    f"{path} holds values of the codec {state.codec.name!r}, which may run code of "
+                    f"{path} holds values of the codec {codec!r}, which may run code of "
                     "those who wrote the file; --trust-pickle restores them all the same"
                 )
             digest.update(line.encode())
             number += 1
     if trailer != {"records": number, "sha256": digest.hexdigest()}:
         raise _incomplete(path)
+    return codec != own.name
 
 
-def _check_header(state: State, header: Any, path: Path) -> bool:
-    """Whether its values need trust; refuses a file that is not for this state."""
+def _codec_of(state: State, header: Any, path: Path) -> str:
+    """The name of the codec of its values; refuses a file that is not for this state."""
     if header.get("format") != FORMAT:
         raise SharedStateError(f"{path} is not a backup that this version can read")
-    if header.get("codec") != state.codec.name:
+    codec = str(header.get("codec"))
+    if not state.codec.takes(codec):
         raise SharedStateError(
-            f"{path} was written with the codec {header.get('codec')!r}, and CACHE_CODEC here is "
+            f"{path} was written with the codec {codec!r}, and CACHE_CODEC here is "
             f"{state.codec.name!r}: set the same"
         )
-    return state.codec.name != "json"
+    return codec
 
 
 def _read(path: Path) -> Iterator[Entry]:

@@ -37,7 +37,9 @@ def copy(
     state: State, url: str, prefix: str, overwrite: bool, dry_run: bool, as_json: bool
 ) -> None:
     """Copy values, counters and their remaining times to another store."""
-    target = State.from_settings({**_settings_without_address(), "CACHE_URL": url})
+    target = State.from_settings(
+        {**_settings_without_address(), "CACHE_URL": url}, current_app.config
+    )
     try:
         tallies = transfer.copy(state, target, prefix, overwrite=overwrite, dry_run=dry_run)
         _finish(tallies, "Copying", dry_run, as_json, state.store.measure().get("entries"))

@@ -30,12 +30,24 @@ def is_fence(entry: Entry) -> bool:
 
 def entries(state: State) -> Iterator[Entry]:
     """The live records of the state and of all its namespaces, page by page."""
+    return placed(state, _records(state))
+
+
+def pairs(state: State) -> Iterator[tuple[bytes, Record]]:
+    """Those records with their keys as the store has them, and cached results too."""
+    prefix = state.physical_prefix
+    for physical, record in _records(state):
+        if record is not None and _divided(physical)[1].startswith(prefix):
+            yield physical, record
+
+
+def _records(state: State) -> Iterator[tuple[bytes, Record | None]]:
     for start in (state.physical_prefix, _OWN):
         cursor: str | None = None
         while True:
             keys, cursor = state.store.page(start, cursor, _PAGE_KEYS)
             found = state.store.read(keys) if keys else []
-            yield from placed(state, zip(keys, found, strict=True))
+            yield from zip(keys, found, strict=True)
             if cursor is None:
                 break
 

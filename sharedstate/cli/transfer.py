@@ -17,6 +17,7 @@ from ..stores.operations import NEVER, Add, Put, Record
 from .records import Entry, entries, is_fence
 
 _STRICT = JSONCodec()
+_UNVERIFIED = "pickles without a valid signature"
 _PLAIN = (str, int, float, bool, type(None))
 MIN_SECONDS = 0.001
 
@@ -45,7 +46,8 @@ def copy(
     Without a prefix everything goes along: sessions, locks with their fences, ``once`` tokens.
     With one, only the keys that start with it, and the tally names what was left. A fence of the
     target that is higher than the source's stays, so that fences grow on. What is written to the
-    source meanwhile may or may not be copied.
+    source meanwhile may or may not be copied. Pickles are signed on the way where the target signs
+    them; where only the source does, the tally names how many had no valid signature and were left.
     """
     tally = Tally()
     start = checked_key(prefix) if prefix else b""
@@ -53,6 +55,11 @@ def copy(
         if prefix and (entry.namespace or not entry.key.startswith(start)):
             if entry.namespace:
                 _leave(tally, entry.namespace)
+            continue
+        try:
+            entry = _translated(source, target, entry)
+        except NotSerializable:
+            _leave(tally, _UNVERIFIED)
             continue
         _write(target, entry, tally, overwrite, dry_run)
         yield tally
@@ -138,6 +145,14 @@ def _write(state: State, entry: Entry, tally: Tally, overwrite: bool, dry_run: b
         tally.refused += 1
 
 
+def _translated(source: State, target: State, entry: Entry) -> Entry:
+    """The entry as the target's codec has it; raises if it is a pickle that may be forged."""
+    if source.codec.signs == target.codec.signs:
+        return entry
+    raw, expires = entry.record
+    return entry._replace(record=(target.codec.sign(source.codec.verify(raw)), expires))
+
+
 def _is_there(state: State, entry: Entry) -> bool:
     space = state.namespace(entry.namespace) if entry.namespace else state
     return state.store.values([space.physical_prefix + entry.key])[0] is not None
@@ -195,17 +210,19 @@ def _parse(state: State, line: str, trust_pickle: bool) -> Entry:
 
 
 def _raw(state: State, body: Any, trust_pickle: bool) -> bytes:
-    codec = body.get("codec")
-    if codec != state.codec.name:
-        raise ValueError(f"its bytes are those of the codec {codec!r}, not {state.codec.name!r}")
+    codec, own = body.get("codec"), state.codec
+    if not own.takes(codec):
+        raise ValueError(f"its bytes are those of the codec {codec!r}, not {own.name!r}")
     try:
         raw = base64.b64decode(body["bytes"], validate=True)
     except binascii.Error as error:
         raise ValueError(f"its bytes are not base64: {error}") from error
-    if codec != "json" and not trust_pickle:
+    is_own = codec == own.name
+    if (own.runs_code or not is_own) and not trust_pickle:
         raise ValueError(
             f"its value has the codec {codec!r}, which may run code of its writer; "
             "--trust-pickle takes it all the same"
         )
-    state.codec.decode(raw)
+    raw = raw if is_own else own.sign(raw)
+    own.decode(raw)
     return raw

@@ -9,6 +9,7 @@ import time
 from typing import Protocol, Self
 from weakref import WeakValueDictionary
 
+from ..codec import Codec
 from ..errors import Deadlock
 from ..keyspace import Keyspace
 from .fairness import Record
@@ -21,7 +22,7 @@ class Shared(Protocol):
     @property
     def keyspace(self) -> Keyspace: ...
 
-    def namespace(self, name: str) -> Self: ...
+    def namespace(self, name: str, codec: Codec | None = None) -> Self: ...
 
     def inc(self, key: str, *, timeout: float) -> int: ...
 

@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 from typing import Protocol, Self
 
+from ..codec import TEXTS, Codec
 from ..errors import SharedStateError
 from ..keyspace import Keyspace
 from . import fairness
@@ -25,7 +26,7 @@ class Shared(Protocol):
     @property
     def keyspace(self) -> Keyspace: ...
 
-    def namespace(self, name: str) -> Self: ...
+    def namespace(self, name: str, codec: Codec | None = None) -> Self: ...
 
 
 class Semaphore(Held):
@@ -65,7 +66,7 @@ class Semaphore(Held):
         super().__init__(name, lease, wait, renew)
         if type(limit) is not int or not 1 <= limit <= MAX_LIMIT:
             raise ValueError(f"the limit of a semaphore is 1 to {MAX_LIMIT}, not {limit!r}")
-        space = self._space = state.namespace("semaphore").keyspace
+        space = self._space = state.namespace("semaphore", TEXTS).keyspace
         self._queue = f"- {name}"
         self._places = [f"{number} {name}" for number in range(limit)]
         self._keys = [space.key(key) for key in (self._queue, *self._places)]

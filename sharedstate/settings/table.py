@@ -112,11 +112,14 @@ _TABLE = (
     ),
     Setting(
         "CACHE_CODEC",
-        choice("pickle", "json"),
-        "pickle",
-        "How values are encoded; `json` is strict: what would not come back equal is refused.",
+        choice("pickle", "signed-pickle", "json", "msgpack"),
+        None,
+        "How values are encoded. `signed-pickle` reads only what was signed with `SECRET_KEY`, or "
+        "with one of `SECRET_KEY_FALLBACKS`. `json` and `msgpack` are strict: what would not come "
+        "back equal is refused.",
         _ALL,
-        default_text="`pickle`; the service: `json`",
+        default_text="`signed-pickle` on stores in the network, `pickle` on others; the service: "
+        "`json`",
     ),
     Setting(
         "CACHE_SERIALIZER",

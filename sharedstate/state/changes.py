@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Self, TypeVar
 
+from ..codec import TEXTS, Codec
 from ..keyspace import Item, Keyspace
 from ..keyspace.arguments import ABSENT, Absent, Timeout
 from ..locks.contention import Contention
@@ -23,7 +24,7 @@ class Changes:
     _contention: Contention | None
 
     @abstractmethod
-    def namespace(self, name: str) -> Self:
+    def namespace(self, name: str, codec: Codec | None = None) -> Self:
         """A state of its own on the same store."""
 
     def update(
@@ -134,14 +135,16 @@ class Changes:
         :returns: the value, the same for all that share the store.
         :raises Deadlock: at once, if ``make`` itself asks for the value of this key.
         """
-        claims = self.namespace("compute").keyspace
+        claims = self.namespace("compute", TEXTS).keyspace
         if stale:
             return get_or_refresh(self.keyspace, claims, key, make, timeout, lease, stale)
         return get_or_set(self.keyspace, claims, key, make, timeout, lease)
 
     def _contended(self) -> Contention:
         if self._contention is None:
-            self._contention = Contention(self.keyspace, self.namespace("contention").keyspace)
+            self._contention = Contention(
+                self.keyspace, self.namespace("contention", TEXTS).keyspace
+            )
         return self._contention
 
 

@@ -7,6 +7,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Self
 
+from ..codec import Codec
 from ..errors import StoreFull
 from ..keyspace import ABOUT_A_KEY, Keyspace
 from ..keyspace.arguments import Timeout, checked_count
@@ -19,7 +20,7 @@ class Counters:
     keyspace: Keyspace
 
     @abstractmethod
-    def namespace(self, name: str) -> Self:
+    def namespace(self, name: str, codec: Codec | None = None) -> Self:
         """A state of its own on the same store."""
 
     def inc(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Generic, Self, TypeVar
 
-from ..codec import Codec, PickleCodec, codec_from
+from ..codec import TEXTS, Codec, PickleCodec, codec_from
 from ..keyspace import MAX_VALUE_BYTES, Item, Keyspace, version
 from ..locks.contention import Contention
 from ..locks.lock import Lock
@@ -55,7 +56,7 @@ class State(Values, Counters, Bounded):
     the store does not respond; one that stores a value raises :exc:`NotSerializable`,
     :exc:`ValueTooLarge` and :exc:`StoreFull`.
 
-    :param codec: turns values into bytes; pickle if left out.
+    :param codec: turns values into bytes; pickle, unsigned, if left out.
     :param prefix: what all keys begin with in the store.
     :param default_timeout: seconds.
     :param max_value_bytes: how long an encoded value may be.
@@ -85,23 +86,25 @@ class State(Values, Counters, Bounded):
         self.keyspace = keyspace
         # They are made on first use. None of them holds this object, so that it goes at once when
         # it is not used any more.
-        self._namespaces: dict[str, Self] = {}
+        self._namespaces: dict[tuple[str, Codec | None], Self] = {}
         self._contention: Contention | None = None
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Self:
+    def from_settings(cls, settings: Settings, secrets: Mapping[str, Any] | None = None) -> Self:
         """Return the state that a Flask configuration's ``CACHE_*`` keys describe.
 
         Its store is opened when it is first used.
 
         :param settings: the keys of a Flask configuration; those that are left out have their
             defaults.
+        :param secrets: has ``SECRET_KEY`` when it is needed, if not the settings.
         :raises ConfigurationError: naming the setting that is wrong.
         """
         settings = checked(settings)
+        store = open_store(settings)
         return cls(
-            open_store(settings),
-            codec=codec_from(settings),
+            store,
+            codec=codec_from(settings, store.scope, secrets),
             prefix=settings["CACHE_KEY_PREFIX"],
             default_timeout=settings["CACHE_DEFAULT_TIMEOUT"] or 0,
             max_value_bytes=settings["CACHE_MAX_VALUE_BYTES"],
@@ -117,9 +120,9 @@ class State(Values, Counters, Bounded):
 
         :param name: a text. ``"a/b"`` is the namespace ``"b"`` of the namespace ``"a"``.
         :param codec: that of this state if left out.
-        :returns: without ``codec``, mostly the same object for the same name.
+        :returns: mostly the same object for the same name and codec.
         """
-        known = self._namespaces.get(name) if codec is None else None
+        known = self._namespaces.get((name, codec))
         if known is not None:
             return known
         space = self.keyspace
@@ -131,11 +134,9 @@ class State(Values, Counters, Bounded):
             max_value_bytes=space.max_value_bytes,
             namespace=f"{space.namespace}/{name}" if space.namespace else name,
         )
-        if codec is not None:
-            return state
         if len(self._namespaces) >= _MAX_NAMESPACES:
             self._namespaces.clear()
-        return self._namespaces.setdefault(name, state)
+        return self._namespaces.setdefault((name, codec), state)
 
     def version(self, value: Any) -> str:
         """Return the :attr:`Item.version` that a value has when it is stored here.
@@ -164,7 +165,7 @@ class State(Values, Counters, Bounded):
         :raises InvalidKey: if the name is not one that a key may have.
         :raises ValueError: if the lease is out of its bounds.
         """
-        return Lock(self.namespace("lock"), name, lease=lease, wait=wait, renew=renew)
+        return Lock(self.namespace("lock", TEXTS), name, lease=lease, wait=wait, renew=renew)
 
     def keys(self, prefix: str = "") -> list[str]:
         """Return the live keys that start with ``prefix``.

@@ -19,6 +19,7 @@ from redis_servers import redis_server
 
 import app as service
 from sharedstate import Cache, State
+from sharedstate.codec import TEXTS
 
 ROOT = Path(__file__).parents[2]
 
@@ -289,14 +290,14 @@ def fill_all(state: State) -> int:
 def test_copy_takes_sessions_locks_and_tokens(run, state, elsewhere):
     """Without a prefix everything is copied; with one, what was left is named."""
     fill_all(state)
-    assert state.namespace("lock").add("held", "token", 60)
+    assert state.namespace("lock", TEXTS).add("held", "token", 60)
     code, _, error = run("copy", "--to", elsewhere, "--prefix", "a", "--json")
     assert code == 0
     assert "session (1)" in error
     assert run("copy", "--to", elsewhere, "--overwrite")[0] == 0
     target = state_at(elsewhere)
     assert target.namespace("session").get("sid") == {"user": 1}
-    assert target.namespace("lock").get("held") == "token"
+    assert target.namespace("lock", TEXTS).get("held") == "token"
     assert target.inc_once("paid", "order", 50) == (50, True)
     target.close()
 

@@ -8,6 +8,7 @@ import json
 import math
 import pickle
 import re
+import sys
 from collections import OrderedDict, namedtuple
 from decimal import Decimal
 
@@ -23,10 +24,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sharedstate import ConfigurationError, NotSerializable
-from sharedstate.codec import JSONCodec, PickleCodec, SerializerCodec, codec_from
+from sharedstate.codec import (
+    JSONCodec,
+    MsgpackCodec,
+    PickleCodec,
+    SerializerCodec,
+    SignedPickleCodec,
+    codec_from,
+)
 
-JSON, PICKLE = JSONCodec(), PickleCodec()
-CODECS = [JSON, PICKLE, *map(SerializerCodec, (SimpleSerializer(), RedisSerializer()))]
+JSON, PICKLE, MSGPACK = JSONCodec(), PickleCodec(), MsgpackCodec()
+SIGNED = SignedPickleCodec({"SECRET_KEY": "key"})
+CODECS = [
+    JSON,
+    PICKLE,
+    MSGPACK,
+    SIGNED,
+    *map(SerializerCodec, (SimpleSerializer(), RedisSerializer())),
+]
 
 
 def shown(value):
@@ -75,6 +90,14 @@ def shape(value):
     if isinstance(value, (list, tuple)):
         return type(value), [shape(item) for item in value]
     return type(value), value
+
+
+def integers_in(value):
+    """The integers of a value, however deep."""
+    if isinstance(value, (dict, list)):
+        parts = [*value.values()] if isinstance(value, dict) else value
+        return [number for part in parts for number in integers_in(part)]
+    return [value] if isinstance(value, int) else []
 
 
 class TestRoundTrip:
@@ -176,6 +199,70 @@ class TestStrictJSON:
         raw = JSON.encode({"ä": [1, None, True, "🎉"]})
         assert raw == '{"ä":[1,null,true,"🎉"]}'.encode()
         assert json.loads(raw) == {"ä": [1, None, True, "🎉"]}
+
+
+class TestStrictMessagePack:
+    @given(JSON_VALUES)
+    def test_round_trip(self, value):
+        """What JSON can hold comes back, of the same types, but for integers past 64 bits."""
+        try:
+            raw = MSGPACK.encode(value)
+        except NotSerializable:
+            assert any(abs(number) >= 2**63 for number in integers_in(value))
+            return
+        assert shape(MSGPACK.decode(raw)) == shape(value)
+
+    @pytest.mark.parametrize(
+        "value",
+        [b"", b"5", [b"\xff"], {1: "a"}, {None: 1}, {b"a": [1.5]}, math.inf, *range(-40, 140)],
+        ids=shown,
+    )
+    def test_more_than_json(self, value):
+        """Bytes, and keys that are no text, come back too; no number is taken for another."""
+        found = MSGPACK.decode(MSGPACK.encode(value))
+        assert shape(found) == shape(value)
+
+    @pytest.mark.parametrize("number", [1, 33, 48, 57, -3])
+    def test_an_int_that_is_more(self, number):
+        """An IntEnum is stored as its number, whatever that looks like once it is packed."""
+        member = enum.IntEnum("Number", {"IT": number}).IT
+        assert MSGPACK.decode(MSGPACK.encode(member)) == number
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            *((), (1, 2), [(1,)], {"a": (1,)}, {1, 2}, frozenset("a"), Point(1, 2)),
+            *(math.nan, [math.nan], 1 + 2j, object(), len, Decimal("1"), datetime.date(2025, 1, 2)),
+            *("\ud800", ["\udfff"], [2**64], [-(2**63) - 1], bytearray(b"a").hex, Level),
+        ],
+        ids=shown,
+    )
+    def test_refused(self, value):
+        """What MessagePack cannot say, or would give back as something else, is refused."""
+        with pytest.raises(NotSerializable, match="(?i)m(essage|sg)pack"):
+            MSGPACK.encode(value)
+
+    @pytest.mark.parametrize("raw", [b"", b"-", b"5x", b"\xc1", b"\x92\x01", b"\xc0\xc0", b"\xa5a"])
+    def test_unreadable(self, raw):
+        """Bytes that it never wrote are an error, not None."""
+        with pytest.raises(NotSerializable, match="cannot read"):
+            MSGPACK.decode(raw)
+
+    def test_too_deep(self):
+        """Lists nested too deeply are refused on both ways."""
+        value = []
+        for _ in range(100_000):
+            value = [value]
+        with pytest.raises(NotSerializable, match="nested too deeply"):
+            MSGPACK.encode(value)
+        with pytest.raises(NotSerializable, match="nested too deeply"):
+            MSGPACK.decode(b"\x91" * 100_000 + b"\xc0")
+
+    def test_needs_its_package(self, monkeypatch):
+        """Without msgspec the error says what to install."""
+        monkeypatch.setitem(sys.modules, "msgspec", None)
+        with pytest.raises(ConfigurationError, match=r"sharedstate\[msgpack\]"):
+            codec_from({"CACHE_CODEC": "msgpack"})
 
 
 class TestPickle:
@@ -285,15 +372,17 @@ class TestSettings:
         assert codec_from({}).name == "pickle"
         assert codec_from({"CACHE_CODEC": None}).name == "pickle"
 
-    @pytest.mark.parametrize("name", ["json", "pickle"])
+    @pytest.mark.parametrize("name", ["json", "pickle", "msgpack"])
     def test_by_name(self, name):
         """`CACHE_CODEC` names the codec."""
         assert codec_from({"CACHE_CODEC": name}).name == name
 
-    @pytest.mark.parametrize("name", ["msgpack", "JSON", 5], ids=shown)
+    @pytest.mark.parametrize("name", ["msgspec", "JSON", 5], ids=shown)
     def test_unknown(self, name):
         """An unknown codec is an error that names the setting and those there are."""
-        with pytest.raises(ConfigurationError, match="CACHE_CODEC.*pickle or json"):
+        with pytest.raises(
+            ConfigurationError, match="CACHE_CODEC.*pickle or json or msgpack or signed-pickle"
+        ):
             codec_from({"CACHE_CODEC": name})
 
     @pytest.mark.parametrize("serializer", [JSONSerializer, JSONSerializer()])

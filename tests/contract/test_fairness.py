@@ -13,6 +13,7 @@ import pytest
 from backends import BACKENDS, ONE_OF_EACH_KIND, Backend
 
 from sharedstate import Deadlock, Lock, LockLost, LockTimeout, State, StoreUnavailable
+from sharedstate.codec import TEXTS
 from sharedstate.locks import contention, fairness
 from sharedstate.stores.operations import Swap
 
@@ -49,12 +50,12 @@ def elsewhere() -> Any:
 
 def record(state: State, name: str = "job", space: str = "lock") -> list[str]:
     """Who holds a lock, and who is in its queue."""
-    return state.namespace(space).get(name, "").split()
+    return state.namespace(space, TEXTS).get(name, "").split()
 
 
 def queue(state: State, lock: Lock, *waiters: str) -> None:
     """Let others wait for a lock that is held."""
-    state.namespace("lock").set("job", " ".join([str(lock.token), *waiters]), 30)
+    state.namespace("lock", TEXTS).set("job", " ".join([str(lock.token), *waiters]), 30)
 
 
 def late_and_newcomer(state: State, waiting: Time, elsewhere: Any) -> tuple[Lock, list[bool]]:
@@ -98,7 +99,7 @@ class TestLock:
     def test_order(self, state: State, waiting: Time, elsewhere: Any) -> None:
         """The queue is in the order in which they came, also behind one who did not wait long."""
         holder = elsewhere(state.lock("job").acquire)
-        state.namespace("lock").set("job", f"{holder.token} first", 30)
+        state.namespace("lock", TEXTS).set("job", f"{holder.token} first", 30)
         seen = []
         waiting.asleep = lambda: seen.append(record(state))
         with pytest.raises(LockTimeout):
@@ -114,7 +115,7 @@ class TestLock:
         """A lock that is handed to one who died comes free soon, however long its leases are."""
         holder = state.lock("job", lease=1000)
         holder.token = "token"
-        state.namespace("lock").set("job", "token dead", 1000)
+        state.namespace("lock", TEXTS).set("job", "token dead", 1000)
         holder.release()
         assert not state.lock("job").try_acquire()
         assert 0 < (state.lock("job").remaining() or 0) <= fairness.HAND_OVER_SECONDS
@@ -146,7 +147,7 @@ class TestLock:
     def test_held_while_others_queue(self, state: State, clock: Any) -> None:
         """A holder renews and loses its lock the same whether others wait for it or not."""
         lock = state.lock("job", lease=100).acquire()
-        state.namespace("lock").set("job", f"{lock.token} other", 100)
+        state.namespace("lock", TEXTS).set("job", f"{lock.token} other", 100)
         clock.advance(80)
         lock.renew()
         assert record(state) == [lock.token, "other"]
@@ -159,7 +160,7 @@ class TestLock:
     def test_wrong_token(self, state: State) -> None:
         """No token but the holder's releases a lock that others wait for."""
         for text in ("token.1 other", "~ other", "~x other"):
-            state.namespace("lock").set("job", text, 100)
+            state.namespace("lock", TEXTS).set("job", text, 100)
             for token in ("", "~", "~x", "other", "~ other", "token other"):
                 lock = state.lock("job")
                 lock.token = token
@@ -195,7 +196,7 @@ class TestLock:
 
     def test_time_slice_of_another(self, state: State, waiting: Time) -> None:
         """The next one waits as long as the one before it takes the lock again and again."""
-        locks = state.namespace("lock")
+        locks = state.namespace("lock", TEXTS)
         locks.set("job", "holder", 30)
         looks: list[str] = []
 
@@ -214,13 +215,13 @@ class TestLock:
     def test_full_queue(self, state: State, waiting: Time) -> None:
         """Where the queue is full, or no place for it, one waits without a place in it."""
         words = ["holder", *("w" * 64)]
-        state.namespace("lock").set("job", " ".join(words), 30)
+        state.namespace("lock", TEXTS).set("job", " ".join(words), 30)
         seen = []
         waiting.asleep = lambda: seen.append(record(state) == words)
         with pytest.raises(LockTimeout):
             state.lock("job", wait=1).acquire()
         assert seen and all(seen)
-        state.namespace("lock").set("job", "holder", 30)
+        state.namespace("lock", TEXTS).set("job", "holder", 30)
         state.max_value_bytes = 40
         with pytest.raises(LockTimeout):
             state.lock("job", wait=1).acquire()
@@ -228,7 +229,7 @@ class TestLock:
 
     def test_not_next_any_more(self, state: State) -> None:
         """Who was the next one when it looked, and is not, does not get ahead of who is."""
-        locks = state.namespace("lock")
+        locks = state.namespace("lock", TEXTS)
         locks.set("job", "~ me", 100)
         seen = fairness.Record(locks.keyspace, "job")
         assert seen.read() == ["~", "me"]
@@ -330,7 +331,7 @@ class TestUpdate:
         runs = []
 
         def change(value: int) -> int:
-            seconds = state.namespace("contention").ttl("n")
+            seconds = state.namespace("contention", TEXTS).ttl("n")
             runs.append(seconds is not None and 0 < seconds <= contention.LEASE_SECONDS)
             waiting.now += 0.02
             if len(runs) < 4:
@@ -343,7 +344,7 @@ class TestUpdate:
 
     def test_winner_steps_back(self, state: State, waiting: Time) -> None:
         """Who changes a value over and over waits once another one is in its queue."""
-        queues = state.namespace("contention")
+        queues = state.namespace("contention", TEXTS)
 
         def change(value: int) -> int:
             waiting.now += 0.02
@@ -367,7 +368,7 @@ class TestUpdate:
 
     def test_time_slice(self, state: State, waiting: Time) -> None:
         """Who is handed a value changes it again in its time slice, then lets in the next."""
-        queues = state.namespace("contention")
+        queues = state.namespace("contention", TEXTS)
 
         def contended(value: int) -> int:
             queues.set("n", f"{record(state, 'n', 'contention')[0]} other", 30)
@@ -436,7 +437,7 @@ class TestUpdate:
     def test_dead_holder(self, state: State, waiting: Time, clock: Any) -> None:
         """One who dies at the head of the queue keeps nobody from changing the value for long."""
         state.set("n", 1)
-        assert fairness.Record(state.namespace("contention").keyspace, "n").take(
+        assert fairness.Record(state.namespace("contention", TEXTS).keyspace, "n").take(
             "dead", contention.LEASE_SECONDS, 0
         )
         lost = []
@@ -455,7 +456,7 @@ class TestUpdate:
     def test_nobody_has_to_hold_the_lock(self, state: State, waiting: Time) -> None:
         """A value changes although another one holds the lock of its queue for ever."""
         state.set("n", 1)
-        state.namespace("contention").set("n", "other", 0)
+        state.namespace("contention", TEXTS).set("n", "other", 0)
         lost = []
 
         def change(value: int) -> int:

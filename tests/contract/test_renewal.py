@@ -13,6 +13,7 @@ import pytest
 from backends import ONE_OF_EACH_KIND, Clock
 
 from sharedstate import LockLost, State, StoreUnavailable
+from sharedstate.codec import TEXTS
 from sharedstate.locks import lock as lock_module
 from sharedstate.locks import renewal
 from sharedstate.stores.operations import Swap
@@ -97,12 +98,12 @@ def test_without_renewal(state: State, clock: Clock) -> None:
 def test_lost_to_another(state: State) -> None:
     """The holder of a lock that others have now is told, and cannot release it."""
     lock = state.lock("job", lease=LEASE, renew=True).acquire()
-    state.namespace("lock").set("job", "another", 30)
+    state.namespace("lock", TEXTS).set("job", "another", 30)
     assert lock.lost.wait(SECONDS)
     assert not lock.is_held
     with pytest.raises(LockLost):
         lock.release()
-    assert state.namespace("lock").get("job") == "another"
+    assert state.namespace("lock", TEXTS).get("job") == "another"
 
 
 def test_store_down(state: State, swaps: Watched) -> None:
@@ -142,7 +143,7 @@ def test_store_hangs(state: State, swaps: Watched) -> None:
 def test_again(state: State) -> None:
     """An object that has lost its lock can acquire it again."""
     lock = state.lock("job", lease=LEASE, renew=True).acquire()
-    state.namespace("lock").delete("job")
+    state.namespace("lock", TEXTS).delete("job")
     assert lock.lost.wait(SECONDS)
     lock.discard()
     with lock:

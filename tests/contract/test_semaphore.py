@@ -12,6 +12,7 @@ import pytest
 from backends import BACKENDS, IN_THE_STATE, ONE_OF_EACH_KIND, Clock
 
 from sharedstate import InvalidKey, LockLost, LockTimeout, Semaphore, State
+from sharedstate.codec import TEXTS
 from sharedstate.jobs import Jobs
 from sharedstate.locks import renewal
 
@@ -104,7 +105,7 @@ class TestLease:
         """A place that renews itself tells its holder that it is lost."""
         monkeypatch.setattr(renewal, "_EVERY", 0.01)
         semaphore = Semaphore(state, "s", 1, renew=True).acquire()
-        state.namespace("semaphore").delete("0 s")
+        state.namespace("semaphore", TEXTS).delete("0 s")
         assert semaphore.lost.wait(SECONDS)
         semaphore.discard()
 
@@ -113,15 +114,15 @@ class TestLease:
 class TestWaiting:
     def test_a_newcomer_does_not_overtake(self, state: State) -> None:
         """Nobody takes a place while others wait for one."""
-        state.namespace("semaphore").set("- s", "a waiter", 30)
+        state.namespace("semaphore", TEXTS).set("- s", "a waiter", 30)
         assert Semaphore(state, "s", 1).try_acquire() is False
-        state.namespace("semaphore").delete("- s")
+        state.namespace("semaphore", TEXTS).delete("- s")
         assert Semaphore(state, "s", 1).try_acquire() is True
 
     def test_in_order(self, state: State) -> None:
         """Waiters get places in the order in which they came."""
         holder = Semaphore(state, "s", 1).acquire()
-        queue, order = state.namespace("semaphore"), []
+        queue, order = state.namespace("semaphore", TEXTS), []
 
         def wait(me: int) -> None:
             with Semaphore(state, "s", 1, wait=SECONDS):
@@ -141,7 +142,7 @@ class TestWaiting:
 
     def test_a_waiter_that_died(self, state: State, clock: Clock) -> None:
         """The queue goes on when its first one has died."""
-        state.namespace("semaphore").set("- s", "dead", 2)
+        state.namespace("semaphore", TEXTS).set("- s", "dead", 2)
         clock.advance(3)
         with Semaphore(state, "s", 1, wait=0):
             pass
