@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -177,6 +178,33 @@ def test_fork(state: State) -> None:
         if "process" != state.store.scope:
             assert crowd.in_child(child) == (False, False, True)
         assert it.leader.is_leader
+
+
+@pytest.mark.on("filesystem", "redis")
+def test_killed(state: State) -> None:
+    """When the process of the leader is killed, another one leads once the lease has ended."""
+    context = multiprocessing.get_context("fork")
+    says, tells = context.Pipe(duplex=False)
+
+    def child() -> None:
+        Leader(lambda: state, "job", 1, on_start=lambda: tells.send("leads")).start()
+        threading.Event().wait(SECONDS)
+
+    process = context.Process(target=child, daemon=True)
+    process.start()
+    try:
+        assert says.poll(SECONDS)
+        it = Candidate(state)
+        with it.leader:
+            assert state.namespace("leader").lock("job").try_acquire() is False
+            assert not it.started.acquire(blocking=False)
+            process.kill()
+            assert it.starts()
+    finally:
+        process.kill()
+        process.join()
+        says.close()
+        tells.close()
 
 
 @IN_THE_STATE
