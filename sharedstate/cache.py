@@ -203,6 +203,7 @@ class Cache(Objects, Jobs, Limits, Decorators):
     keys = _Delegated(State.keys)
     items = _Delegated(State.items)
     item = _Delegated(State.item)
+    wait = _Delegated(State.wait)
     lock = _Delegated(State.lock)
 
 

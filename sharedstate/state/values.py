@@ -9,6 +9,7 @@ from ..errors import NotSerializable
 from ..keyspace import Item, Keyspace
 from ..keyspace.arguments import Timeout
 from ..stores.operations import Add, Exchange, Put, Remove, Touch
+from .waiting import wait
 
 
 class Values:
@@ -127,6 +128,20 @@ class Values:
         physical = space.key(key)
         (record,) = space.store.read((physical,))
         return space.item(physical, record)
+
+    def wait(self, key: str, version: str | None, timeout: float = 20) -> Item | None:
+        """Return what a key holds, once that is another version.
+
+        The calling thread asks the store again and again, at first after 10 ms and at last every
+        quarter of a second. A value that comes and goes in between is not seen.
+
+        :param version: the :attr:`Item.version` that the caller has; ``None``: no key is there.
+        :param timeout: how many seconds to wait; 0 asks once.
+        :returns: the item as it is then, ``None`` if the key is not there. If the time is over it
+            is the one with ``version``.
+        :raises NotSerializable: if the codec cannot read what is stored.
+        """
+        return wait(self.keyspace, key, version, timeout)
 
     # Many keys.
 

@@ -37,6 +37,7 @@ OPERATIONS = {
     "compare_and_set": lambda state, key: state.compare_and_set(key, ABSENT, 1),
     "get_or_set": lambda state, key: state.get_or_set(key, lambda: 1),
     "item": lambda state, key: state.item(key),
+    "wait": lambda state, key: state.wait(key, None, 0),
     "get_many": lambda state, key: state.get_many("key", key),
     "get_dict": lambda state, key: state.get_dict("key", key),
     "set_many": lambda state, key: state.set_many({"key": 1, key: 1}),

@@ -69,6 +69,8 @@ cache.delete_memoized(Adder().add, 1)
 cache.delete_cached(view, path="/")
 number: int = cache.inc("visits", maximum=100)
 length: int = cache.append("log", "a", 1, limit=100) + cache.extend("log", iter("abc"))
+waited = cache.wait("motd", None, timeout=5)
+seen: str = waited.version if waited else ""
 added: int = cache.inc_saturated("visits", 5, maximum=100)[1]
 
 
