@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
 from hashlib import blake2b
 from hmac import compare_digest
 from typing import Any, NamedTuple
@@ -22,6 +23,8 @@ logger = logging.getLogger(__name__)
 SIGNED = b"$"
 _SIZE = 16
 _BODY = len(SIGNED) + _SIZE
+_REMEMBERED, _REMEMBERED_BYTES = 256, 8192
+"""How many values, and how long ones, are known to be signed when they are read again."""
 _PURPOSE = b"sharedstate.pkl"
 """Makes the key another one than those that Flask and its extensions make of ``SECRET_KEY``."""
 
@@ -51,6 +54,8 @@ class _Keys(NamedTuple):
     fallbacks: Any
     hashes: tuple[blake2b, ...]
     """The first one signs, all of them verify; none if there is no ``SECRET_KEY``."""
+    verify_again: Callable[[bytes], bool]
+    """:func:`_is_signed` that remembers bytes, which costs a fifth of a signature."""
 
 
 class SignedPickleCodec(PickleCodec):
@@ -65,7 +70,7 @@ class SignedPickleCodec(PickleCodec):
     def __init__(self, secrets: Mapping[str, Any], *, required: bool = False) -> None:
         self._secrets = secrets
         self._required = required
-        self._known = _Keys(None, None, ())
+        self._known: _Keys | None = None
         self._warned = False
 
     @property
@@ -74,7 +79,7 @@ class SignedPickleCodec(PickleCodec):
 
     @property
     def signs(self) -> bool:
-        return bool(self._hashes())
+        return bool(self._keys().hashes)
 
     @property
     def runs_code(self) -> bool:  # type: ignore[override]
@@ -99,39 +104,39 @@ class SignedPickleCodec(PickleCodec):
             return pickle.loads(self._verified(raw))
         if not raw.startswith(MARK):
             return int(raw)
-        if self._hashes():
+        if self.signs:
             raise self._refusal(_UNSIGNED)
         self._warn()
         return super()._load(raw)
 
     def _signed(self, body: bytes) -> bytes:
-        hashes = self._hashes()
+        hashes = self._keys().hashes
         if not hashes:
             self._warn()
             return MARK + body
         return SIGNED + _signature(hashes[0], body) + body
 
     def _verified(self, raw: bytes) -> bytes:
-        signature, body = raw[len(SIGNED) : _BODY], raw[_BODY:]
-        hashes = self._hashes()
-        for each in hashes:
-            if compare_digest(_signature(each, body), signature):
-                return body
-        raise self._refusal(_FORGED if hashes else _KEYLESS)
+        keys = self._keys()
+        if len(raw) <= _REMEMBERED_BYTES:
+            is_signed = keys.verify_again(raw)
+        else:
+            is_signed = _is_signed(keys.hashes, raw)
+        if not is_signed:
+            raise self._refusal(_FORGED if keys.hashes else _KEYLESS)
+        return raw[_BODY:]
 
-    def _hashes(self) -> tuple[blake2b, ...]:
-        known_secret, known_fallbacks, hashes = self._known
-        get = self._secrets.get
+    def _keys(self) -> _Keys:
+        known, get = self._known, self._secrets.get
         secret, fallbacks = get("SECRET_KEY"), get("SECRET_KEY_FALLBACKS")
-        if secret is not known_secret or fallbacks is not known_fallbacks:
-            keys = [secret, *(fallbacks or ())] if secret else []
-            hashes = tuple(map(_hash, filter(None, keys)))
-            self._known = _Keys(secret, fallbacks, hashes)
-        if self._required and not hashes:
-            raise ConfigurationError(
-                "CACHE_CODEC is 'signed-pickle', and the application has no SECRET_KEY: set one"
-            )
-        return hashes
+        if known is None or secret is not known[0] or fallbacks is not known[1]:
+            known = _keys(secret, fallbacks)
+            if self._required and not known.hashes:
+                raise ConfigurationError(
+                    "CACHE_CODEC is 'signed-pickle', and the application has no SECRET_KEY: set one"
+                )
+            self._known = known
+        return known
 
     def _warn(self) -> None:
         if not self._warned:
@@ -140,6 +145,13 @@ class SignedPickleCodec(PickleCodec):
 
     def _refusal(self, reason: str) -> NotSerializable:
         return NotSerializable(f"the {self.name} codec refuses the stored value: {reason}")
+
+
+def _keys(secret: Any, fallbacks: Any) -> _Keys:
+    secrets = [secret, *(fallbacks or ())] if secret else []
+    hashes = tuple(map(_hash, filter(None, secrets)))
+    again = lru_cache(_REMEMBERED)(partial(_is_signed, hashes))
+    return _Keys(secret, fallbacks, hashes, again)
 
 
 def _hash(secret: Any) -> blake2b:
@@ -156,3 +168,9 @@ def _signature(begun: blake2b, body: bytes) -> bytes:
     hash_ = begun.copy()
     hash_.update(body)
     return hash_.digest()
+
+
+def _is_signed(hashes: tuple[blake2b, ...], raw: bytes) -> bool:
+    """Whether the bytes begin with the signature that one of the keys gives the rest."""
+    signature, body = raw[len(SIGNED) : _BODY], raw[_BODY:]
+    return any(compare_digest(_signature(each, body), signature) for each in hashes)

@@ -96,6 +96,16 @@ class TestCodec:
                 with pytest.raises(NotSerializable, match="SECRET_KEY_FALLBACKS"):
                     codec.decode(forged)
 
+    @pytest.mark.parametrize("size", [0, 1000, 100_000])
+    def test_changed_after_it_was_read(self, size: int) -> None:
+        """That a value was read says nothing of another one, however long it is."""
+        codec = SignedPickleCodec({"SECRET_KEY": OLD})
+        signed = codec.encode("a" * size)
+        assert codec.decode(signed) == codec.decode(signed) == "a" * size
+        for _ in range(2):
+            with pytest.raises(NotSerializable):
+                codec.decode(signed[:-2] + b"x.")
+
     def test_equal_values_have_equal_bytes(self) -> None:
         """The signature depends on nothing but the key and the value."""
         one, other = (SignedPickleCodec({"SECRET_KEY": key}) for key in (OLD, OLD.encode()))
