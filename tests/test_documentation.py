@@ -23,6 +23,7 @@ from race.servers.serve import Server, serve
 from service import settings as service_settings
 from sharedstate import Cache, State, settings
 from sharedstate.cli import state_group
+from sharedstate.session.options import TABLE as OF_SESSIONS
 from sharedstate.stores.registry import ALIASES, SCHEMES, STORES
 from sharedstate.testing import MemoryCache, race
 
@@ -219,7 +220,7 @@ def test_every_route_is_in_the_table() -> None:
 def test_every_setting_is_in_the_table() -> None:
     """Each setting that the library or the service reads stands in the page of settings."""
     page = (DOCS / "settings.md").read_text()
-    for table in (settings.table(), service_settings.table()):
+    for table in (settings.table(), OF_SESSIONS, service_settings.table()):
         assert settings.markdown(table) in page, "write it again: python docs/write_settings.py"
 
 

@@ -5,17 +5,24 @@ from __future__ import annotations
 from ..settings import Setting
 from ..settings.kinds import choice, duration, flag
 
-_HERE = "sharedstate.session"
+_HERE = "`sharedstate.session`"
 
 TABLE = (
-    Setting("SESSION_PERMANENT", flag(), True, "Whether a new session is permanent.", _HERE),
+    Setting(
+        "SESSION_PERMANENT",
+        flag(),
+        True,
+        "Whether a new session is permanent, as with Flask-Session.",
+        _HERE,
+        default_text="on",
+    ),
     Setting(
         "SESSION_LOCK",
         choice("access", "write"),
         "access",
-        "When a request takes the session for itself: on its first access, or on its first "
-        "change. With `write`, a change is refused with 503 if others have changed the session "
-        "since it was read.",
+        "When a request takes the session for itself: on its first `access`, or on its first "
+        "`write`. With `write`, reading waits for nobody, and a change is refused with 503 if "
+        "others have changed the session since it was read.",
         _HERE,
     ),
     Setting(
