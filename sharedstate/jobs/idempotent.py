@@ -67,7 +67,7 @@ class Idempotent:
             if response.status_code >= 500:
                 return response
             new = _stored(response, asked_hash)
-            # Whoever had to run it again, as this one's lease had ended, may have been faster.
+            # If this one's lease had ended, another one may have run it again, and been faster.
             while not responses.add(key, new, self.timeout):
                 stored = responses.get(key)
                 if stored is not None:

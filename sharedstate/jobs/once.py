@@ -1,4 +1,4 @@
-"""A function that runs once in each period, whoever calls it."""
+"""A function that runs once in each period, in one of all processes."""
 
 from __future__ import annotations
 

@@ -37,9 +37,9 @@ class Combining(Wrapper):
         thread 2     op b ─┤ waits ····· leads: all that wait, one transaction ── b's result
         thread 3      op c ┘ waits ······················································ c's result
 
-    Whoever finds that nobody leads does its own operation at once. Whoever comes meanwhile leaves
-    its operation in a queue; the leader hands the leadership over to the first of them, and that
-    one does all that wait in one step. Nobody waits for company.
+    A caller that finds no leader does its own operation at once. Callers that come meanwhile leave
+    their operations in a queue; the leader hands the leadership over to the first of them, and
+    that one does all that wait in one step. Nobody waits for company.
 
     Nothing here is locked: taking from the queue is atomic, and so one thread ends an operation.
     That two threads lead is possible, after one was out of time, and harmless.
@@ -52,13 +52,13 @@ class Combining(Wrapper):
 
     def _begin(self) -> None:
         self._queue: deque[Waiting] = deque()
-        # Is held by whoever leads, and released by whoever led last: they may be two threads.
+        # One thread may acquire it and another one release it, when the leadership is handed over.
         self._lead = threading.Lock()
         self._rounds = 0
         self._committers: dict[str, Committer] = {}  # One, when something was submitted.
 
     def transact(self, keys: Sequence[bytes], operation: Operation) -> Any:
-        """See :meth:`Store.transact`; in company it may take twice as long to fail."""
+        """See :meth:`Store.transact`; in company it may take up to three times as long to fail."""
         lead = self._lead
         if not self._queue and lead.acquire(False):
             try:
@@ -219,7 +219,7 @@ class Combining(Wrapper):
                 self._hand_over(waiting)
 
     def _depose(self) -> None:
-        """Let others lead: of whoever leads nothing was heard for as long as one may wait."""
+        """Let others lead: the leader has done nothing for as long as one may wait."""
         self._lead = threading.Lock()
         self._appoint()
 

@@ -57,4 +57,4 @@ def _do(task: Task) -> None:
     try:
         task()
     except BaseException:  # noqa: BLE001
-        pass  # Whoever waited for it has been told.
+        pass  # The caller that waited for it has its error.

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 class Waiting:
     """An operation that was left in the queue.
 
-    It ends once: with a result or an error, by whoever took it out of the queue.
+    It ends once, with a result or an error: the thread that took it out of the queue ends it.
 
     :param done: what to call when it has ended; without it a thread waits for :attr:`woken`.
     """
