@@ -355,6 +355,25 @@ class TestTime:
         assert isinstance(told[0][1], Overloaded)
         assert told[1] == (1, None)
 
+    def test_too_late_is_told_before_others_are_done(
+        self, company: Company, store: Combining, held: Held
+    ) -> None:
+        """The store may take the whole timeout for these."""
+        company.lead()
+        told: list[Any] = []
+        late, done = threading.Event(), threading.Event()
+        store.submit([b"n"], ONE, lambda *each: (told.append(each), done.set()))
+        store.submit([b"n"], ONE, lambda *each: (told.append(each), late.set()))
+        store._queue[1].since -= SECONDS + 1
+        held.holds = True
+        company.go()
+        assert held.entered.acquire(timeout=SECONDS)
+        was_told, held.holds = late.is_set(), False
+        company.go()
+        assert done.wait(SECONDS)
+        assert was_told and isinstance(told[0][1], Overloaded)
+        assert told[1:] == [(1, None)]
+
     def test_the_queue_is_bounded(
         self,
         company: Company,

@@ -174,6 +174,7 @@ class Combining(Wrapper):
         for waiting in taken:
             if waiting.done is not None and waiting.since < oldest:
                 waiting.end(None, self._too_late())
+                waiting.tell()  # The others may take as long again.
             elif waiting.keys:
                 current.append(waiting)
         return current

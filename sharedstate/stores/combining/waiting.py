@@ -48,10 +48,11 @@ class Waiting:
             self.woken.release()
 
     def tell(self) -> None:
-        """Call what waits for the result, if that is a callback."""
-        if self.done is not None:
+        """Call what waits for the result, if that is a callback; once."""
+        done, self.done = self.done, None
+        if done is not None:
             try:
-                self.done(self.result, self.error)
+                done(self.result, self.error)
             except Exception:
                 # It is nobody's who is here: the others of this round have to go on.
                 logger.exception("what waited for an operation on the store has failed")
