@@ -13,8 +13,15 @@ from service.contract.bodies import MERGE_PATCH
 from service.contract.conditions import Conditions, etag, has_present, weak_etag
 from service.contract.errors import problem_of
 from service.contract.merge_patch import merged
-from service.contract.operation import IF_MATCH, IF_NONE_MATCH, OF_A_KEY, OF_A_WRITE, operation
-from service.contract.replies import no_content, not_modified, tagged, unread
+from service.contract.operation import (
+    IF_MATCH,
+    IF_NONE_MATCH,
+    OF_A_KEY,
+    OF_A_WRITE,
+    PREFER,
+    operation,
+)
+from service.contract.replies import WAITED, no_content, not_modified, tagged, unread
 from service.contract.schemas import Item, ListedItem, ListQuery, NewValue, Page
 from sharedstate import ABSENT, NotSupported
 
@@ -52,13 +59,24 @@ def index(query: ListQuery) -> Response:
 
 
 @bp.get("/<key:key>")
-@operation(headers=(IF_NONE_MATCH,), responses={200: Item, 304: None}, refuses=(*OF_A_KEY, 404))
+@operation(
+    headers=(IF_NONE_MATCH, PREFER), responses={200: Item, 304: None}, refuses=(*OF_A_KEY, 404)
+)
 def show(key: str) -> Response:
-    """Return the value of a key."""
+    """Return the value of a key.
+
+    With ``Prefer: wait=20`` and ``If-None-Match`` the response comes as soon as the value is
+    another one, or after so many seconds, at most 60. If it might wait, ``Preference-Applied`` says
+    so: otherwise it comes at once.
+    """
     space = cache.state.keyspace
     response = hot.show(space, key).done(space, key).response()
     tag = response.headers["ETag"]
-    return not_modified(tag) if has_present(tag) else response
+    if has_present(tag):
+        response = not_modified(tag)
+    if waited := request.environ.get(WAITED):
+        response.headers["Preference-Applied"] = waited
+    return response
 
 
 @bp.put("/<key:key>")

@@ -36,6 +36,10 @@ IF_MATCH = Header(
     "If-Match", "Only if the value is still the one with this ETag; an asterisk: any."
 )
 IF_NONE_MATCH = Header("If-None-Match", "Only if the value is not the one with this ETag.")
+PREFER = Header(
+    "Prefer",
+    "With If-None-Match, wait=20: to wait up to so many seconds for another value (RFC 7240).",
+)
 IDEMPOTENCY_KEY = Header(
     "Idempotency-Key",
     "A text of the client's, at most 250 bytes, new for each increment: a repeat with the same "

@@ -9,6 +9,9 @@ from flask import Response
 
 from .schemas import Problem
 
+WAITED = "sharedstate.waited"
+"""Where the environment says how long a request might wait, for ``Preference-Applied``."""
+
 _encode = msgspec.json.encode
 
 _NO_STORE = ("Cache-Control", "no-store")

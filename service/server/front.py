@@ -12,19 +12,20 @@ refused without a change, which Flask then refuses by itself. What it does is wh
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from copy import copy
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, SecurityError
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.wsgi import get_host
 
 from common import cache
 from sharedstate import NotSupported, SharedStateError, StoreUnavailable
+from sharedstate.keyspace import version
 from sharedstate.stores.base import Store
 from sharedstate.stores.operations import Operation
 
@@ -34,6 +35,7 @@ from ..contract.bodies import JSON
 from ..contract.errors import failure
 from ..logs import named
 from ..tracing import HEADER, Traced, ending, id_of
+from .waiting import Wish
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -71,6 +73,7 @@ _NAMES = {
     },
 }
 """The headers that change nothing, or are looked at here as in Flask, and what WSGI calls them."""
+_NAMES_OF_A_WISH = _NAMES | {"if-none-match": "HTTP_IF_NONE_MATCH", "prefer": "HTTP_PREFER"}
 
 
 class _Route(NamedTuple):
@@ -119,20 +122,9 @@ class Front:
         environ = self._environ(scope.headers, body)
         if environ is None or (body and route.read is None):
             return FLASK
-        environ["REQUEST_METHOD"] = method
-        environ["PATH_INFO"] = found[0]
-        environ["REMOTE_ADDR"] = address(scope.client)[0]
-        if self._behind_proxies or self._trusted:
-            environ["wsgi.url_scheme"] = scope.scheme
-        if self._behind_proxies:
-            self._behind_proxies(environ, _no_start)
         space, key = self._state.keyspace, found[2]  # type: ignore[union-attr]  # with routes
-        if _host(environ.get("HTTP_HOST", "")) is None:
-            return FLASK
         try:
-            if self._trusted:
-                get_host(environ, self._trusted)
-            self._refuse(environ, False)
+            self._admit(scope, environ)
             task = route.task(space, key, route.read and route.read(body, self._depth))
             keys = (space.key(key),)
         except Exception:  # noqa: BLE001  # Flask meets it too, and answers it
@@ -157,11 +149,48 @@ class Front:
             return LATER
         return ANSWERED if _do(store, keys, operation, done) else FLASK
 
-    def _environ(self, headers: Any, body: bytes) -> dict[str, str] | None:
+    def wish(self, scope: Scope) -> Wish | None:
+        """Return what a request asks to wait for, if it may."""
+        found = _path(scope.path)
+        if not found or ("GET", found[1]) not in self._routes or scope.query_string:
+            return None
+        environ = self._environ(scope.headers, b"", _NAMES_OF_A_WISH)
+        if found[1] != "values" or scope.method != "GET" or environ is None:
+            return None
+        try:
+            self._admit(scope, environ)
+            key = self._state.keyspace.key(found[2])  # type: ignore[union-attr]  # with routes
+            return Wish.of(key, environ["HTTP_PREFER"], environ["HTTP_IF_NONE_MATCH"])
+        except Exception:  # noqa: BLE001  # Flask meets it too, and answers it
+            return None
+
+    def versions(self, keys: Sequence[bytes]) -> Iterator[str | None]:
+        """Return the versions of the values of keys as the store has them."""
+        found = self._state.keyspace.store.values(keys)  # type: ignore[union-attr]  # with routes
+        return (None if raw is None else version(raw) for raw in found)
+
+    def _admit(self, scope: Scope, environ: dict[str, str]) -> None:
+        """Raise unless the client may do this, as Flask would."""
+        environ["REQUEST_METHOD"] = scope.method
+        environ["PATH_INFO"] = scope.path
+        environ["REMOTE_ADDR"] = address(scope.client)[0]
+        if self._behind_proxies or self._trusted:
+            environ["wsgi.url_scheme"] = scope.scheme
+        if self._behind_proxies:
+            self._behind_proxies(environ, _no_start)
+        if _host(environ.get("HTTP_HOST", "")) is None:
+            raise SecurityError
+        if self._trusted:
+            get_host(environ, self._trusted)
+        self._refuse(environ, False)
+
+    def _environ(
+        self, headers: Any, body: bytes, names: dict[str, str] = _NAMES
+    ) -> dict[str, str] | None:
         """What WSGI calls the headers, if all are known, and all of the body is there."""
         lines = headers.items()
         try:
-            environ = {_NAMES[name]: value for name, value in lines}
+            environ = {names[name]: value for name, value in lines}
         except KeyError:
             return None
         # One that comes twice is there twice, and one that is not ASCII is not there.

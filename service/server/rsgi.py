@@ -22,9 +22,11 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from ..contract.errors import problem
+from ..contract.replies import WAITED
 from ..overrides import take_shortcut
 from ..tracing import HEADER, new_id
 from .front import ANSWERED, FLASK, LATER, Front, address
+from .waiting import Waiters
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -53,6 +55,7 @@ class Bridge:
         self._pool = ThreadPoolExecutor(threads)
         with app.app_context():
             self._front = Front(app, self._pool)
+        self._waiters = Waiters(self._front.versions)
         self._one_at_a_time = Lock() if threads == 1 else None
         self._common = {
             "SCRIPT_NAME": "",
@@ -68,11 +71,14 @@ class Bridge:
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """In a worker, before it serves."""
         take_shortcut(self.take)
+        # Those that wait would hold up the end. The loop hears of signals besides, by its own way.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(self._waiters.close))
         if started := self._app.config.get("STARTED_FILE"):
             Path(started).touch()
 
     def take(self, request: Any) -> bool:
-        """Respond to a request of Granian's, in its thread, unless there is a body to wait for."""
+        """Respond to a request of Granian's, in its thread, unless it has to wait for something."""
         scope, client = request.scope, request.proto
 
         def later(is_answered: bool) -> None:
@@ -82,7 +88,7 @@ class Bridge:
                 self._pool.submit(self._finish, request)
 
         if self._front(scope, client, b"", later) == FLASK:
-            if has_body(scope):
+            if has_body(scope) or "prefer" in scope.headers:
                 return False
             if self._one_at_a_time is None:
                 self._pool.submit(self._finish, request)
@@ -100,7 +106,7 @@ class Bridge:
 
     async def __rsgi__(self, scope: Scope, client: HTTPProtocol) -> None:
         """Respond to a request once all of it is there."""
-        body = b""
+        body, waited = b"", ""
         if has_body(scope):
             try:
                 async with asyncio.timeout(self._seconds):
@@ -109,6 +115,12 @@ class Bridge:
                 return _refuse(client, 408, f"The body did not come within {self._seconds} s.")
             except HalfSent:
                 return _refuse(client, 400, "The body broke off.")
+        if "prefer" in scope.headers and self._waiters.has_room():
+            wish = self._front.wish(scope)
+            if wish is not None:
+                if not await self._waiters.wait(wish, client):
+                    return None
+                waited = f"wait={wish.seconds}"
         loop = asyncio.get_running_loop()
         answered: asyncio.Future[bool] = loop.create_future()
 
@@ -119,23 +131,30 @@ class Bridge:
         if who == LATER:
             who = ANSWERED if await answered else FLASK
         if who == ANSWERED:
-            return
+            return None
         if self._one_at_a_time is not None:
-            self.respond(scope, client, body)
+            self.respond(scope, client, body, waited)
         else:
-            await loop.run_in_executor(self._pool, self._respond, scope, client, body)
+            await loop.run_in_executor(self._pool, self._respond, scope, client, body, waited)
+        return None
 
-    def respond(self, scope: Scope, client: HTTPProtocol, body: bytes = b"") -> None:
-        """Let Flask respond to a whole request; with one thread, after the request before it."""
+    def respond(
+        self, scope: Scope, client: HTTPProtocol, body: bytes = b"", waited: str = ""
+    ) -> None:
+        """Let Flask respond to a whole request; with one thread, after the request before it.
+
+        :param waited: how long it might wait, as in the header ``Preference-Applied``.
+        """
         if self._one_at_a_time is None:
-            self._respond(scope, client, body)
+            self._respond(scope, client, body, waited)
         else:
             with self._one_at_a_time:
-                self._respond(scope, client, body)
+                self._respond(scope, client, body, waited)
 
-    def _respond(self, scope: Scope, client: HTTPProtocol, body: bytes) -> None:
+    def _respond(self, scope: Scope, client: HTTPProtocol, body: bytes, waited: str) -> None:
         try:
             environ = {**_environ(scope), **self._common, "wsgi.input": BytesIO(body)}
+            environ[WAITED] = waited
         except ValueError:
             return _refuse(client, 400, "The path is not UTF-8, or a header not ASCII.")
         started: list[Any] = []

@@ -27,6 +27,7 @@ from ..access import has_tokens, is_loopback
 from ..tallies import temporary_directory
 from . import rsgi
 from .restarts import Server, exit_on_signals, keep_running
+from .waiting import WAITERS
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +86,7 @@ def main(create_app: Callable[[], Flask], arguments: list[str] | None = None) ->
 
 
 def _server(options: argparse.Namespace, workers: int, threads: int, config: Config) -> Server:
+    backlog = max(BACKLOG, 128 * workers)
     return Granian(
         "sharedstate",  # Only a name: the workers load what they serve by a function.
         address=options.host,
@@ -96,7 +98,8 @@ def _server(options: argparse.Namespace, workers: int, threads: int, config: Con
         http1_settings=HTTP1Settings(header_read_timeout=_milliseconds(config["HEADER_TIMEOUT"])),
         websockets=False,
         workers=workers,
-        backlog=max(BACKLOG, 128 * workers),
+        backlog=backlog,
+        backpressure=backlog // workers + WAITERS,  # Those that wait take no place of others.
         respawn_failed_workers=True,
         # Granian's main process can wait for a worker for ever without it.
         workers_kill_timeout=KILL_SECONDS,

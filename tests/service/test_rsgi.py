@@ -261,6 +261,7 @@ def schedule(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(_futures, "_cbsched_aioschedule", lambda *_: over_the_loop.append)
     settings = {"CACHE_TYPE": "simple", "TESTING": True, "FRONT": request.param}
     bridge = rsgi.Bridge(service.create_app(settings))
+    monkeypatch.setattr(rsgi.signal, "signal", lambda *_: None)
     bridge.__rsgi_init__(None)  # type: ignore[arg-type]  # the loop is not used
     return _futures._cbsched_aioschedule(None, None, None), over_the_loop
 
