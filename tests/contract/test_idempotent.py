@@ -10,7 +10,7 @@ from typing import Any
 
 import crowd
 import pytest
-from backends import BACKENDS, IN_THE_STATE, ON_ALL, ONE_OF_EACH_KIND, Clock
+from backends import BACKENDS, CROWDS, IN_THE_STATE, ON_ALL, ONE_OF_EACH_KIND, Clock
 from flask import Flask, Response, abort, jsonify, request
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
@@ -300,14 +300,6 @@ def _text(client: FlaskClient, item: int) -> tuple[int, str, bool]:
 
 def _paid(state: State, times: int) -> list[int]:
     return [state.get(f"paid {item}") for item in range(times)]
-
-
-CROWDS = [
-    pytest.param(backend, kind, id=f"{kind}-{backend.id}")
-    for backend in BACKENDS
-    for kind in ("threads", "forked")
-    if (kind == "threads") == (backend.scope == "process")
-]
 
 
 @ON_ALL

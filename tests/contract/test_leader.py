@@ -12,7 +12,7 @@ from typing import Any
 
 import crowd
 import pytest
-from backends import BACKENDS, IN_THE_STATE, ON_ALL, ONE_OF_EACH_KIND
+from backends import BACKENDS, CROWDS, GREENLETS, IN_THE_STATE, ON_ALL, ONE_OF_EACH_KIND
 from flask import Flask
 
 from sharedstate import Cache, InvalidKey, Leader, State, StoreUnavailable
@@ -273,21 +273,9 @@ def _inside(state: State) -> int:
     return seen
 
 
-CROWDS = [
-    pytest.param(backend, kind, id=f"{kind}-{backend.id}")
-    for backend in BACKENDS
-    for kind in ("threads", "forked")
-    if (kind == "threads") == (backend.scope == "process")
-] + [
-    pytest.param(backend, "greenlets", id=f"greenlets-{backend.id}")
-    for backend in BACKENDS
-    if backend.id in ("filesystem", "redis")
-]
-
-
 @ON_ALL
 @pytest.mark.slow
-@pytest.mark.parametrize("backend, kind", CROWDS)
+@pytest.mark.parametrize("backend, kind", CROWDS + GREENLETS)
 def test_race(backend: Any, kind: str, cache_settings: dict[str, str]) -> None:
     """There are never two leaders, on every store, and all eight lead."""
     settings = cache_settings | {"CACHE_KEY_PREFIX": backend.prefix, "CACHE_TIMEOUT": "30"}

@@ -5,7 +5,7 @@ from functools import partial
 
 import crowd
 import pytest
-from backends import BACKENDS, ONE_OF_EACH_KIND, FakeClock
+from backends import BACKENDS, CROWDS, ONE_OF_EACH_KIND, FakeClock
 from flask import Flask, jsonify
 
 from sharedstate import Cache, InvalidKey, State
@@ -236,14 +236,6 @@ def nothing(state):
 
 def passed(outcome):
     return sum(bool(answer.result) for answer in outcome.answers)
-
-
-CROWDS = [
-    pytest.param(backend, kind, id=f"{kind}-{backend.id}")
-    for backend in BACKENDS
-    for kind in ("threads", "forked")
-    if (kind == "threads") == (backend.scope == "process")
-]
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ from functools import partial
 
 import crowd
 import pytest
-from backends import BACKENDS
+from backends import BACKENDS, CROWDS
 from flask import Flask
 
 from race.judging import checkers
@@ -517,14 +517,6 @@ def _query_in_block(thing):
 
 def param(state):
     return Maker(state).object("thing", SomeObj, 0).param
-
-
-CROWDS = [
-    pytest.param(backend, kind, id=f"{kind}-{backend.id}")
-    for backend in BACKENDS
-    for kind in ("threads", "forked")
-    if (kind == "threads") == (backend.scope == "process")
-]
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import crowd
 import pytest
-from backends import BACKENDS, IN_THE_STATE, ONE_OF_EACH_KIND, Clock
+from backends import BACKENDS, CROWDS, GREENLETS, IN_THE_STATE, ONE_OF_EACH_KIND, Clock
 from flask import Flask
 
 from sharedstate import Cache, InvalidKey, LockLost, State
@@ -268,20 +268,8 @@ def _runs(state: State, times: int) -> list[int]:
     return [state.get(f"run {job}") for job in range(times)]
 
 
-CROWDS = [
-    pytest.param(backend, kind, id=f"{kind}-{backend.id}")
-    for backend in BACKENDS
-    for kind in ("threads", "forked")
-    if (kind == "threads") == (backend.scope == "process")
-] + [
-    pytest.param(backend, "greenlets", id=f"greenlets-{backend.id}")
-    for backend in BACKENDS
-    if backend.id in ("filesystem", "redis")
-]
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("backend, kind", CROWDS)
+@pytest.mark.parametrize("backend, kind", CROWDS + GREENLETS)
 def test_race(backend: Any, kind: str, cache_settings: dict[str, str]) -> None:
     """Each job runs once, on every store, and one caller is told so."""
     settings = cache_settings | {"CACHE_KEY_PREFIX": backend.prefix, "CACHE_TIMEOUT": "30"}

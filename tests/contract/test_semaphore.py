@@ -9,7 +9,7 @@ from typing import Any
 
 import crowd
 import pytest
-from backends import BACKENDS, IN_THE_STATE, ONE_OF_EACH_KIND, Clock
+from backends import BACKENDS, CROWDS, GREENLETS, IN_THE_STATE, ONE_OF_EACH_KIND, Clock
 
 from sharedstate import InvalidKey, LockLost, LockTimeout, Semaphore, State
 from sharedstate.codec import TEXTS
@@ -186,20 +186,8 @@ def _inside(state: State) -> int:
     return seen
 
 
-CROWDS = [
-    pytest.param(backend, kind, id=f"{kind}-{backend.id}")
-    for backend in BACKENDS
-    for kind in ("threads", "forked")
-    if (kind == "threads") == (backend.scope == "process")
-] + [
-    pytest.param(backend, "greenlets", id=f"greenlets-{backend.id}")
-    for backend in BACKENDS
-    if backend.id in ("filesystem", "redis")
-]
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("backend, kind", CROWDS)
+@pytest.mark.parametrize("backend, kind", CROWDS + GREENLETS)
 def test_race(backend: Any, kind: str, cache_settings: dict[str, str]) -> None:
     """Never more than three are inside, on every store, and nothing is held at the end."""
     settings = cache_settings | {"CACHE_KEY_PREFIX": backend.prefix, "CACHE_TIMEOUT": "30"}

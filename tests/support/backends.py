@@ -136,6 +136,20 @@ server, and where there are no transactions."""
 ON_ALL = pytest.mark.on(*(backend.id for backend in BACKENDS))
 """For the races among them."""
 
+CROWDS = [
+    pytest.param(backend, kind, id=f"{kind}-{backend.id}")
+    for backend in BACKENDS
+    for kind in ("threads", "forked")
+    if (kind == "threads") == (backend.scope == "process")
+]
+"""Each store with the kind of crowd that shares it, for a race on every store."""
+
+GREENLETS = [
+    pytest.param(backend, "greenlets", id=f"greenlets-{backend.id}")
+    for backend in BACKENDS
+    if backend.id in ("filesystem", "redis")
+]
+
 
 def innermost(store: Store) -> Any:
     """The store that has the records, behind those that stand before it."""
