@@ -14,8 +14,6 @@ meanwhile::
 
 from __future__ import annotations
 
-import re
-import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -27,9 +25,7 @@ from flask.sessions import NullSession, SessionInterface
 
 from common import cache
 from sharedstate import ABSENT, SharedStateError, State, StoreUnavailable
-
-_TOKEN_BYTES = 32
-_is_token = re.compile(r"[\w-]{43}", re.ASCII).fullmatch  # As it is in base 64.
+from sharedstate.session.token import is_token, new_token
 
 _EMPTY: dict[str, dict[str, Any]] = {"values": {}, "counters": {}}
 
@@ -80,7 +76,7 @@ class Client:
         :param change: a pure function of the present ones; it may run more than once.
         """
         if self.token is None or not self._revise(self.token, kind, change):
-            token = _new_token()
+            token = new_token()
             self._revise(token, kind, change, is_new=True)
             self.token = token
 
@@ -92,7 +88,7 @@ class Client:
         if self.token is not None:
             with _unnamed(self.token):
                 _states().delete(self.token)
-        self.token = _new_token()
+        self.token = new_token()
         try:
             with _unnamed(self.token):
                 _states().set(self.token, _EMPTY, _lifetime())
@@ -126,7 +122,7 @@ def with_client(view: Callable[..., Response]) -> Callable[..., Response]:
     @wraps(view)
     def in_session(*args: Any, **kwargs: Any) -> Response:
         sent = request.cookies.get(current_app.config["SESSION_COOKIE_NAME"], "")
-        g.client = client = Client(sent if _is_token(sent) else None)
+        g.client = client = Client(sent if is_token(sent) else None)
         response = view(*args, **kwargs)
         response.vary.add("Cookie")
         if client.token is not None:
@@ -159,10 +155,6 @@ def _unnamed(token: str) -> Iterator[None]:
         if error.key == token:
             error.key = None
         raise
-
-
-def _new_token() -> str:
-    return secrets.token_urlsafe(_TOKEN_BYTES)
 
 
 def _states() -> State:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from flask import Flask, Request, Response, current_app, request, session
@@ -14,12 +13,11 @@ from ..state import State
 from .options import TABLE
 from .record import Options, Record, SessionUnavailable
 from .stored import StoredSession
+from .token import is_token
 from .users import Entry, Users
 
 if TYPE_CHECKING:
     from flask.sessions import SessionMixin
-
-_is_token = re.compile(r"[\w-]{43}", re.ASCII).fullmatch  # As it is in base 64.
 
 
 class Session(SessionInterface):
@@ -88,7 +86,7 @@ class Session(SessionInterface):
         """Return the session of a request; nothing is read before it is used."""
         sent = request.cookies.get(self.get_cookie_name(app), "")
         options: Options = app.extensions["sharedstate_sessions"]
-        record = Record(_states(app), sent if _is_token(sent) else None, options)
+        record = Record(_states(app), sent if is_token(sent) else None, options)
         return StoredSession(record, _users(app), options.permanent)
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:

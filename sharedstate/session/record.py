@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,6 @@ from ..keyspace.arguments import ABSENT
 from ..locks.lock import Lock
 from ..state import State
 
-_TOKEN_BYTES = 32
 _CHANGED = "Another request has changed this session meanwhile; nothing was stored."
 
 
@@ -153,11 +151,6 @@ class Record:
         if absolute is None:
             return False
         return bool(item.value["created"] + absolute <= self._states.store.clock())
-
-
-def new_token() -> str:
-    """A token that nobody can guess."""
-    return secrets.token_urlsafe(_TOKEN_BYTES)
 
 
 @contextmanager

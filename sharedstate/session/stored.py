@@ -8,7 +8,8 @@ from typing import Any
 from flask.json.tag import TaggedJSONSerializer
 from flask.sessions import SessionMixin
 
-from .record import Record, new_token
+from .record import Record
+from .token import new_token
 from .users import Users, public
 
 _serializer = TaggedJSONSerializer()  # The types that Flask's own session has; no pickle.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -311,29 +312,38 @@ class TestUsers:
         assert client.get("/look").get_json() == {}
 
 
+@contextmanager
+def busy(app, client):
+    """While another request of the client has set its counter to 7, and has no response yet."""
+    inside, done = threading.Event(), threading.Event()
+
+    @app.route("/long")
+    def long():
+        session["counter"] = 7
+        inside.set()
+        done.wait(30)
+        return ""
+
+    client.get("/")
+    slow = threading.Thread(target=another(app, client).get, args=("/long",))
+    slow.start()
+    try:
+        assert inside.wait(30)
+        yield
+    finally:
+        done.set()
+        slow.join(30)
+
+
 class TestBusy:
     def test_waiting_is_bounded(self):
         """A request that waits for too long is 503, with the time after which to try again."""
         app = application(SESSION_WAIT="20ms")
         client = app.test_client()
-        inside, done = threading.Event(), threading.Event()
-
-        @app.route("/long")
-        def long():
-            session["counter"] = 7
-            inside.set()
-            done.wait(30)
-            return ""
-
-        client.get("/")
-        slow = threading.Thread(target=another(app, client).get, args=("/long",))
-        slow.start()
-        inside.wait(30)
-        refused = client.get("/inc")
-        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
-        assert client.get("/untouched").status_code == 200
-        done.set()
-        slow.join(30)
+        with busy(app, client):
+            refused = client.get("/inc")
+            assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
+            assert client.get("/untouched").status_code == 200
         assert client.get("/inc").text == "8"
 
     def test_lease_ended(self):
@@ -412,23 +422,9 @@ class TestBusy:
         """With SESSION_LOCK = write, reading waits for nobody, and nothing is lost."""
         app = application(SESSION_LOCK="write", SESSION_WAIT="20ms")
         client = app.test_client()
-        inside, done = threading.Event(), threading.Event()
-
-        @app.route("/long")
-        def long():
-            session["counter"] = 7
-            inside.set()
-            done.wait(30)
-            return ""
-
-        client.get("/")
-        slow = threading.Thread(target=another(app, client).get, args=("/long",))
-        slow.start()
-        inside.wait(30)
-        assert client.get("/look").get_json() == {"counter": 0}
-        assert client.get("/inc").status_code == 503
-        done.set()
-        slow.join(30)
+        with busy(app, client):
+            assert client.get("/look").get_json() == {"counter": 0}
+            assert client.get("/inc").status_code == 503
         assert client.get("/inc").text == "8"
 
 
