@@ -209,7 +209,7 @@ def _read_environment(config: Config) -> None:
     # Their text is JSON where it can be.
     config.from_prefixed_env()
     for name in TOKENS:
-        # It would mean that there is none, where one is wanted: the variable is set.
+        # Without this no token would be set, though the variable is there for one.
         if config[name] is None and f"FLASK_{name}" in os.environ:
             raise _BY_NAME[name].refusal(None)
 

@@ -8,7 +8,7 @@ from ..report import verdict
 from .results import Results
 from .servers import EMPTY, STATIC, TITLES
 
-# Of what one key must reach.
+# What many keys must reach, of what one key must.
 SHARE_OF_MANY_KEYS = 0.7
 
 

@@ -1,7 +1,8 @@
-"""A rate limit that is one number: the time until which what was let through takes to flow off.
+"""A rate limit that is one number: the time at which all hits so far have been given back.
 
-The generic cell rate algorithm. Each hit takes ``per / limit`` seconds, from now or from the end of
-the hits before it, and one that would end later than ``per`` seconds from now is refused::
+The generic cell rate algorithm (GCRA). Each hit takes ``per / limit`` seconds, from now or from
+the end of the hits before it, and one that would end later than ``per`` seconds from now is
+refused::
 
     4 per 60 seconds    now ├─ hit 15 s ─┼─ hit 15 s ─┤ until                  ┤ now + 60
     another hit         now ├─ hit 15 s ─┼─ hit 15 s ─┼─ hit 15 s ─┤ until     ┤ now + 60
@@ -74,7 +75,7 @@ class Rate:
         # Rounded up, so that never more than the limit pass in the long run.
         self._interval = math.ceil(seconds * _SECOND / limit)
         self._burst = limit * self._interval
-        # Of the record: a moment longer than its time can lie ahead.
+        # The record stays a second longer than its number can lie ahead.
         self._lifetime = min(self._burst / _SECOND + 1, MAX_TIMEOUT)
 
     def hit(self, state: State, name: str, cost: int = 1) -> Allowance:

@@ -38,8 +38,8 @@ class Semaphore(Held):
             write_report()
 
     Each holder has a place of its own, which ends with its lease by the store's clock, whatever the
-    clocks of the clients show. Who finds no place free waits in the queue of a lock, and the first
-    in it has the next one::
+    clocks of the clients show. A client that finds no place free waits in the queue of a lock, and
+    the first in it has the next one::
 
         "0 reports"   "token of A"     A's place
         "1 reports"   "token of B"     B's place

@@ -31,7 +31,7 @@ class SharedDict(MutableMapping[str, Any]):
         self.name = name
         self.timeout = timeout
         self._state = state
-        # Of what has a meaning in the name of a namespace.
+        # Quoted, as some characters have a meaning in the name of a namespace.
         self._namespace = quote(name, safe=" ", encoding="utf-8")
 
     def __getitem__(self, key: str) -> Any:

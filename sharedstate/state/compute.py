@@ -12,8 +12,9 @@ A claim only saves work: that all callers return the same value is due to the ad
 needs no fence, and nobody confirms it.
 
 With ``stale`` a value is stored for so many seconds longer than it is fresh, and how long it has to
-live says which it is: there is nothing to be kept beside it. Who gets the claim of a stale one
-computes, and replaces it in 4 if it is still the same; the others return it, and wait for nothing.
+live says which it is: there is nothing to be kept beside it. The caller that gets the claim of a
+stale one computes, and replaces it in 4 if it is still the same; the others return it, and do not
+wait.
 """
 
 from __future__ import annotations

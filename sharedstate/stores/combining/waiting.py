@@ -54,7 +54,7 @@ class Waiting:
             try:
                 done(self.result, self.error)
             except Exception:
-                # It is nobody's who is here: the others of this round have to go on.
+                # The caller's own error, and not that of the others in this round.
                 logger.exception("what waited for an operation on the store has failed")
 
     def outcome(self) -> Any:

@@ -200,7 +200,7 @@ class FilesystemStore(Store):
 
     def _file(self) -> SQLiteFile:
         file = self._opened.value or self._open()
-        if file.is_lost:  # Which a writer was told.
+        if file.is_lost:  # A writer has found that.
             self._opened.close(file)
             file = self._open()
         if file.identity is not None and file.identity.is_lost():

@@ -87,7 +87,7 @@ class Breaker(Wrapper):
         return servers
 
     def _open(self, keys: Sequence[bytes], error: StoreUnavailable) -> None:
-        if not isinstance(error, Overloaded):  # Which no server was asked for.
+        if not isinstance(error, Overloaded):  # That was not sent to a server.
             for server in self._servers_of(keys):
                 self._circuits.setdefault(server, Circuit()).open(str(error))
 

@@ -218,8 +218,8 @@ class _Peer(asyncio.BufferedProtocol):
             raise BadMessage("a wrong authkey")
         self._end_authentication()
         self._authenticated = True
-        answer = proof(server.authkey, b"manager", nonces, server.instance)
-        return Welcome(server.instance, answer)
+        own = proof(server.authkey, b"manager", nonces, server.instance)
+        return Welcome(server.instance, own)
 
     def _end_authentication(self) -> None:
         timer = self._server.unauthenticated.pop(self, None)

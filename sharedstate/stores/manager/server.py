@@ -32,7 +32,7 @@ AUTHKEY_BYTES = 32
 SUPERVISED = "supervised"
 CLAIM_SECONDS = 1.0
 
-# More than are accepted at once.
+# More than the connections that are accepted at once.
 _SPARE_DESCRIPTORS = 64
 _ENDING = (signal.SIGTERM, signal.SIGINT)
 
@@ -132,7 +132,7 @@ def _claimed(path: Path) -> tuple[Path, int]:
 
 def _local_server(path: Path, max_bytes: int) -> Server:
     """Replaces the files of a manager that died; the caller has the lock."""
-    # One that came before there is a handler would leave the socket behind.
+    # A signal that came before there is a handler would leave the socket behind.
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     authkey = secrets.token_bytes(AUTHKEY_BYTES)
     _write_key(beside(path, "key"), authkey)

@@ -136,7 +136,7 @@ class ManagerStore(Store):
 
     def _unavailable(self, error: Exception, outcome_unknown: bool = False) -> StoreUnavailable:
         if isinstance(error, TimeoutError):
-            reason = f"no answer within {self.timeout:g} seconds"
+            reason = f"no response within {self.timeout:g} seconds"
         elif isinstance(error, NotRunning):
             reason = "it is not running"
         else:

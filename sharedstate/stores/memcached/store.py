@@ -38,7 +38,7 @@ class MemcachedStore(Store):
     has no other server, where another number would be counted.
 
     Operations that wait together are not combined: most are a look and then a ``cas``, which takes
-    the reply to the first, and a server that does not answer would delay those on the others.
+    the reply to the first, and a server that does not respond would delay those on the others.
 
     :param servers: hosts and ports.
     """

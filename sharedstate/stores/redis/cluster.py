@@ -31,7 +31,7 @@ class RedisClusterStore(RedisStore):
     ``once`` token is kept beside its counter, so one that comes again for a counter on another
     node is not recognized.
 
-    Operations that wait together are not combined: a node that does not answer would delay those
+    Operations that wait together are not combined: a node that does not respond would delay those
     on the other nodes.
     """
 

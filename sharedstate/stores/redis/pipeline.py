@@ -78,7 +78,7 @@ class Pipeline:
             try:
                 again = self._replies([requests[i] for i in late])
             except self._failure as error:
-                # Of the others it is known what became of them.
+                # The others have their replies.
                 again = [error] * len(late)
             for i, reply in zip(late, again, strict=True):
                 replies[i] = reply
