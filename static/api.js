@@ -6,6 +6,8 @@ import * as token from "./token.js";
 // The page may be below a path of its own.
 const ROOT = new URL("../", import.meta.url);
 const PATIENCE = 10_000;
+// In seconds, and less than the patience.
+const WAIT = 8;
 const NO_RESPONSE = {
   title: "The service does not respond",
   detail: "The service does not respond. A change may or may not have been made.",
@@ -29,13 +31,15 @@ export class Problem extends Error {
 /**
  * One request, sent once.
  *
- * @returns {Promise<{status: number, etag?: string, body?: any}>} without a body if it is 304
+ * @returns {Promise<{status: number, etag?: string, body?: any, hasWaited?: boolean}>} without a body if it is 304
  * @throws {Problem}
  */
-export async function ask(method, path, { body, headers = {} } = {}) {
+export async function ask(method, path, { body, headers = {}, signal } = {}) {
   const used = token.current();
-  const { response, text } = await send(method, path, body, headers);
-  if (response.status === 304) return { status: 304 };
+  const { response, text } = await send(method, path, body, headers, signal);
+  if (response.status === 304) {
+    return { status: 304, hasWaited: response.headers.has("Preference-Applied") };
+  }
   if (response.status === 401) token.refuse(used);
   const isJSON = response.headers.get("Content-Type")?.includes("json");
   const content = isJSON && text ? parse(text) : text;
@@ -47,6 +51,10 @@ export async function ask(method, path, { body, headers = {} } = {}) {
 export const get = (path, etag) =>
   ask("GET", path, { headers: etag ? { "If-None-Match": etag } : {} });
 
+/** Like `get`, once the path holds something else, or after some seconds; until `signal` aborts. */
+export const getChanged = (path, etag, signal) =>
+  ask("GET", path, { headers: { "If-None-Match": etag, Prefer: `wait=${WAIT}` }, signal });
+
 /** The path of a key below `v1/values` or `v1/counters`. */
 export function keyPath(collection, key) {
   if (key === "." || key === "..") {
@@ -56,7 +64,7 @@ export function keyPath(collection, key) {
   return `v1/${collection}/${encodeURIComponent(key)}`;
 }
 
-async function send(method, path, body, headers) {
+async function send(method, path, body, headers, signal) {
   const all = new Headers(headers);
   if (body !== undefined) all.set("Content-Type", "application/json");
   if (token.current()) all.set("Authorization", `Bearer ${token.current()}`);
@@ -66,7 +74,7 @@ async function send(method, path, body, headers) {
       headers: all,
       body: body === undefined ? undefined : format(body),
       cache: "no-store",
-      signal: AbortSignal.timeout(PATIENCE),
+      signal: AbortSignal.any([AbortSignal.timeout(PATIENCE), ...(signal ? [signal] : [])]),
     });
     return { response, text: await response.text() };
   } catch {

@@ -6,6 +6,7 @@ import * as conflict from "./conflict.js";
 import { byId, setText } from "./dom.js";
 import { indent, mistake, parse } from "./json.js";
 import { clear, say } from "./messages.js";
+import { stop, watch } from "./watch.js";
 
 const dialog = byId("editor");
 const form = dialog.querySelector("form");
@@ -24,7 +25,10 @@ export function connect(listener) {
   });
   form.addEventListener("input", (event) => complain(event.target, ""));
   byId("editor-cancel").addEventListener("click", () => dialog.close());
-  dialog.addEventListener("close", () => (seen = null));
+  dialog.addEventListener("close", () => {
+    seen = null;
+    stop();
+  });
 }
 
 /** Ask for a new key and its value. */
@@ -38,7 +42,7 @@ export async function open(name) {
   edit(await look(name));
 }
 
-/** The list has seen this item: say so if it is being edited and is not what was read. */
+/** This item is there now: say so if it is being edited and is not what was read. */
 export async function noticed(item) {
   const mine = seen;
   if (item.key !== mine?.key || item.etag === mine.etag || mine.isNoticed) return;
@@ -60,6 +64,8 @@ function begin(title, name, text, item) {
   for (const field of [key, value, ttl]) complain(field, "");
   conflict.hide();
   if (!dialog.open) dialog.showModal();
+  if (item.etag === null) stop();
+  else watch(seen, noticed);
 }
 
 async function look(name) {
@@ -96,6 +102,7 @@ function chosenTime() {
 
 async function send(name, content, time) {
   const mine = seen;
+  stop(); // What comes next is our own change.
   try {
     await store(name, content, time, mine.etag);
     dialog.close();

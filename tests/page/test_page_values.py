@@ -286,6 +286,26 @@ def test_a_change_is_shown_while_one_edits(visit: Visit, api: APIRequestContext)
         page.get_by_role("button", name="Cancel").click()
 
 
+def test_a_change_is_told_at_once_while_one_edits(visit: Visit, api: APIRequestContext) -> None:
+    """The editor waits for another value, and does not ask again and again."""
+    put(api, "motd", "old")
+    page = visit()
+    waited: list[str] = []
+    page.on("request", lambda request: waited.append(request.headers.get("prefer", "")))
+    expect(row(page, "motd")).to_be_visible()
+    page.route("**/v1/values?*", lambda route: None)  # The list hears of nothing any more.
+    with page.expect_request(lambda request: request.headers.get("prefer") == "wait=8"):
+        page.get_by_role("button", name="Edit motd").click()
+    with page.expect_response(lambda response: "preference-applied" in response.headers):
+        put(api, "motd", "theirs")
+    expect(page.locator("#conflict pre")).to_have_text('"theirs"')
+    assert sum(map(bool, waited)) == 1
+    page.get_by_role("button", name="Edit that one").click()
+    put(api, "motd", "another")
+    expect(page.locator("#conflict pre")).to_have_text('"another"')
+    page.unroute_all(behavior="ignoreErrors")
+
+
 def test_the_list_is_filtered_and_has_pages(visit: Visit, api: APIRequestContext) -> None:
     """A prefix chooses the keys; more than 25 are on several pages, which one can turn."""
     for number in range(30):
