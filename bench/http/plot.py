@@ -94,7 +94,7 @@ def _bar(ratio: Ratio, left: float, y: float, colour: str, colours: Colours) -> 
     width = f"{ends[0] - left:.1f}"
     yield f'<rect x="{left}" y="{y + 4}" width="{width}" height="14" rx="2" fill="{colour}"/>'
     yield _line(ends[1], y + 11, ends[2], y + 11, colours.text)
-    if ratio.middle < 0.8:
+    if ratio.most < 0.85:
         yield _text(ends[2] + 5, y + 15, f"{ratio.middle:.2f}", colours.text)
     else:  # No room is left beside it.
         yield _text(left + 5, y + 15, f"{ratio.middle:.2f}", colours.text)
