@@ -93,7 +93,7 @@ def put(key: str, body: NewValue) -> Response:
     if conditions is None:
         return task.done(space, key).response()
     found = _revise(key, conditions, lambda item: body.value, timeout=body.ttl)
-    return task.answer(found).response()
+    return task.respond(found).response()
 
 
 @bp.patch("/<key:key>")

@@ -1,6 +1,6 @@
 """What the hot routes do, as plain data: in their views, and before Flask in ``server/front.py``.
 
-A task is an operation on the record of one key, and what its result is answered with.
+A task is an operation on the record of one key, and how the response is made of its result.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sharedstate.keyspace import Keyspace, version
 from sharedstate.stores.operations import Exchange, Get, Operation, Record
 
 from .contract.conditions import etag
-from .contract.replies import Answer, tagged, told
+from .contract.replies import PlainResponse, tagged, uncached
 from .contract.schemas import Count, Increment, Item, NewNumber, NewValue
 
 GET = Get()
@@ -24,59 +24,59 @@ GET = Get()
 
 @dataclass(slots=True, eq=False)
 class Task:
-    """An operation, and the answer to its result.
+    """An operation, and what makes the response of its result.
 
-    The answer to one that writes is never a refusal; that to one that reads may raise it.
+    ``respond`` never raises after a write; after a read it may, as for a key that is not there.
     """
 
     operation: Operation
-    answer: Callable[[Any], Answer]
+    respond: Callable[[Any], PlainResponse]
 
-    def done(self, space: Keyspace, key: str) -> Answer:
-        """Do it, and return its answer."""
+    def done(self, space: Keyspace, key: str) -> PlainResponse:
+        """Do it, and return the response."""
         if self.operation is GET:
             (result,) = space.store.read((space.key(key),))
         else:
             result = space.apply(key, self.operation)
-        return self.answer(result)
+        return self.respond(result)
 
 
 def increment(space: Keyspace, key: str, body: Increment) -> Task:
     """Add to a counter."""
     operation = space.increment(body.delta, body.initial, body.ttl, body.minimum, body.maximum)
-    return Task(operation, lambda number: told(Count(key, number)))
+    return Task(operation, lambda number: uncached(Count(key, number)))
 
 
 def show_number(space: Keyspace, key: str, body: None = None) -> Task:
     """Read a counter."""
 
-    def answer(record: Record | None) -> Answer:
+    def respond(record: Record | None) -> PlainResponse:
         item, _ = _found(space, key, record)
         if type(item.value) is not int:
             raise NotACounter(f"the key {key!r} holds something other than an integer")
-        return told(item)
+        return uncached(item)
 
-    return Task(GET, answer)
+    return Task(GET, respond)
 
 
 def show(space: Keyspace, key: str, body: None = None) -> Task:
     """Read a value."""
 
-    def answer(record: Record | None) -> Answer:
+    def respond(record: Record | None) -> PlainResponse:
         item, raw = _found(space, key, record)
         return tagged(item, etag(version(raw)))
 
-    return Task(GET, answer)
+    return Task(GET, respond)
 
 
 def put(space: Keyspace, key: str, body: NewValue) -> Task:
     """Store a value, whatever was there."""
     raw = space.encode(body.value, key)
 
-    def answer(before: bytes | None) -> Answer:
+    def respond(before: bytes | None) -> PlainResponse:
         return tagged(stored(space, key, body), etag(version(raw)), 201 if before is None else 200)
 
-    return Task(Exchange(raw, space.seconds(body.ttl)), answer)
+    return Task(Exchange(raw, space.seconds(body.ttl)), respond)
 
 
 def no_such_key(key: str) -> NotFound:

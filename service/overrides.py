@@ -1,7 +1,7 @@
 """All that the service overrides of other packages: a place of Granian's.
 
 ``take_shortcut``: Granian hands each request to an event loop, which starts a task for it. What the
-public ways cost, in µs of a worker's processor time for a static answer with 32 and 256
+public ways cost, in µs of a worker's processor time for a static response with 32 and 256
 connections (Granian 2.8.9, one worker, wrk beside it on two cores, the least of eight interleaved
 rounds)::
 

@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException
 from sharedstate import errors
 
 from .bodies import MERGE_PATCH
-from .replies import Answer, refused
+from .replies import PlainResponse, refused
 from .schemas import Problem
 
 logger = logging.getLogger(__name__)
@@ -101,8 +101,8 @@ def _http_problem(error: HTTPException) -> Response:
     return problem(error.code, error.description or "", title=error.name, headers=headers)
 
 
-def failure(error: BaseException) -> Answer:
-    """Return the answer to a request that ends in an error of the library's, or in any other."""
+def failure(error: BaseException) -> PlainResponse:
+    """Return the response to a request that ends in an error of the library's, or in any other."""
     if not isinstance(error, errors.SharedStateError):
         logger.error("unexpected error", exc_info=error)
         return refused(Problem("about:blank", _FAILED, 500, _LOGGED))

@@ -21,7 +21,7 @@ _PROBLEM = ("Content-Type", "application/problem+json")
 _NO_SNIFFING = ("X-Content-Type-Options", "nosniff")
 
 
-class Answer(NamedTuple):
+class PlainResponse(NamedTuple):
     """A response as plain data."""
 
     status: int
@@ -33,33 +33,33 @@ class Answer(NamedTuple):
         return Response([self.body], self.status, self.headers)
 
 
-def told(body: Any, status: int = 200) -> Answer:
-    """Return an answer that tells the state of this moment, which no cache keeps.
+def uncached(body: Any, status: int = 200) -> PlainResponse:
+    """Return the response that says what is so at this moment, which no cache keeps.
 
     :param body: an instance of :mod:`service.contract.schemas`.
     """
-    return _answer(_NO_STORE, _JSON, body, status)
+    return _plain(_NO_STORE, _JSON, body, status)
 
 
-def tagged(body: Any, etag: str, status: int = 200) -> Answer:
-    """Return an answer with an entity tag, which a cache may keep and has to revalidate."""
-    return _answer(_NO_CACHE, _JSON, body, status, ("ETag", etag))
+def tagged(body: Any, etag: str, status: int = 200) -> PlainResponse:
+    """Return a response with an entity tag, which a cache may keep and has to revalidate."""
+    return _plain(_NO_CACHE, _JSON, body, status, ("ETag", etag))
 
 
-def refused(problem: Problem, *headers: tuple[str, str]) -> Answer:
-    """Return an answer that is a problem document.
+def refused(problem: Problem, *headers: tuple[str, str]) -> PlainResponse:
+    """Return a response that is a problem document.
 
     :param headers: besides the usual ones.
     """
-    return _answer(_NO_STORE, _PROBLEM, problem, problem.status, *headers)
+    return _plain(_NO_STORE, _PROBLEM, problem, problem.status, *headers)
 
 
 def reply(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """Return the response of :func:`told`.
+    """Return the response of :func:`uncached`.
 
     :param headers: besides the usual ones, or in their place.
     """
-    response = told(body, status).response()
+    response = uncached(body, status).response()
     if headers:
         response.headers.update(headers)
     return response
@@ -82,16 +82,16 @@ def no_content() -> Response:
     return _bodiless(204, [_NO_STORE, _NO_SNIFFING])
 
 
-def _answer(
+def _plain(
     caching: tuple[str, str],
     media: tuple[str, str],
     body: Any,
     status: int,
     *headers: tuple[str, str],
-) -> Answer:
+) -> PlainResponse:
     raw = _encode(body)
     length = ("Content-Length", str(len(raw)))
-    return Answer(status, [caching, media, _NO_SNIFFING, length, *headers], raw)
+    return PlainResponse(status, [caching, media, _NO_SNIFFING, length, *headers], raw)
 
 
 def _bodiless(status: int, headers: list[tuple[str, str]]) -> Response:

@@ -5,7 +5,7 @@ character that it does not know goes to Flask before the store is touched, and s
 refused without a change, which Flask then refuses by itself. What it does is what the views do, in
 :mod:`service.hot`; who may, is decided by :func:`service.access.guard`::
 
-    POST /v1/counters/a ─┬─ known ── the store ─┬─ done, or the store is unavailable ── answer
+    POST /v1/counters/a ─┬─ known ── the store ─┬─ done, or the store is unavailable ── response
                          └─ else ───────────────┴─ refused ── Flask
 """
 
@@ -35,7 +35,7 @@ from ..contract.bodies import JSON
 from ..contract.errors import failure
 from ..logs import named
 from ..tracing import HEADER, Traced, ending, id_of
-from .waiting import Wish
+from .waiting import Awaited
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -108,10 +108,10 @@ class Front:
         body: bytes = b"",
         later: Callable[[bool], object] = bool,
     ) -> int:
-        """Answer a request if it is known.
+        """Respond to a request if it is known.
 
         :param later: is called if this returns ``LATER``, perhaps in another thread: with whether
-            the request has its answer now. If not, Flask shall answer it.
+            the request has its response now. If not, Flask shall respond.
         :returns: ``FLASK``, ``ANSWERED`` or ``LATER``.
         """
         began, method = perf_counter(), scope.method
@@ -131,7 +131,7 @@ class Front:
             return FLASK
 
         def done(result: Any, error: BaseException | None) -> bool:
-            return self._answer(client, environ, route.rule, task, began, result, error)
+            return self._respond(client, environ, route.rule, task, began, result, error)
 
         def done_later(result: Any, error: BaseException | None) -> None:
             is_answered = True  # Where this fails, what was done must not be done again.
@@ -149,7 +149,7 @@ class Front:
             return LATER
         return ANSWERED if _do(store, keys, operation, done) else FLASK
 
-    def wish(self, scope: Scope) -> Wish | None:
+    def awaited(self, scope: Scope) -> Awaited | None:
         """Return what a request asks to wait for, if it may."""
         found = _path(scope.path)
         if not found or ("GET", found[1]) not in self._routes or scope.query_string:
@@ -160,7 +160,7 @@ class Front:
         try:
             self._admit(scope, environ)
             key = self._state.keyspace.key(found[2])  # type: ignore[union-attr]  # with routes
-            return Wish.of(key, environ["HTTP_PREFER"], environ["HTTP_IF_NONE_MATCH"])
+            return Awaited.of(key, environ["HTTP_PREFER"], environ["HTTP_IF_NONE_MATCH"])
         except Exception:  # noqa: BLE001  # Flask meets it too, and answers it
             return None
 
@@ -202,7 +202,7 @@ class Front:
             return None
         return environ
 
-    def _answer(
+    def _respond(
         self,
         client: HTTPProtocol,
         environ: dict[str, str],
@@ -212,11 +212,11 @@ class Front:
         result: Any,
         error: BaseException | None,
     ) -> bool:
-        """Answer, and return whether there is an answer: Flask refuses what changed nothing."""
+        """Respond, and return whether it has: Flask refuses what changed nothing."""
         name = id_of(environ)
         if error is None:
             try:
-                status, headers, body = task.answer(result)
+                status, headers, body = task.respond(result)
             except (HTTPException, SharedStateError):
                 return False
         elif isinstance(error, SharedStateError) and not isinstance(error, StoreUnavailable):

@@ -116,11 +116,11 @@ class Bridge:
             except HalfSent:
                 return _refuse(client, 400, "The body broke off.")
         if "prefer" in scope.headers and self._waiters.has_room():
-            wish = self._front.wish(scope)
-            if wish is not None:
-                if not await self._waiters.wait(wish, client):
+            awaited = self._front.awaited(scope)
+            if awaited is not None:
+                if not await self._waiters.wait(awaited, client):
                     return None
-                waited = f"wait={wish.seconds}"
+                waited = f"wait={awaited.seconds}"
         loop = asyncio.get_running_loop()
         answered: asyncio.Future[bool] = loop.create_future()
 

@@ -33,7 +33,7 @@ _AT_A_TIME = 100
 _wait = re.compile(r"wait\s*=\s*\"?([0-9]{1,9})\"?", re.IGNORECASE).fullmatch
 
 
-class Wish(NamedTuple):
+class Awaited(NamedTuple):
     """What a request waits for: that the key has none of these versions."""
 
     key: bytes
@@ -41,7 +41,7 @@ class Wish(NamedTuple):
     seconds: int
 
     @classmethod
-    def of(cls, key: bytes, prefer: str, none_match: str) -> Wish | None:
+    def of(cls, key: bytes, prefer: str, none_match: str) -> Awaited | None:
         """That of the headers ``Prefer`` and ``If-None-Match``; ``None`` if there is none."""
         for preference in prefer.split(","):
             found = _wait(preference.partition(";")[0].strip())
@@ -60,8 +60,8 @@ class Waiters:
     def __init__(self, versions: Callable[[Sequence[bytes]], Iterable[str | None]]) -> None:
         self._versions = versions
         self._reader = ThreadPoolExecutor(1)
-        self._waiting: dict[asyncio.Future[None], Wish] = {}
-        self._new: dict[asyncio.Future[None], Wish] = {}
+        self._waiting: dict[asyncio.Future[None], Awaited] = {}
+        self._new: dict[asyncio.Future[None], Awaited] = {}
         self._has_new = asyncio.Event()
         self._watcher: asyncio.Task[None] | None = None
         self._limit = WAITERS
@@ -70,19 +70,19 @@ class Waiters:
         """Whether another one may wait."""
         return len(self._waiting) < self._limit
 
-    async def wait(self, wish: Wish, client: HTTPProtocol) -> bool:
-        """Wait until the wish is fulfilled, or its time is over, or nothing may wait any more.
+    async def wait(self, awaited: Awaited, client: HTTPProtocol) -> bool:
+        """Wait until the key has another version, the time is over, or nothing may wait any more.
 
         :returns: whether the client is still there.
         """
         over = asyncio.get_running_loop().create_future()
         gone = asyncio.ensure_future(client.client_disconnect())
-        self._waiting[over] = self._new[over] = wish
+        self._waiting[over] = self._new[over] = awaited
         self._has_new.set()
         if self._watcher is None:
             self._watcher = asyncio.create_task(self._watch())
         try:
-            await asyncio.wait((over, gone), timeout=wish.seconds, return_when="FIRST_COMPLETED")
+            await asyncio.wait((over, gone), timeout=awaited.seconds, return_when="FIRST_COMPLETED")
             return over.done() or not gone.done()
         finally:
             del self._waiting[over]
@@ -111,17 +111,17 @@ class Waiters:
         finally:
             self._watcher = None
 
-    async def _look(self, waiting: dict[asyncio.Future[None], Wish]) -> None:
+    async def _look(self, waiting: dict[asyncio.Future[None], Awaited]) -> None:
         loop = asyncio.get_running_loop()
-        keys = list({wish.key for wish in waiting.values()})
+        keys = list({awaited.key for awaited in waiting.values()})
         try:
             present = await loop.run_in_executor(self._reader, self._read, keys)
         except Exception:  # noqa: BLE001  # Flask meets it too, and answers it
             return _end(waiting)
         _end(
             over
-            for over, wish in waiting.items()
-            if not wish.known.contains_weak(present[wish.key] or "")
+            for over, awaited in waiting.items()
+            if not awaited.known.contains_weak(present[awaited.key] or "")
         )
 
     def _read(self, keys: list[bytes]) -> dict[bytes, str | None]:

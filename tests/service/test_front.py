@@ -286,8 +286,8 @@ def test_a_difference_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
         def changed(*arguments: Any, change: Any = change) -> hot.Task:
             task = hot.put(*arguments)
-            answer = task.answer
-            task.answer = lambda result: change(answer(result))
+            respond = task.respond
+            task.respond = lambda result: change(respond(result))
             return task
 
         monkeypatch.setitem(front._TASKS, ("PUT", "values"), (put[0], changed))

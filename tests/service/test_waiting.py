@@ -20,7 +20,7 @@ from werkzeug.http import parse_etags
 import app as service
 from common import cache
 from service.server import rsgi, waiting
-from service.server.waiting import Waiters, Wish
+from service.server.waiting import Awaited, Waiters
 from sharedstate import StoreUnavailable
 
 SECONDS = 30  # Guards against a hang, and nothing else.
@@ -37,8 +37,8 @@ SECONDS = 30  # Guards against a hang, and nothing else.
 )
 def test_preferences(prefer: str, seconds: int | None) -> None:
     """What RFC 7240 allows is understood, anything else ignored, and nobody waits for too long."""
-    wish = Wish.of(b"key", prefer, '"1"')
-    assert (wish and wish.seconds) == seconds
+    awaited = Awaited.of(b"key", prefer, '"1"')
+    assert (awaited and awaited.seconds) == seconds
 
 
 class Waiter(Client):
@@ -73,8 +73,8 @@ def versions(monkeypatch: pytest.MonkeyPatch) -> Versions:
     return Versions()
 
 
-def wish(key: bytes = b"a", known: str = '"1"', seconds: int = SECONDS) -> Wish:
-    return Wish(key, parse_etags(known), seconds)
+def awaited(key: bytes = b"a", known: str = '"1"', seconds: int = SECONDS) -> Awaited:
+    return Awaited(key, parse_etags(known), seconds)
 
 
 def play(versions: Versions, scene: Callable[[Waiters], Awaitable[None]]) -> None:
@@ -106,8 +106,8 @@ class TestWaiters:
         """All that wait for the key are told, and the others wait on."""
 
         async def scene(waiters: Waiters) -> None:
-            of_a = [asyncio.create_task(waiters.wait(wish(), Waiter())) for _ in range(50)]
-            of_b = asyncio.create_task(waiters.wait(wish(b"b"), Waiter()))
+            of_a = [asyncio.create_task(waiters.wait(awaited(), Waiter())) for _ in range(50)]
+            of_b = asyncio.create_task(waiters.wait(awaited(b"b"), Waiter()))
             await looked(versions)
             assert not any(task.done() for task in (*of_a, of_b))
             versions.present[b"a"] = present
@@ -126,9 +126,9 @@ class TestWaiters:
         waiting.TICK_SECONDS = 10 * SECONDS  # The fixture puts it back.
 
         async def scene(waiters: Waiters) -> None:
-            other = asyncio.create_task(waiters.wait(wish(b"b"), Waiter()))
+            other = asyncio.create_task(waiters.wait(awaited(b"b"), Waiter()))
             await looked(versions, 1)
-            assert await waiters.wait(wish(known=known), Waiter())
+            assert await waiters.wait(awaited(known=known), Waiter())
             assert versions.looks == [[b"b"], [b"a"]]
             waiters.close()
             assert await other
@@ -142,8 +142,8 @@ class TestWaiters:
         """Without a change it ends when its time is over."""
 
         async def scene(waiters: Waiters) -> None:
-            assert await waiters.wait(wish(known=known, seconds=0), Waiter())
-            over = asyncio.create_task(waiters.wait(wish(known=known), Waiter()))
+            assert await waiters.wait(awaited(known=known, seconds=0), Waiter())
+            over = asyncio.create_task(waiters.wait(awaited(known=known), Waiter()))
             await looked(versions)
             assert not over.done()
             waiters.close()
@@ -156,7 +156,7 @@ class TestWaiters:
 
         async def scene(waiters: Waiters) -> None:
             client = Waiter()
-            task = asyncio.create_task(waiters.wait(wish(), client))
+            task = asyncio.create_task(waiters.wait(awaited(), client))
             await looked(versions)
             client.gone.set()
             assert not await task
@@ -168,10 +168,10 @@ class TestWaiters:
         versions.error = StoreUnavailable("down")
 
         async def scene(waiters: Waiters) -> None:
-            assert await waiters.wait(wish(), Waiter())
+            assert await waiters.wait(awaited(), Waiter())
             versions.error = None
             versions.present[b"a"] = "2"
-            assert await waiters.wait(wish(), Waiter())
+            assert await waiters.wait(awaited(), Waiter())
 
         play(versions, scene)
 
@@ -181,7 +181,7 @@ class TestWaiters:
 
         async def scene(waiters: Waiters) -> None:
             assert waiters.has_room()
-            task = asyncio.create_task(waiters.wait(wish(), Waiter()))
+            task = asyncio.create_task(waiters.wait(awaited(), Waiter()))
             await looked(versions)
             assert not waiters.has_room()
             waiters.close()
