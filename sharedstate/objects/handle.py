@@ -99,12 +99,12 @@ class Handle(Generic[T]):
         :param wait: seconds to wait for others.
         :returns: a context manager with a private copy, which is stored at the end.
         :raises LockTimeout: if others had it for ``wait`` seconds.
-        :raises LockLost: at the end, if the block took longer than ``lease`` and somebody has
-            changed the object since; nothing is stored then.
+        :raises LockLost: if it took longer than ``lease`` and somebody has changed or locked the
+            object since; nothing is stored then.
         """
         lock = self._lock(lease, wait).acquire()
         try:
-            thing = self._mark(lock.fence)
+            thing = self._mark(lock)
             try:
                 yield thing
                 after: Any = state_of(thing)
@@ -146,21 +146,28 @@ class Handle(Generic[T]):
 
         return self._records().get_or_set(self.name, make, timeout=0)
 
-    def _mark(self, fence: int) -> T:
+    def _mark(self, lock: Lock) -> T:
         while True:
             try:
-                record = self._records().update(self.name, _marked(fence), default=ABSENT)
+                record = self._records().update(self.name, self._marked(lock), default=ABSENT)
                 return self._copy(record)
             except _Missing:
                 self._first()
 
+    def _marked(self, lock: Lock) -> Callable[[Any], Any]:
+        def change(record: Any) -> Any:
+            if record is ABSENT:
+                raise _Missing
+            if LOCKED in record and not lock.is_held:  # It may be of who has the lock now.
+                raise self._lost()
+            return {STATE: record[STATE], LOCKED: lock.fence}
+
+        return change
+
     def _unmark(self, fence: int, change: Callable[[Any], Any]) -> None:
         def unmarked(record: Any) -> Any:
             if record is ABSENT or record.get(LOCKED) != fence:
-                raise LockLost(
-                    f"the object {self.name!r} was locked for longer than its lease, and somebody "
-                    "has changed it since: nothing was stored"
-                )
+                raise self._lost()
             return {STATE: change(record[STATE])}
 
         self._records().update(self.name, unmarked, default=ABSENT)
@@ -171,6 +178,12 @@ class Handle(Generic[T]):
         except SharedStateError as failed:
             error.add_note(f"the object {self.name!r} could not be given back: {failed}")
 
+    def _lost(self) -> LockLost:
+        return LockLost(
+            f"the object {self.name!r} was locked for longer than its lease, and somebody else has "
+            "had it since: nothing was stored"
+        )
+
     def _copy(self, record: Any) -> T:
         return with_state(self.kind, record[STATE], self._upgrade)
 
@@ -179,15 +192,6 @@ class Handle(Generic[T]):
 
     def _lock(self, lease: float, wait: float) -> Lock:
         return self._records().lock(self.name, lease=lease, wait=wait)
-
-
-def _marked(fence: int) -> Callable[[Any], Any]:
-    def change(record: Any) -> Any:
-        if record is ABSENT:
-            raise _Missing
-        return {STATE: record[STATE], LOCKED: fence}
-
-    return change
 
 
 def _refuse_later(result: object) -> None:

@@ -375,7 +375,7 @@ class TestLocked:
         """Once the lease of one that died has ended, a step goes on with the last state."""
         thing.query()
         handle = shared(thing)
-        dead = threading.Thread(target=lambda: handle._mark(handle._lock(0.05, 0).acquire().fence))
+        dead = threading.Thread(target=lambda: handle._mark(handle._lock(0.3, 0).acquire()))
         dead.start()
         dead.join(30)
         assert thing.query() == 2
@@ -389,6 +389,17 @@ class TestLocked:
             other.join(30)
             it.param = 50
         assert thing.param == 1
+
+    def test_late_comer(self, thing):
+        """One that was stopped until its lease had ended takes nothing from who came after it."""
+        handle = shared(thing)
+        lock = handle._lock(30, 0).acquire()
+        lock.release()
+        with thing.locked() as it:
+            with pytest.raises(LockLost):
+                handle._mark(lock)
+            it.param = 50
+        assert thing.query() == 51
 
 
 class TestCounter:
