@@ -24,10 +24,11 @@ import crowd
 import pytest
 from backends import BACKENDS, Backend
 from crowd import GATE, Answer, Outcome
+from key_model import MISSING, CompareAndSet, Inc, Raised, Update, one_key
+from linearizability import Event, linearizable
 
 from race.judging import checkers
-from race.judging.checkers import Event, Increment, linearizable
-from race.judging.model import MISSING, CompareAndSet, Inc, Raised, Update, one_key
+from race.judging.checkers import Increment
 from sharedstate import ABSENT, SharedStateError, State
 
 pytestmark = pytest.mark.slow

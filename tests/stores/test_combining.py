@@ -22,9 +22,10 @@ from backends import innermost
 from crowd import GATE, in_child
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from key_model import MISSING, Inc, Raised, one_key
+from linearizability import Event, linearizable
 
-from race.judging.checkers import Event, exactly_one_to, linearizable
-from race.judging.model import MISSING, Inc, Raised, one_key
+from race.judging.checkers import exactly_one_to
 from sharedstate import (
     NotACounter,
     OutOfBounds,

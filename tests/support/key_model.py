@@ -1,6 +1,6 @@
 """What one key of the store does when it is asked one thing at a time.
 
-The reference that `race.judging.checkers.linearizable` holds histories against. It has no time in
+The reference that `linearizability.linearizable` holds histories against. It has no time in
 it: nothing expires, and `once` tokens are not modelled.
 """
 
