@@ -7,6 +7,7 @@ and its own folder.
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -120,6 +121,16 @@ def test_the_library_points_one_way(module: str) -> None:
     if not module.startswith(KNOWS_FLASK):
         known = WEB - {"msgspec"} if module.startswith(USES_MSGSPEC) else WEB
         assert not outside(module) & known
+
+
+def test_the_library_is_drawn_as_it_is() -> None:
+    """The picture in the documentation has each part of the library, layer by layer."""
+    parts = {top(name, 1) for name in MODULES if top(name) == "sharedstate"} - {""}
+    assert parts == {part for layer in LIBRARY for part in layer}
+    page = (ROOT / "docs/how-it-works.md").read_text()
+    picture = page.partition("each line imports those below")[2].split("```")[1]
+    drawn = [re.findall(r"([a-z]+)(?:/|\.py)", line) for line in picture.splitlines()[1:]]
+    assert list(map(set, drawn)) == list(LIBRARY)
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if top(name, 1) == "stores"])
