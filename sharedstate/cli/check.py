@@ -1,4 +1,4 @@
-"""Tries every operation on a store, and says what is wrong and how to mend it."""
+"""Tries every operation on a store, and says what is wrong and how to fix it."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ def info(state: State, as_json: bool) -> None:
 @command("check")
 @as_json
 def check(state: State, as_json: bool) -> None:
-    """Do a round trip with each operation; say what is wrong, and how to mend it."""
+    """Do a round trip with each operation; say what is wrong, and how to fix it."""
     failures = 0
     results = {}
     workers = current_app.config.get("WORKERS")
