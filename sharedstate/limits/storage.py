@@ -22,8 +22,8 @@ from ..backend import fit_key
 from ..codec import JSONCodec
 from ..errors import SharedStateError
 from ..keyspace.arguments import ABSENT
-from ..locks.contention import pauses
 from ..state import State
+from ..stores.support.pauses import pauses
 
 _MOVING = "moving "
 _SLIDING = "sliding "

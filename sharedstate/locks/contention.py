@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import random
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
 
 from ..errors import Deadlock, SharedStateError, StoreFull, ValueTooLarge
 from ..keyspace import Keyspace
+from ..stores.support.pauses import pauses
 from . import fairness
 from .fairness import Record
 
@@ -128,11 +128,3 @@ class Contention:
         if len(self._contended) >= _MAX_CONTENDED:
             self._contended.clear()
         self._contended[key] = time.monotonic() + CONTENDED_SECONDS
-
-
-def pauses() -> Iterator[float]:
-    """Random pauses in seconds that grow to 10 ms, so that many callers do not retry at once."""
-    longest = 0.0001
-    while True:
-        yield random.random() * longest
-        longest = min(2 * longest, 0.01)

@@ -30,9 +30,9 @@ from typing import TypeVar
 from ..errors import Deadlock
 from ..keyspace import Keyspace
 from ..keyspace.arguments import ABSENT, Timeout, checked_seconds
-from ..locks.contention import pauses
 from ..locks.held import checked_lease
 from ..stores.operations import Add, Record, Swap
+from ..stores.support.pauses import pauses
 
 R = TypeVar("R")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -15,6 +14,7 @@ from ..operations import Operation, Record
 from ..support.gate import Gate
 from ..support.opened import Opened
 from ..support.paging import ordered_page
+from ..support.pauses import pauses
 from .deadline import until
 from .dialects.base import dialect_of, parsed
 from .engine import Database
@@ -27,7 +27,6 @@ DEFAULT_TABLE = "sharedstate"
 
 _COLLECT_EVERY = 32
 _CLEAR_ROWS = 1000
-_LONGEST_PAUSE = 0.01
 
 _FIRST = "SELECT name FROM {table} WHERE name >= ? AND name < ? ORDER BY name LIMIT ?"
 _CLEAR = "DELETE FROM {table} WHERE name >= ? AND name < ?"
@@ -154,8 +153,7 @@ class DatabaseStore(Store):
     def _until_done(self, attempt: Callable[[Database], R], deadline: float | None = None) -> R:
         """What the attempt returns that meets no other client; one that does changes nothing."""
         deadline = deadline or time.monotonic() + self.timeout
-        pause = 0.001
-        while True:
+        for pause in pauses(0.001):
             try:
                 with self._gate, until(deadline):
                     return self._attempt(attempt)
@@ -165,8 +163,8 @@ class DatabaseStore(Store):
                         f"others were in the way for {self.timeout} seconds (CACHE_TIMEOUT) in "
                         f"{location(self._url)}; nothing was applied: {error}"
                     ) from error
-            time.sleep(random.random() * pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            time.sleep(pause)
+        raise AssertionError  # pragma: no cover - the pauses never end
 
     def _attempt(self, attempt: Callable[[Database], R]) -> R:
         database = self._opened.value or self._open()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -21,10 +20,9 @@ from ..operations import (
     Records,
     expiry,
 )
+from ..support.pauses import pauses
 from .item import SAFE_DELTA, SAFE_NUMBER, from_text, lifetime, signed, to_text, unsigned
 from .server import Connection, Item, Refused, Server
-
-_LONGEST_PAUSE = 0.01
 
 
 class Entry:
@@ -149,13 +147,11 @@ def live(item: Item | None, now: float) -> Record | None:
 def attempts(patience: float) -> Iterator[None]:
     """Goes on, after random pauses that grow, for so many seconds."""
     deadline = time.monotonic() + patience
-    longest = 0.0001
-    while True:
+    for pause in pauses():
         yield
         if time.monotonic() > deadline:
             return
-        time.sleep(random.random() * longest)
-        longest = min(2 * longest, _LONGEST_PAUSE)
+        time.sleep(pause)
 
 
 def _outrun() -> StoreUnavailable:
