@@ -243,12 +243,11 @@ class SQLiteFile:
             identity = Identity(self.path)
             watch = Watch(self.path)
             undo.pop_all()
-        self._log, self._watch, self.identity = log, watch, identity
-        self._writer = writer
+        self._log, self._watch, self.identity, self._writer = log, watch, identity, writer
         # Another writer is waited for at the file lock.
         writer.execute("PRAGMA busy_timeout = 0").fetchall()
         # One cursor for all that the writer does; making one takes as long as some statements.
-        cursor = writer.cursor()
+        cursor = self._cursor = writer.cursor()
         self._execute, self.execute_many = cursor.execute, cursor.executemany
 
     def _connect(self) -> sqlite3.Connection:
@@ -279,6 +278,7 @@ class SQLiteFile:
         if writer is not None:
             self._log.close()
             self._watch.close()
+            self._cursor.close()  # SQLite keeps the file open while there is a statement.
             writer.close()
 
     def _lost(self) -> StoreUnavailable:
