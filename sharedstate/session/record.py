@@ -14,6 +14,7 @@ from ..keyspace import Item
 from ..keyspace.arguments import ABSENT
 from ..locks.lock import Lock
 from ..state import State
+from .token import key_of
 
 _CHANGED = "Another request has changed this session meanwhile; nothing was stored."
 
@@ -40,7 +41,7 @@ class Record:
     """What the store has of a session: its ``data``, when it was ``created``, and its ``user``.
 
     :param states: where the sessions are.
-    :param token: under which it is; ``None`` if it has none yet.
+    :param token: by which it is found; ``None`` if it has none yet.
     """
 
     def __init__(self, states: State, token: str | None, options: Options) -> None:
@@ -63,8 +64,8 @@ class Record:
         """
         with _as_503():
             if self.token is not None and self._options.locks_reads:
-                self._take(self.token)
-            item = None if self.token is None else self._states.item(self.token)
+                self._take()
+            item = None if self.token is None else self._states.item(self.key)
         if item is None or self._has_ended(item):
             self.release()
             self.token = None
@@ -77,10 +78,9 @@ class Record:
 
         :raises SessionUnavailable: if others have changed it since.
         """
-        assert self.token is not None
         with _as_503():
-            self._take(self.token)
-            self._check(self._states.item(self.token))
+            self._take()
+            self._check(self._states.item(self.key))
 
     def release(self) -> None:
         """Let other requests of the client have it."""
@@ -91,12 +91,12 @@ class Record:
     def create(self, token: str, data: str, user: str | None, lifetime: float) -> None:
         """Store it under a new token, and remove it where it was."""
         with _as_503():
-            self._states.set(token, self._value(data, user), self._left(lifetime))
+            self._states.set(key_of(token), self._value(data, user), self._left(lifetime))
             if self.item is not None:
                 try:
                     self._replace(ABSENT, lifetime)
                 except SessionUnavailable:
-                    self._states.delete(token)
+                    self._states.delete(key_of(token))
                     raise
         self.token = token
 
@@ -114,24 +114,29 @@ class Record:
     def touch(self, lifetime: float) -> bool:
         """Let it expire so many seconds from now; returns whether it is there."""
         with _as_503():
-            return self.token is not None and self._states.touch(self.token, self._left(lifetime))
+            return self.token is not None and self._states.touch(self.key, self._left(lifetime))
+
+    @property
+    def key(self) -> str:
+        """Where it is in the store."""
+        assert self.token is not None
+        return key_of(self.token)
 
     @property
     def created(self) -> float:
         """When the session began, as the store's clock tells."""
         return self._states.store.clock() if self.item is None else self.item.value["created"]
 
-    def _take(self, token: str) -> None:
+    def _take(self) -> None:
         options = self._options
-        self._lock = self._states.lock(token, lease=options.lease, wait=options.wait).acquire()
+        self._lock = self._states.lock(self.key, lease=options.lease, wait=options.wait).acquire()
 
     def _replace(self, value: Any, lifetime: float) -> None:
         def change(item: Item | None) -> Any:
             self._check(item)
             return value
 
-        assert self.token is not None
-        self._states.revise(self.token, change, timeout=self._left(lifetime))
+        self._states.revise(self.key, change, timeout=self._left(lifetime))
 
     def _check(self, item: Item | None) -> None:
         if item is None or self.item is None or item.version != self.item.version:

@@ -9,7 +9,7 @@ from flask.json.tag import TaggedJSONSerializer
 from flask.sessions import SessionMixin
 
 from .record import Record
-from .token import new_token
+from .token import key_of, new_token
 from .users import Users, public
 
 _serializer = TaggedJSONSerializer()  # The types that Flask's own session has; no pickle.
@@ -72,7 +72,7 @@ class StoredSession(SessionMixin):
     @property
     def id(self) -> str | None:
         """The :attr:`Entry.id` by which it can be revoked; it gives no access."""
-        return None if self.sid is None else public(self.sid)
+        return None if self.sid is None else public(key_of(self.sid))
 
     @property
     def new(self) -> bool:  # type: ignore[override]
@@ -142,11 +142,11 @@ class StoredSession(SessionMixin):
         if record.item is None or self._is_renewed:
             token = new_token()
             if user is not None:
-                self._users.add(user, token, record.created)
+                self._users.add(user, key_of(token), record.created)
             record.create(token, text, user, lifetime)
         elif text != self._text or user != record.item.value["user"]:
             if user is not None and user != record.item.value["user"]:
-                self._users.add(user, str(record.token), record.created)
+                self._users.add(user, record.key, record.created)
             record.replace(text, user, lifetime)
         else:
             record.touch(lifetime)

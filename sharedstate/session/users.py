@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from hashlib import blake2b
 from typing import NamedTuple
 
 from ..state import State
@@ -18,34 +17,34 @@ class Entry(NamedTuple):
 
 
 class Users:
-    """The tokens of each user's sessions.
+    """The keys of each user's sessions.
 
-    A token is added before the session has its user and removed after it has gone: so none is
+    A key is added before the session has its user and removed after it has gone: so none is
     missing, and what is there no longer is found out when they are listed.
 
     :param states: where the sessions are.
-    :param tokens: where each user has a record.
+    :param keys: where each user has a record.
     """
 
-    def __init__(self, states: State, tokens: State) -> None:
+    def __init__(self, states: State, keys: State) -> None:
         self._states = states
-        self._tokens = tokens
+        self._keys = keys
 
-    def add(self, user: str, token: str, created: float) -> None:
+    def add(self, user: str, key: str, created: float) -> None:
         """Note a session of the user."""
         gone = {other for other, _ in self._known(user).items() if not self._states.has(other)}
-        self._tokens.update(
+        self._keys.update(
             user,
-            lambda tokens: {**_without(tokens, gone), token: created},
+            lambda keys: {**_without(keys, gone), key: created},
             default={},
         )
 
     def of(self, user: str) -> list[Entry]:
         """Return the sessions of a user, the oldest one first."""
         found = [
-            Entry(public(token), created)
-            for token, created in self._known(user).items()
-            if self._states.has(token)
+            Entry(public(key), created)
+            for key, created in self._known(user).items()
+            if self._states.has(key)
         ]
         return sorted(found, key=lambda entry: entry.created)
 
@@ -56,23 +55,23 @@ class Users:
         :param keep: that of one to keep.
         """
         gone = {
-            token
-            for token in self._known(user)
-            if public(token) != keep and (only is None or public(token) == only)
+            key
+            for key in self._known(user)
+            if public(key) != keep and (only is None or public(key) == only)
         }
-        removed = sum(self._states.delete(token) for token in gone)
-        self._tokens.update(user, lambda tokens: _without(tokens, gone), default={})
+        removed = sum(self._states.delete(key) for key in gone)
+        self._keys.update(user, lambda keys: _without(keys, gone), default={})
         return removed
 
     def _known(self, user: str) -> dict[str, float]:
-        known: dict[str, float] = self._tokens.get(user, {})
+        known: dict[str, float] = self._keys.get(user, {})
         return known
 
 
-def public(token: str) -> str:
+def public(key: str) -> str:
     """What stands for a session in lists."""
-    return blake2b(token.encode(), digest_size=8).hexdigest()
+    return key[:16]
 
 
-def _without(tokens: dict[str, float], gone: set[str]) -> dict[str, float]:
-    return {token: created for token, created in tokens.items() if token not in gone}
+def _without(keys: dict[str, float], gone: set[str]) -> dict[str, float]:
+    return {key: created for key, created in keys.items() if key not in gone}

@@ -209,6 +209,13 @@ class TestClient:
         assert header.startswith("mine=") and "Expires" not in header
         assert {"Secure", "HttpOnly", "Path=/inc", "SameSite=Strict"} <= {*header.split("; ")}
 
+    def test_the_store_does_not_have_the_token(self, app, client):
+        """Who reads the store, or a backup of it, has nobody's session by that."""
+        client.get("/login/ada")
+        raw = b"".join(key + value for key, (value, _) in store_of(app).snapshot())
+        assert b"ada" in raw
+        assert cookie(client).encode() not in raw
+
     def test_clear(self, app, client):
         """A session that was cleared is gone, and its cookie with it."""
         client.get("/inc")
