@@ -10,6 +10,7 @@ redis-server    redis-server    redis-server
 initdb          postgresql      postgresql
 mariadbd        mariadb-server  mariadb
 memcached       memcached       memcached
+etcd            etcd-server     etcd
 nginx           nginx           nginx
 cc              build-essential -
 chromium        chromium        -

@@ -29,8 +29,8 @@ _SENTINEL = "`redis-sentinel`"
 _RESULTS = "cached results"
 
 _URLS = (
-    "text that begins with filesystem, lmdb, redis, memcached, postgresql or another scheme that "
-    "the documentation lists, such as redis://localhost:6379"
+    "text that begins with filesystem, lmdb, redis, memcached, etcd, postgresql or another scheme "
+    "that the documentation lists, such as redis://localhost:6379"
 )
 
 _TABLE = (
@@ -44,6 +44,7 @@ _TABLE = (
         "Type and address in one: `filesystem:///var/lib/app`, `lmdb:///var/lib/app`, `redis://…`, "
         "`rediss://…`, `unix://…`, `redis+sentinel://host:26379,host2:26379/master`, "
         "`redis+cluster://host:7000,host2:7000`, `memcached://host:11211,host2:11211`, "
+        "`etcd://host:2379,host2:2379/namespace`, `etcds://…`, "
         "`postgresql://…` (or `postgresql+psycopg://…`), `mysql://…`, `mysql+pymysql://…`, "
         "`mariadb://…`, `mariadb+pymysql://…`, `sqlite:///path`, `manager:///path/to/socket`, "
         "`manager://:authkey@host:port`, `simple:`.",
@@ -230,9 +231,9 @@ _TABLE = (
         "CACHE_OPTIONS",
         mapping(),
         {},
-        "More arguments for redis-py's client or SQLAlchemy's engine; cachelib's "
-        "`default_timeout`, `key_prefix` and `threshold` too.",
-        f"{_REDISES}, `database`",
+        "More arguments for redis-py's client, SQLAlchemy's engine or urllib3's connection pools; "
+        "cachelib's `default_timeout`, `key_prefix` and `threshold` too.",
+        f"{_REDISES}, `database`, `etcd`",
         secret=True,
         default_text="",
     ),

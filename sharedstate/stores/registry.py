@@ -22,6 +22,7 @@ DEFAULT_TYPE = "filesystem"
 
 STORES = {
     "database": "database:DatabaseStore",
+    "etcd": "etcd:EtcdStore",
     "filesystem": "filesystem:FilesystemStore",
     "lmdb": "lmdb:LmdbStore",
     "manager": "manager:ManagerStore",
@@ -47,6 +48,8 @@ SCHEMES = {
     **dict.fromkeys(("postgresql", "postgresql+psycopg"), "database"),
     **dict.fromkeys(("mysql", "mysql+pymysql", "mariadb", "mariadb+pymysql"), "database"),
     "sqlite": "database",
+    "etcd": "etcd",
+    "etcds": "etcd",
     "filesystem": "filesystem",
     "lmdb": "lmdb",
     "manager": "manager",
@@ -63,6 +66,7 @@ SCHEMES = {
 
 URL_SETTINGS = {
     "database": "CACHE_DATABASE_URL",
+    "etcd": "CACHE_URL",
     "manager": "CACHE_URL",
     "memcached": "CACHE_MEMCACHED_SERVERS",
     "redis": "CACHE_REDIS_URL",

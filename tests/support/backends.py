@@ -116,6 +116,7 @@ BACKENDS = [
     Backend(
         "redis-sentinel", scope="network", server="empty_sentinel", clock=RedisClock, slow=True
     ),
+    Backend("etcd", scope="network", server="empty_etcd", slow=True),
     Backend("memcached", scope="network", server="empty_memcached", can=frozenset()),
     Backend(
         "redis-cluster",

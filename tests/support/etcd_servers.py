@@ -1,0 +1,163 @@
+"""Real clusters of three etcd members, whose members can be killed, stopped and started again."""
+
+from __future__ import annotations
+
+import base64
+import json
+import ssl
+import subprocess
+import threading
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from backends import program
+
+from race.servers.processes import reserved_port
+from sharedstate import State
+from sharedstate.codec import JSONCodec
+from sharedstate.stores.etcd.store import EtcdStore
+
+MEMBERS = 3
+
+Tls = tuple[str, str] | None
+"""The files of a certificate and of its key."""
+
+
+class Member:
+    """One member of a cluster."""
+
+    def __init__(
+        self, name: str, port: int, peer_port: int, directory: Path, tls: Tls = None
+    ) -> None:
+        self.port = port
+        self._tls = tls
+        self.peer = f"http://127.0.0.1:{peer_port}"
+        self._name = name
+        self._directory = directory
+        self._options: tuple[str, ...] = ()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
+
+    @property
+    def part(self) -> str:
+        """What it is in a cluster's list of members."""
+        return f"{self._name}={self.peer}"
+
+    def start(self, *options: str) -> None:
+        """Start it, or start it again with what is in its directory."""
+        self._options = options or self._options
+        certificate = ("--cert-file", self._tls[0], "--key-file", self._tls[1]) if self._tls else ()
+        with (self._directory / f"{self._name}.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    program("etcd"),
+                    *("--name", self._name, "--data-dir", str(self._directory / self._name)),
+                    *("--listen-client-urls", self.url, "--advertise-client-urls", self.url),
+                    *("--listen-peer-urls", self.peer, "--initial-advertise-peer-urls", self.peer),
+                    *("--logger", "zap", "--log-level", "error", *certificate, *self._options),
+                ],
+                stdout=log,
+                stderr=log,
+            )
+
+    def signal(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def ask(self, path: str, message: dict[str, Any]) -> dict[str, Any]:
+        """What it replies, without our client."""
+        request = urllib.request.Request(
+            f"{self.url}/v3/{path}", json.dumps(message).encode(), method="POST"
+        )
+        context = ssl.create_default_context(cafile=self._tls[0]) if self._tls else None
+        with urllib.request.urlopen(request, timeout=5, context=context) as response:
+            return json.load(response)
+
+    def value(self, key: str) -> bytes | None:
+        """What etcd holds under a name."""
+        found = self.ask("kv/range", {"key": base64.b64encode(key.encode()).decode()})
+        entries = found.get("kvs", [])
+        return base64.b64decode(entries[0]["value"]) if entries else None
+
+    def is_leader(self) -> bool:
+        status = self.ask("maintenance/status", {})
+        return bool(status["leader"] == status["header"]["member_id"])
+
+
+class Cluster:
+    """Three members."""
+
+    def __init__(self, members: list[Member]) -> None:
+        self.members = members
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        return [("127.0.0.1", member.port) for member in self.members]
+
+    @property
+    def url(self) -> str:
+        return "etcd://" + ",".join(f"127.0.0.1:{member.port}" for member in self.members)
+
+    def leader(self) -> Member:
+        """The member that leads now."""
+        return next(member for member in self.members if member.is_leader())
+
+    def wait(self) -> None:
+        """Wait until it does what it is asked."""
+        for _ in range(1000):
+            try:
+                self.members[0].ask("kv/range", {"key": "YQ=="})
+                return
+            except OSError:
+                threading.Event().wait(0.02)
+        raise RuntimeError("the etcd cluster did not become ready")
+
+    @contextmanager
+    def state(self, **options: Any) -> Iterator[State]:
+        """A state on it, without the breaker that settings put before the store."""
+        store = EtcdStore(self.addresses, **options)
+        with closing(State(store, codec=JSONCodec(), prefix="test:")) as state:
+            yield state
+
+
+@contextmanager
+def etcd_cluster(directory: Path, *options: str, tls: Tls = None) -> Iterator[Cluster]:
+    """A running cluster of three, killed at the end."""
+    with ExitStack() as stack:
+        members = []
+        for number in range(MEMBERS):
+            ports = [stack.enter_context(reserved_port()) for _ in range(2)]
+            members.append(Member(f"m{number}", *ports, directory, tls))
+        whole = ",".join(member.part for member in members)
+        for member in members:
+            stack.callback(member.kill)
+            member.start("--initial-cluster", whole, *options)
+        cluster = Cluster(members)
+        cluster.wait()
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def etcd_members(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A cluster of the test session's own."""
+    with etcd_cluster(tmp_path_factory.mktemp("etcd")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def empty_etcd(etcd_members: Cluster) -> Iterator[str]:
+    yield etcd_members.url
+    # All keys that there are.
+    etcd_members.members[0].ask("kv/deleterange", {"key": "AA==", "range_end": "AA=="})
