@@ -215,3 +215,10 @@ def test_clients_without_addresses(client: Any) -> None:
     """A client from whom no address is to be had is refused with what to give instead."""
     with pytest.raises(ConfigurationError, match="CACHE_MEMCACHED_SERVERS.*host:port"):
         addresses_of(client)
+
+
+@pytest.mark.parametrize("path", ["/state", "/1/2", "/-1", "/0x"])
+def test_a_database_of_redis_is_a_number(path: str) -> None:
+    """A name would be database 0, which another application may use."""
+    with pytest.raises(ConfigurationError, match="CACHE_REDIS_URL"):
+        open_store({"CACHE_TYPE": "redis", "CACHE_REDIS_URL": f"redis://{NOWHERE}{path}"})

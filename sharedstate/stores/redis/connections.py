@@ -136,6 +136,9 @@ def _setting(settings: Settings) -> str:
 def _checked(url: Any, setting: str) -> str:
     """The location that a URL leads to, if redis-py can use it."""
     parts = parsed(url, setting, _EXAMPLE)
+    # redis-py would take database 0 for a name, and 12 for /1/2.
+    if parts.scheme != "unix" and not (parts.path.strip("/") or "0").isdecimal():
+        raise malformed(setting, _EXAMPLE)
     try:
         import_driver("redis.connection").parse_url(url)
     except (ValueError, TypeError):
