@@ -18,6 +18,7 @@ from race.servers.processes import HOST, reserved_port, running
 from race.servers.recipes import SERVERS, Recipe
 from race.servers.serve import serve
 
+from ..etcd_cluster import etcd_cluster
 from ..redis_server import redis_server
 from .checks import faults
 from .contestants import (
@@ -53,6 +54,7 @@ TITLES = {
     "lmdb": "**lmdb**",
     "lmdb-full": "**lmdb**, full durability",
     "redis": "**redis**",
+    "etcd": "**etcd**, three members",
     "cache-filesystem": "our `Cache`, filesystem, gthread",
     "cache-filesystem-full": "our `Cache`, filesystem, full durability, gthread",
     "cache-lmdb": "our `Cache`, lmdb, gthread",
@@ -63,7 +65,7 @@ TITLES = {
 }
 ALWAYS = (STATIC, EMPTY, EMPTY_GTHREAD)
 CHOICES = tuple(name for name in TITLES if name not in ALWAYS)
-SERVICE_NAMES = ("filesystem", "filesystem-full", "lmdb", "lmdb-full", "redis")
+SERVICE_NAMES = ("filesystem", "filesystem-full", "lmdb", "lmdb-full", "redis", "etcd")
 
 # Not among the race's servers, as they serve nothing but the service and its limit.
 SERVERS["app.py"] = Recipe(("granian",), "{python} app.py --host {host} --port {port}")
@@ -89,21 +91,24 @@ def contestants(
     """
     with ExitStack() as stack:
         url = stack.enter_context(redis_server(directory))
-        starter = _Starter(stack, load, directory, url, keys)
+        etcd = stack.enter_context(etcd_cluster(directory)) if "etcd" in names else None
+        starter = _Starter(stack, load, directory, url, etcd, keys)
         found = starter.limits()
         for name in names:
-            if lack := _lack(name, url):
+            if lack := _lack(name, url, etcd):
                 print(f"skipped: {name}, for want of {lack}", file=sys.stderr)
                 continue
             found += starter.start(name, before)
         yield found
 
 
-def _lack(name: str, url: str | None) -> str | None:
+def _lack(name: str, url: str | None, etcd: str | None) -> str | None:
     """What is not installed that a contestant needs."""
     if "redis" in name or name == "webdis":
         if url is None:
             return "redis-server"
+    if name == "etcd" and etcd is None:
+        return "etcd"
     if name == "webdis" and shutil.which("webdis") is None:
         return "webdis"
     packages = {"redis": "redis", "redis-py": "redis", "diskcache": "diskcache"}
@@ -115,12 +120,19 @@ class _Starter:
     """Starts servers, each with a directory and a Redis database of its own."""
 
     def __init__(
-        self, stack: ExitStack, load: Load, directory: Path, url: str | None, keys: int
+        self,
+        stack: ExitStack,
+        load: Load,
+        directory: Path,
+        url: str | None,
+        etcd: str | None,
+        keys: int,
     ) -> None:
         self._stack = stack
         self._load = load
         self._directory = directory
         self._url = url or ""
+        self._etcd = etcd or ""
         self._keys = keys
         self._databases = count()
 
@@ -154,7 +166,8 @@ class _Starter:
     def _service(self, name: str, checkout: Path) -> list[Contestant]:
         """Increments, and of the default durability also reads and batches."""
         label = name if checkout == ROOT else f"{name}{BEFORE}"
-        started = self._serve(label, "app.py", "", _settings(name), SERVICE, checkout)
+        settings = {"FLASK_CACHE_URL": self._etcd} if name == "etcd" else _settings(name)
+        started = self._serve(label, "app.py", "", settings, SERVICE, checkout)
         found = [self._counter(started)]
         if name.endswith("-full"):
             return found
