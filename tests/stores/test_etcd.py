@@ -337,6 +337,26 @@ def test_one_member_fails(cluster: Cluster, fault: str, whom: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("whom", ["leader", "follower"])
+def test_one_member_is_cut_off(tmp_path: Path, whom: str) -> None:
+    """A member that the others cannot reach, but clients can, gives no number and loses none."""
+    options = ("--election-timeout", "500", "--heartbeat-interval", "50")
+    with etcd_cluster(tmp_path, *options, by_ways=True) as cluster:
+        leader = cluster.leader()
+        others = [member for member in cluster.members if member is not leader]
+        member = leader if whom == "leader" else others[0]
+        with Load(cluster) as load:
+            cluster.cut_off(member)
+            load.wait_for(100)
+            with pytest.raises(OSError):  # No majority, no response.
+                member.ask("kv/range", {"key": "YQ=="})
+            cluster.mend()
+            load.wait_for(100)
+        with cluster.state(timeout=10) as state:
+            load.check(state.get("n"))
+
+
+@pytest.mark.slow
 def test_majority_fails(cluster: Cluster) -> None:
     """Without a majority calls fail in time, and with one again nothing is lost."""
     with Load(cluster) as load:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from backends import program
+from etcd_partitions import Way, way_to
 
 from race.servers.processes import reserved_port
 from sharedstate import State
@@ -35,7 +36,8 @@ class Member:
     ) -> None:
         self.port = port
         self._tls = tls
-        self.peer = f"http://127.0.0.1:{peer_port}"
+        self._listens = self.peer = f"http://127.0.0.1:{peer_port}"
+        self.way: Way | None = None
         self._name = name
         self._directory = directory
         self._options: tuple[str, ...] = ()
@@ -60,12 +62,25 @@ class Member:
                     program("etcd"),
                     *("--name", self._name, "--data-dir", str(self._directory / self._name)),
                     *("--listen-client-urls", self.url, "--advertise-client-urls", self.url),
-                    *("--listen-peer-urls", self.peer, "--initial-advertise-peer-urls", self.peer),
+                    *(
+                        "--listen-peer-urls",
+                        self._listens,
+                        "--initial-advertise-peer-urls",
+                        self.peer,
+                    ),
                     *("--logger", "zap", "--log-level", "error", *certificate, *self._options),
                 ],
                 stdout=log,
                 stderr=log,
             )
+
+    def reach_by(self, way: Way, port: int) -> None:
+        """Let the others reach it by a way that can be cut."""
+        self.way, self.peer = way, f"http://127.0.0.1:{port}"
+
+    def id(self) -> str:
+        """Its name among the members, as they write it."""
+        return f"{int(self.ask('maintenance/status', {})['header']['member_id']):x}"
 
     def signal(self, number: int) -> None:
         assert self._process is not None
@@ -124,6 +139,19 @@ class Cluster:
                 threading.Event().wait(0.02)
         raise RuntimeError("the etcd cluster did not become ready")
 
+    def cut_off(self, member: Member) -> None:
+        """Let nothing through between a member and the others."""
+        name = member.id()
+        for one in self.members:
+            assert one.way is not None
+            one.way.cut(None if one is member else name)
+
+    def mend(self) -> None:
+        """Let the members reach each other again."""
+        for one in self.members:
+            assert one.way is not None
+            one.way.mend()
+
     @contextmanager
     def state(self, **options: Any) -> Iterator[State]:
         """A state on it, without the breaker that settings put before the store."""
@@ -133,13 +161,20 @@ class Cluster:
 
 
 @contextmanager
-def etcd_cluster(directory: Path, *options: str, tls: Tls = None) -> Iterator[Cluster]:
-    """A running cluster of three, killed at the end."""
+def etcd_cluster(
+    directory: Path, *options: str, tls: Tls = None, by_ways: bool = False
+) -> Iterator[Cluster]:
+    """A running cluster of three, killed at the end.
+
+    :param by_ways: whether members can be cut off from the others.
+    """
     with ExitStack() as stack:
         members = []
         for number in range(MEMBERS):
             ports = [stack.enter_context(reserved_port()) for _ in range(2)]
             members.append(Member(f"m{number}", *ports, directory, tls))
+            if by_ways:
+                members[-1].reach_by(*stack.enter_context(way_to(ports[1])))
         whole = ",".join(member.part for member in members)
         for member in members:
             stack.callback(member.kill)
