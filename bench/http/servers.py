@@ -15,7 +15,7 @@ from itertools import count
 from pathlib import Path
 
 from race.servers.processes import HOST, reserved_port, running
-from race.servers.recipes import SERVERS, Recipe
+from race.servers.recipes import Recipe, add_recipe
 from race.servers.serve import serve
 
 from ..etcd_cluster import etcd_cluster
@@ -68,12 +68,15 @@ CHOICES = tuple(name for name in TITLES if name not in ALWAYS)
 SERVICE_NAMES = ("filesystem", "filesystem-full", "lmdb", "lmdb-full", "redis", "etcd")
 
 # Not among the race's servers, as they serve nothing but the service and its limit.
-SERVERS["app.py"] = Recipe(("granian",), "{python} app.py --host {host} --port {port}")
-SERVERS["limit"] = Recipe(
-    ("granian",),
-    "{python} -m granian --interface rsgi --host {host} --port {port} --workers 2"
-    " --runtime-mode mt --runtime-threads 1 --http 1 --no-ws --backlog 1024"
-    " --workers-kill-timeout 2 {target}",
+add_recipe("app.py", Recipe(("granian",), "{python} app.py --host {host} --port {port}"))
+add_recipe(
+    "limit",
+    Recipe(
+        ("granian",),
+        "{python} -m granian --interface rsgi --host {host} --port {port} --workers 2"
+        " --runtime-mode mt --runtime-threads 1 --http 1 --no-ws --backlog 1024"
+        " --workers-kill-timeout 2 {target}",
+    ),
 )
 
 

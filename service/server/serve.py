@@ -79,13 +79,13 @@ def main(create_app: Callable[[], Flask], arguments: list[str] | None = None) ->
     state.close()
     with _worker_files() as started:
         keep_running(
-            lambda: _server(options, workers, threads, app.config),
+            lambda: _server(options, workers, app.config),
             partial(rsgi.create, create_app),
             started.exists,
         )
 
 
-def _server(options: argparse.Namespace, workers: int, threads: int, config: Config) -> Server:
+def _server(options: argparse.Namespace, workers: int, config: Config) -> Server:
     backlog = max(BACKLOG, 128 * workers)
     return Granian(
         "sharedstate",  # Only a name: the workers load what they serve by a function.
@@ -93,7 +93,7 @@ def _server(options: argparse.Namespace, workers: int, threads: int, config: Con
         port=options.port,
         interface=Interfaces.RSGI,
         runtime_mode=RuntimeModes.mt,
-        runtime_threads=threads,
+        runtime_threads=1,  # More do not run Python at the same time.
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(header_read_timeout=_milliseconds(config["HEADER_TIMEOUT"])),
         websockets=False,

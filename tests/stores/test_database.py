@@ -277,7 +277,7 @@ def test_batches_in_opposite_orders(url: str, exist: bool, work: Any) -> None:
         state.set_many(dict.fromkeys(KEYS, 0))
         state.close()
     before = _deadlocks(url)
-    outcome = crowd.run("forked", partial(state_at, url), work, 8, _get_all)
+    outcome = crowd.run("forked", partial(state_at, url, CACHE_TIMEOUT=30), work, 8, _get_all)
     for key in KEYS:
         assert exactly_one_to([answer.result[key] for answer in outcome.answers], 200)
     assert outcome.found == [200] * len(KEYS)

@@ -16,6 +16,7 @@ from typing import Any
 
 import lmdb.verify
 import pytest
+from backends import innermost
 
 from sharedstate import State, StoreFull, StoreUnavailable
 from sharedstate.stores.lmdb import check as lmdb_check
@@ -499,3 +500,15 @@ class TestReplacedFile:
             with pytest.raises(StoreUnavailable, match="deleted or replaced"):
                 state.inc("n")
         assert set(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_thread_that_comes_late_to_open_closes_nothing(tmp_path: Path) -> None:
+    """Of threads that use it first together, one opens it, and the others leave that open."""
+    state = State.from_settings({"CACHE_TYPE": "lmdb", "CACHE_DIR": str(tmp_path)})
+    assert state.inc("n") == 1
+    store = innermost(state.store)
+    opened = store._opened.value
+    assert store._open() is opened  # As by a thread that has seen nothing open a moment ago.
+    assert opened.is_open
+    assert state.inc("n") == 2
+    state.close()

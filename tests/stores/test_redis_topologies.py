@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from backends import innermost
 from flask import Flask
 from redis_servers import redis_server, watched_master
 
@@ -42,7 +43,7 @@ def test_after_a_fail_over_the_new_master_is_used(tmp_path: Path) -> None:
     with watched_master(tmp_path) as (url, (master, replica, _)):
         state = state_at(url, CACHE_REDIS_WAIT=1, CACHE_TIMEOUT=5)
         assert [state.inc("n") for _ in range(5)] == [1, 2, 3, 4, 5]
-        state.store._store._replicas = None  # type: ignore[attr-defined]
+        innermost(state.store)._replicas = None
         master.kill()
         with pytest.raises(StoreUnavailable):
             state.inc("n")

@@ -64,7 +64,7 @@ def watched_master(directory: Path) -> Iterator[tuple[str, list[subprocess.Popen
             redis_server(directory, "--save", "", "--replicaof", f"127.0.0.1 {master.port}")
         )
         # A Sentinel asks the master for its replicas when it starts, and then every ten seconds.
-        _until(lambda: _follows(replica.port))
+        _until(lambda: _follows(replica.port) and _has_replica(master.port))
         configuration = directory / "sentinel.conf"
         configuration.write_text(
             f"sentinel monitor {MASTER} 127.0.0.1 {master.port} 1\n"
@@ -79,6 +79,12 @@ def watched_master(directory: Path) -> Iterator[tuple[str, list[subprocess.Popen
 def _follows(port: int) -> bool:
     with redis.Redis(port=port) as replica:
         return replica.info("replication")["master_link_status"] == "up"
+
+
+def _has_replica(port: int) -> bool:
+    """Whether the master counts it for WAIT, which it does only a little later."""
+    with redis.Redis(port=port) as master:
+        return bool(master.wait(1, 100))
 
 
 def _replicas(port: int) -> int:

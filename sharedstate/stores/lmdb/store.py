@@ -187,7 +187,11 @@ class LmdbStore(Store):
         return opened
 
     def _open(self) -> Environment:
-        self.close()
+        # Only one that is closed is forgotten: of threads that come here together, another may have
+        # opened one by now, and use it.
+        known = self._opened.value
+        if known is not None and not known.is_open:
+            self._opened.take()
         try:
             opened = acquire(
                 make_private(self.directory),
