@@ -82,8 +82,10 @@ def _follows(port: int) -> bool:
 
 
 def _has_replica(port: int) -> bool:
-    """Whether the master counts it for WAIT, which it does only a little later."""
+    """Whether a write is confirmed, which may take a second after the replica has all."""
     with redis.Redis(port=port) as master:
+        master.set("warm-up", 1)
+        master.delete("warm-up")
         return bool(master.wait(1, 100))
 
 
