@@ -11,6 +11,7 @@ service. Under RSGI, Granian's own interface, the loop waits for all bodies at o
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -70,6 +71,8 @@ class Bridge:
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """In a worker, before it serves."""
+        gc.collect()
+        gc.freeze()  # What was made until now stays; the collector need not look at it again.
         take_shortcut(self.take)
         # Those that wait would hold up the end. The loop hears of signals besides, by its own way.
         for number in (signal.SIGTERM, signal.SIGINT):
