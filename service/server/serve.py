@@ -35,9 +35,6 @@ logger = logging.getLogger(__name__)
 # leaves the processor idle while it is asked.
 THREADS_EMBEDDED = 1
 THREADS_NETWORKED = 4
-# One thread of a worker runs Python, and Granian's own reads and writes. Two workers on two cores
-# take up to a third more of them for a request: fewer requests are there to be done together.
-CORES_OF_A_WORKER = 2
 KILL_SECONDS = 5
 BACKLOG = 1024
 
@@ -66,7 +63,7 @@ def main(create_app: Callable[[], Flask], arguments: list[str] | None = None) ->
         sys.exit(f"sharedstate: {error}")
     _refuse_port_in_use(options.host, options.port)
     shared = state.store.scope != "process"
-    workers = options.workers or (max(1, _cores() // CORES_OF_A_WORKER) if shared else 1)
+    workers = options.workers or (_cores() if shared else 1)
     networked = state.store.scope == "network"
     threads = options.threads or (THREADS_NETWORKED if networked else THREADS_EMBEDDED)
     as_json = app.config["LOG_FORMAT"] == "json"
@@ -139,7 +136,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--insecure", action="store_true", help="serve other machines without an API_TOKEN"
     )
-    parser.add_argument("--workers", type=_positive, help="processes (one for each two cores)")
+    parser.add_argument("--workers", type=_positive, help="processes (one for each core)")
     parser.add_argument("--threads", type=_positive, help="threads of each process (by the store)")
     return parser.parse_args(arguments)
 
