@@ -369,9 +369,9 @@ def test_a_damaged_store_is_restored(run, state, app, tmp_path):
     state.close()
     database = tmp_path / "here" / "sharedstate.sqlite3"
     database.write_bytes(b"\0" * 4096)
-    database.with_name("sharedstate.sqlite3-wal").write_bytes(b"left by a killed process")
     code, _, error = run("restore", file)
     assert code == 1
+    database.with_name("sharedstate.sqlite3-wal").write_bytes(b"left by a killed process")
     code, out, error = run("restore", file, "--anew", "--json")
     assert (code, error) == (0, "")
     assert {Path(name).name[-4:] for name in json.loads(out)["set_aside"]} >= {"ed-1", "-wal"}

@@ -128,6 +128,24 @@ class TestOpening:
         state.close()
 
     @embedded
+    @pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="needs Linux")
+    @pytest.mark.parametrize("first", [State.inc, State.get])
+    def test_damaged(
+        self, cache_settings: Settings, tmp_path: Path, first: Callable[..., object]
+    ) -> None:
+        """What is refused as damaged is not left open: SQLite would remove its log at any time."""
+        with opened(cache_settings) as state:
+            state.inc("n")
+        for path in tmp_path.rglob("*"):
+            if path.suffix in (".sqlite3", ".mdb"):
+                path.write_bytes(bytes(2 * path.stat().st_size))
+        with opened(cache_settings) as state:
+            with pytest.raises(StoreUnavailable):
+                first(state, "n")
+            found = [Path(name).suffix for name in open_files(tmp_path)]
+        assert not {".sqlite3", ".sqlite3-wal", ".mdb"} & set(found)
+
+    @embedded
     @pytest.mark.slow
     def test_many_threads(self, cache_settings: Settings, tmp_path: Path) -> None:
         """Threads that all come first share one opening, and closing it leaves nothing open."""

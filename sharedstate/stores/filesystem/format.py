@@ -25,13 +25,17 @@ def connect(path: Path, durability: str, bounds: Bounds, timeout: float) -> sqli
         path, timeout=timeout, isolation_level=None, check_same_thread=False
     )
     connection.text_factory = refuse_text
-    connection.executescript(
-        f"PRAGMA page_size = {PAGE_BYTES};"
-        f"PRAGMA synchronous = {_SYNCHRONOUS[durability]};"
-        f"PRAGMA wal_autocheckpoint = {bounds.log_pages};"
-        f"PRAGMA journal_size_limit = {bounds.log_bytes};"
-        "PRAGMA cell_size_check = ON;"
-    )
+    try:
+        connection.executescript(
+            f"PRAGMA page_size = {PAGE_BYTES};"
+            f"PRAGMA synchronous = {_SYNCHRONOUS[durability]};"
+            f"PRAGMA wal_autocheckpoint = {bounds.log_pages};"
+            f"PRAGMA journal_size_limit = {bounds.log_bytes};"
+            "PRAGMA cell_size_check = ON;"
+        )
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 

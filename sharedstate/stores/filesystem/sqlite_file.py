@@ -218,11 +218,12 @@ class SQLiteFile:
             with self._gate:
                 if not self.path.exists():
                     return False
-                reader = self._connect()
-                if not is_ours(reader):
-                    reader.close()
-                    return False
-                self.identity = Identity(self.path)
+                with ExitStack() as undo:
+                    reader = undo.enter_context(closing(self._connect()))
+                    if not is_ours(reader):
+                        return False
+                    self.identity = Identity(self.path)
+                    undo.pop_all()
                 self._return_reader(reader)
                 return True
         except (OSError, *ERRORS) as error:
