@@ -1,6 +1,9 @@
 PYTHON ?= python3
 ARGS ?=
 
+# Or each of the processes that the tests start compiles everything again.
+unexport PYTHONDONTWRITEBYTECODE
+
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
