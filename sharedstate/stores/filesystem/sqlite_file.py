@@ -218,14 +218,10 @@ class SQLiteFile:
             with self._gate:
                 if not self.path.exists():
                     return False
-                with ExitStack() as undo:
-                    reader = undo.enter_context(closing(self._connect()))
-                    if not is_ours(reader):
-                        return False
-                    self.identity = Identity(self.path)
-                    undo.pop_all()
-                self._return_reader(reader)
-                return True
+                with closing(self._connect()) as reader:
+                    if is_ours(reader):
+                        self.identity = Identity(self.path)
+                return self.identity is not None
         except (OSError, *ERRORS) as error:
             raise self.explained(error) from error
 
