@@ -24,12 +24,12 @@ import crowd
 import pytest
 from backends import BACKENDS, Backend
 from crowd import GATE, Answer, Outcome
-from key_model import MISSING, CompareAndSet, Inc, Raised, Update, one_key
-from linearizability import Event, linearizable
 
 from race.judging import checkers
 from race.judging.checkers import Increment
 from sharedstate import ABSENT, SharedStateError, State
+from torture.judging.key_model import MISSING, CompareAndSet, Inc, Raised, Update, one_key
+from torture.judging.linearizability import Event, linearizable
 
 pytestmark = pytest.mark.slow
 

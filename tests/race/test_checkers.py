@@ -9,8 +9,6 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from key_model import LARGEST, MISSING, CompareAndSet, Inc, Raised, Update, one_key
-from linearizability import Event, linearizable
 
 from race.judging.checkers import (
     Increment,
@@ -20,6 +18,8 @@ from race.judging.checkers import (
     out_of_bounds,
     real_time_violations,
 )
+from torture.judging.key_model import LARGEST, MISSING, CompareAndSet, Inc, Raised, Update, one_key
+from torture.judging.linearizability import Event, linearizable
 
 IN_TURN = [Increment(1, 0, 1), Increment(2, 2, 3), Increment(3, 4, 5)]
 ALL_AT_ONCE = [Increment(3, 0, 9), Increment(1, 0, 9), Increment(2, 0, 9)]

@@ -22,8 +22,6 @@ from backends import innermost
 from crowd import GATE, in_child
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from key_model import MISSING, Inc, Raised, one_key
-from linearizability import Event, linearizable
 
 from race.judging.checkers import exactly_one_to
 from sharedstate import (
@@ -57,6 +55,8 @@ from sharedstate.stores.operations import (
     Swap,
     Touch,
 )
+from torture.judging.key_model import MISSING, Inc, Raised, one_key
+from torture.judging.linearizability import Event, linearizable
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 30  # Guards against a hang, and nothing else.

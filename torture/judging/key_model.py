@@ -1,7 +1,7 @@
 """What one key of the store does when it is asked one thing at a time.
 
-The reference that `linearizability.linearizable` holds histories against. It has no time in
-it: nothing expires, and `once` tokens are not modelled.
+The reference that `linearizable` holds histories against. It has no time in it: nothing expires,
+and `once` tokens are not modelled.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from key_model import MISSING
+from .key_model import MISSING
 
 Model = Callable[[Any, str, Any], tuple[Any, Hashable]]
 
