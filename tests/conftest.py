@@ -19,7 +19,7 @@ from database_servers import (  # noqa: F401  # fixtures
     postgresql_url,
     sqlite_url,
 )
-from etcd_servers import empty_etcd, etcd_members  # noqa: F401  # fixtures
+from etcd_servers import empty_etcd, etcd_member  # noqa: F401  # fixtures
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, settings
 from managers import empty_manager, manager_url  # noqa: F401  # fixtures

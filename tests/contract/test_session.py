@@ -96,7 +96,8 @@ def client(app):
 @pytest.mark.parametrize("path, first", [("/inc", 1), ("/dec", -1)])
 def test_parallel_requests_are_exact(cache_settings, backend, path, first):
     """``session["counter"] += 1`` of one browser's requests at once gives each another number."""
-    app = application(**cache_settings, CACHE_KEY_PREFIX=backend.prefix, CACHE_TIMEOUT=30)
+    settings = cache_settings | {"CACHE_TIMEOUT": 30, "CACHE_KEY_PREFIX": backend.prefix}
+    app = application(**settings)
     client = app.test_client()
     assert client.get("/").text == "Counter reset to 0."
     clients = [another(app, client) for _ in range(12)]

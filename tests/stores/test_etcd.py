@@ -29,8 +29,8 @@ DEADLINE = 60
 
 
 @pytest.fixture
-def state(empty_etcd: str, etcd_members: Cluster) -> Iterator[State]:
-    with etcd_members.state(timeout=10) as state:
+def state(empty_etcd: str, etcd_member: Cluster) -> Iterator[State]:
+    with etcd_member.state(timeout=10) as state:
         yield state
 
 
@@ -79,9 +79,9 @@ def test_round_trips(state: State, asked: list[str], name: str) -> None:
     assert asked.count("lease/grant") <= 1
 
 
-def test_etcdctl_shows_it(state: State, etcd_members: Cluster) -> None:
+def test_etcdctl_shows_it(state: State, etcd_member: Cluster) -> None:
     """Values are under readable names, bare, or behind when they end."""
-    member = etcd_members.members[0]
+    member = etcd_member.members[0]
     state.inc("n", 41)
     assert member.value("sharedstate/test:n") == b"41"
     state.set("v", {"a": 1})
@@ -97,9 +97,9 @@ def test_text(record: tuple[bytes, float]) -> None:
     assert from_text(to_text(record)) == record
 
 
-def test_anothers_value(state: State, etcd_members: Cluster) -> None:
+def test_anothers_value(state: State, etcd_member: Cluster) -> None:
     """What somebody else wrote behind our mark is an error and stays."""
-    etcd_members.members[0].ask(
+    etcd_member.members[0].ask(
         "kv/put", {"key": "c2hhcmVkc3RhdGUvdGVzdDph", "value": "QGE="}
     )  # sharedstate/test:a, @a
     with pytest.raises(NotSerializable, match="etcd"):
@@ -108,9 +108,9 @@ def test_anothers_value(state: State, etcd_members: Cluster) -> None:
     assert state.get("a") == 1
 
 
-def test_namespaces(empty_etcd: str, etcd_members: Cluster) -> None:
+def test_namespaces(empty_etcd: str, etcd_member: Cluster) -> None:
     """What has another namespace in one cluster is neither seen nor cleared."""
-    with etcd_members.state(namespace="one") as one, etcd_members.state(namespace="two") as two:
+    with etcd_member.state(namespace="one") as one, etcd_member.state(namespace="two") as two:
         one.inc("n")
         two.inc("n", 5)
         two.store.clear(b"")
@@ -128,7 +128,7 @@ def test_large_batches(state: State) -> None:
 
 @pytest.mark.parametrize("what", ["changed", "removed", "added"])
 def test_large_batches_see_others(
-    state: State, etcd_members: Cluster, monkeypatch: pytest.MonkeyPatch, what: str
+    state: State, etcd_member: Cluster, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     """A change by somebody else between the look and the write of a large batch is not lost."""
     keys = [f"k{i:04}" for i in range(300)]
@@ -139,7 +139,7 @@ def test_large_batches_see_others(
         found = read(*arguments)
         if not disturbed:
             disturbed.append(what)
-            with etcd_members.state() as other:
+            with etcd_member.state() as other:
                 match what:
                     case "changed":
                         other.inc(keys[7], 10)
@@ -155,9 +155,9 @@ def test_large_batches_see_others(
     assert (results[keys[7]], results[keys[-1]]) == seen
 
 
-def test_revision_of_another(state: State, etcd_members: Cluster) -> None:
+def test_revision_of_another(state: State, etcd_member: Cluster) -> None:
     """What this process remembers of a key gives way to what another one wrote."""
-    with etcd_members.state() as other:
+    with etcd_member.state() as other:
         assert [state.inc("n"), other.inc("n"), state.inc("n"), other.inc("n")] == [1, 2, 3, 4]
         other.set("n", "text")
         with pytest.raises(TypeError):
@@ -177,11 +177,11 @@ def test_leases_are_shared(state: State, asked: list[str]) -> None:
     assert asked.count("lease/grant") <= 3  # One is the writer's; time goes on meanwhile.
 
 
-def test_lease_goes_with_the_record(state: State, etcd_members: Cluster) -> None:
+def test_lease_goes_with_the_record(state: State, etcd_member: Cluster) -> None:
     """A record keeps its lease when it is counted, and loses it when it is to stay."""
 
     def lease() -> int:
-        found = etcd_members.members[0].ask("kv/range", {"key": "c2hhcmVkc3RhdGUvdGVzdDpu"})
+        found = etcd_member.members[0].ask("kv/range", {"key": "c2hhcmVkc3RhdGUvdGVzdDpu"})
         return int(found["kvs"][0].get("lease", 0))
 
     state.inc("n", timeout=1000)
@@ -193,9 +193,9 @@ def test_lease_goes_with_the_record(state: State, etcd_members: Cluster) -> None
     assert not lease()
 
 
-def test_lost_leases(state: State, etcd_members: Cluster) -> None:
+def test_lost_leases(state: State, etcd_member: Cluster) -> None:
     """Leases that are revoked while they are remembered are replaced, the writer's too."""
-    member = etcd_members.members[0]
+    member = etcd_member.members[0]
     state.set("a", 1, 1000)
     state.inc("n")
     for lease in member.ask("lease/leases", {})["leases"]:
@@ -304,8 +304,8 @@ class Load:
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    with etcd_cluster(tmp_path, "--election-timeout", "500", "--heartbeat-interval", "50") as made:
+def cluster() -> Iterator[Cluster]:
+    with etcd_cluster("--election-timeout", "500", "--heartbeat-interval", "50") as made:
         yield made
 
 
@@ -338,10 +338,10 @@ def test_one_member_fails(cluster: Cluster, fault: str, whom: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("whom", ["leader", "follower"])
-def test_one_member_is_cut_off(tmp_path: Path, whom: str) -> None:
+def test_one_member_is_cut_off(whom: str) -> None:
     """A member that the others cannot reach, but clients can, gives no number and loses none."""
     options = ("--election-timeout", "500", "--heartbeat-interval", "50")
-    with etcd_cluster(tmp_path, *options, by_ways=True) as cluster:
+    with etcd_cluster(*options, by_ways=True) as cluster:
         leader = cluster.leader()
         others = [member for member in cluster.members if member is not leader]
         member = leader if whom == "leader" else others[0]
@@ -349,7 +349,7 @@ def test_one_member_is_cut_off(tmp_path: Path, whom: str) -> None:
             cluster.cut_off(member)
             load.wait_for(100)
             with pytest.raises(OSError):  # No majority, no response.
-                member.ask("kv/range", {"key": "YQ=="})
+                member.ask("kv/range", {"key": "YQ=="}, seconds=1)
             cluster.mend()
             load.wait_for(100)
         with cluster.state(timeout=10) as state:
@@ -460,7 +460,7 @@ def test_late_requests(state: State, losing: Losing) -> None:
 
 
 def test_late_and_refused(
-    state: State, losing: Losing, etcd_members: Cluster, monkeypatch: pytest.MonkeyPatch
+    state: State, losing: Losing, etcd_member: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A late request is void too where somebody else was faster, and has gone since."""
     read = etcd_store.read
@@ -468,14 +468,14 @@ def test_late_and_refused(
     def be_faster(*arguments: Any) -> Any:
         found = read(*arguments)
         monkeypatch.setattr(etcd_store, "read", read)
-        with etcd_members.state() as other:
+        with etcd_member.state() as other:
             other.set("new", "another's")
         losing.lose_before = 1
         return found
 
     monkeypatch.setattr(etcd_store, "read", be_faster)
     assert state.add("new", 1) is False
-    with etcd_members.state() as other:
+    with etcd_member.state() as other:
         other.delete("new")
     losing.deliver()
     assert len(losing.lost) == 1
@@ -486,9 +486,9 @@ def test_late_and_refused(
 
 
 @pytest.mark.slow
-def test_login(tmp_path: Path) -> None:
+def test_login() -> None:
     """A user gets in, also after its token has ended; others are told what to do."""
-    with etcd_cluster(tmp_path, "--auth-token-ttl", "1") as cluster:
+    with etcd_cluster("--auth-token-ttl", "1") as cluster:
         member = cluster.members[0]
         names = {"name": "root", "password": "s3cret"}
         member.ask("auth/user/add", names)
@@ -520,7 +520,7 @@ def test_tls(tmp_path: Path) -> None:
         check=True,
         capture_output=True,
     )
-    with etcd_cluster(tmp_path, tls=(certificate, key)) as cluster:
+    with etcd_cluster(tls=(certificate, key)) as cluster:
         url = cluster.url.replace("etcd:", "etcds:")
         trusting = {"CACHE_URL": url, "CACHE_OPTIONS": {"ca_certs": certificate}}
         with closing(State(open_store(trusting))) as state:

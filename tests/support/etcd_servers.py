@@ -1,11 +1,13 @@
-"""Real clusters of three etcd members, whose members can be killed, stopped and started again."""
+"""Real clusters of etcd, whose members can be killed, stopped and started again."""
 
 from __future__ import annotations
 
 import base64
 import json
+import os
 import ssl
 import subprocess
+import tempfile
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -23,6 +25,10 @@ from sharedstate.codec import JSONCodec
 from sharedstate.stores.etcd.store import EtcdStore
 
 MEMBERS = 3
+
+_IN_MEMORY = "/dev/shm"
+"""A member syncs each write: on a disk that is what takes the time. None of these tests is about
+a power cut, and what is in memory outlives a member that is killed."""
 
 Tls = tuple[str, str] | None
 """The files of a certificate and of its key."""
@@ -91,13 +97,13 @@ class Member:
             self._process.kill()
             self._process.wait()
 
-    def ask(self, path: str, message: dict[str, Any]) -> dict[str, Any]:
+    def ask(self, path: str, message: dict[str, Any], seconds: float = 5) -> dict[str, Any]:
         """What it replies, without our client."""
         request = urllib.request.Request(
             f"{self.url}/v3/{path}", json.dumps(message).encode(), method="POST"
         )
         context = ssl.create_default_context(cafile=self._tls[0]) if self._tls else None
-        with urllib.request.urlopen(request, timeout=5, context=context) as response:
+        with urllib.request.urlopen(request, timeout=seconds, context=context) as response:
             return json.load(response)
 
     def value(self, key: str) -> bytes | None:
@@ -112,7 +118,7 @@ class Member:
 
 
 class Cluster:
-    """Three members."""
+    """Its members."""
 
     def __init__(self, members: list[Member]) -> None:
         self.members = members
@@ -162,15 +168,17 @@ class Cluster:
 
 @contextmanager
 def etcd_cluster(
-    directory: Path, *options: str, tls: Tls = None, by_ways: bool = False
+    *options: str, size: int = MEMBERS, tls: Tls = None, by_ways: bool = False
 ) -> Iterator[Cluster]:
-    """A running cluster of three, killed at the end.
+    """A running cluster, killed at the end.
 
     :param by_ways: whether members can be cut off from the others.
     """
     with ExitStack() as stack:
+        parent = _IN_MEMORY if os.access(_IN_MEMORY, os.W_OK) else None
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory("-etcd", dir=parent)))
         members = []
-        for number in range(MEMBERS):
+        for number in range(size):
             ports = [stack.enter_context(reserved_port()) for _ in range(2)]
             members.append(Member(f"m{number}", *ports, directory, tls))
             if by_ways:
@@ -185,14 +193,14 @@ def etcd_cluster(
 
 
 @pytest.fixture(scope="session")
-def etcd_members(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A cluster of the test session's own."""
-    with etcd_cluster(tmp_path_factory.mktemp("etcd")) as cluster:
+def etcd_member() -> Iterator[Cluster]:
+    """One member of the test session's own, for what does not depend on how many there are."""
+    with etcd_cluster(size=1) as cluster:
         yield cluster
 
 
 @pytest.fixture
-def empty_etcd(etcd_members: Cluster) -> Iterator[str]:
-    yield etcd_members.url
+def empty_etcd(etcd_member: Cluster) -> Iterator[str]:
+    yield etcd_member.url
     # All keys that there are.
-    etcd_members.members[0].ask("kv/deleterange", {"key": "AA==", "range_end": "AA=="})
+    etcd_member.members[0].ask("kv/deleterange", {"key": "AA==", "range_end": "AA=="})
