@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Container, Sequence
 from types import TracebackType
 from typing import Any
@@ -16,6 +15,7 @@ from .deadline import left
 from .dialects.base import Dialect, Trouble
 from .errors import Conflict, explained, location, unavailable
 from .fetch import Fetch, count, rows
+from .idle import Idle
 
 _CONNECTIONS = 8
 # A connection that was idle for longer is asked whether it still leads anywhere.
@@ -38,12 +38,14 @@ class Connection:
         "_used",
         "dialect",
         "doubtful",
+        "generation",
     )
 
     def __init__(self, database: Database, connection: Any) -> None:
         self.dialect = database.dialect
         self.doubtful: Container[Trouble] = ()
         """After which troubles what is done now may have been applied."""
+        self.generation = database.idle.generation
         self._database = database
         self._connection = connection
         # One for all: to make one costs a good part of a statement.
@@ -146,7 +148,10 @@ class Connection:
     def _is_clean(self, error: BaseException | None) -> bool:
         """Whether it is known what the server would send next."""
         if isinstance(error, self._database.errors):
-            return self._database.trouble(error) not in _BROKEN
+            if self._database.trouble(error) not in _BROKEN:
+                return True
+            self._database.idle.give_up()
+            return False
         return error is None or isinstance(error, (SharedStateError, Conflict))
 
     def _roll_back(self) -> bool:
@@ -178,7 +183,7 @@ class Database:
         sqlalchemy = import_driver("sqlalchemy", "database")
         options = {**dialect.engine_options, **options}
         self._free = FairSemaphore(options.pop("pool_size", _CONNECTIONS))
-        self._idle: deque[Connection] = deque()
+        self.idle: Idle[Connection] = Idle()
         self._is_closed = False
         path = dialect.lock_file(url)
         self.write_lock = FileLock(path) if path else None
@@ -205,29 +210,18 @@ class Database:
                 self.location, f"its connections were in use for {self.dialect.timeout} s"
             )
         try:
-            return self._kept() or Connection(self, self._engine.raw_connection())
+            return self.idle.take() or Connection(self, self._engine.raw_connection())
         except BaseException as error:
             self._free.release()
             if isinstance(error, self.errors):
                 raise self.explained(error) from error
             raise
 
-    def _kept(self) -> Connection | None:
-        """An idle connection; a restarted server is noticed before something is sent."""
-        while True:
-            try:
-                connection = self._idle.pop()
-            except IndexError:
-                return None
-            if connection.is_usable():
-                return connection
-            connection.hang_up()
-
     def give_back(self, connection: Connection, *, keep: bool) -> None:
         """Let others use the connection, if it can be used."""
         try:
             if keep and not self._is_closed:
-                self._idle.append(connection)
+                self.idle.put(connection)
             else:
                 connection.hang_up()
         finally:
@@ -235,8 +229,7 @@ class Database:
 
     def disconnect(self) -> None:
         """Close what is not in use; it is opened again when needed."""
-        while self._idle:
-            self._idle.pop().hang_up()
+        self.idle.close()
         lock = self.write_lock
         if lock is not None and lock.is_open and lock.acquire(self.dialect.timeout):
             lock.close()

@@ -6,6 +6,7 @@ from typing import Any
 
 from ...errors import ConfigurationError, StoreFull, StoreUnavailable
 from ..support.sqlite_damage import REMEDY
+from .dialects import hosts
 from .dialects.base import Trouble
 
 
@@ -55,4 +56,4 @@ def location(url: Any) -> str:
     """Where a database is, without what is secret."""
     shown = url.create(url.drivername, host=url.host, port=url.port, database=url.database)
     text: str = shown.render_as_string()
-    return text
+    return text if url.host else text.replace("://", f"://{hosts.shown(url)}", 1)

@@ -26,6 +26,7 @@ from typing import Any, ClassVar, Literal
 from ....errors import ConfigurationError
 from ...support.addresses import malformed
 from ...support.drivers import import_driver
+from .hosts import in_query, shown, spelled_out
 
 _TABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]{0,40})(\.[A-Za-z_][A-Za-z0-9_]{0,40})?")
 
@@ -187,7 +188,7 @@ def parsed(url: str) -> Any:
     """SQLAlchemy's object for a URL, the driver's name in it."""
     sqlalchemy = import_driver("sqlalchemy", "database")
     try:
-        parts = sqlalchemy.make_url(url)
+        parts = sqlalchemy.make_url(in_query(url))
     except (sqlalchemy.exc.ArgumentError, ValueError):
         # Without what is wrong with it, which may show a password.
         raise malformed("CACHE_DATABASE_URL", _EXAMPLE) from None
@@ -198,8 +199,10 @@ def parsed(url: str) -> Any:
         raise ConfigurationError(
             f"CACHE_DATABASE_URL begins with {parts.drivername!r}; it can begin with {known}"
         )
-    if name != "sqlite" and "@" in f"{parts.host}{parts.database}":
+    if name != "sqlite" and "@" in f"{parts.host}{parts.database}{shown(parts)}":
         raise malformed("CACHE_DATABASE_URL", _EXAMPLE)
+    if name == "postgresql":
+        parts = spelled_out(parts)
     if name == "sqlite" and parts.database in (None, "", ":memory:"):
         raise ConfigurationError(
             "CACHE_DATABASE_URL names no file, and a database in memory is not shared: "

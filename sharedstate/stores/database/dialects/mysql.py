@@ -8,7 +8,7 @@ from typing import Any
 
 import pymysql
 
-from ....errors import ValueTooLarge
+from ....errors import ConfigurationError, ValueTooLarge
 from ..deadline import left
 from .base import LIVE, Dialect, Row, Trouble
 
@@ -38,6 +38,14 @@ _TROUBLES = {
     1927: Trouble.LOST,  # ER_CONNECTION_KILLED
 }
 _CLIENTS_OWN = range(2000, 3000)
+
+_ASKED = ("max_allowed_packet", "wsrep_on", "wsrep_provider")
+_NO_GALERA = (None, "", "none")
+_GALERA = (
+    "CACHE_DATABASE_URL leads to a node of a Galera cluster, which loses updates and shows old "
+    "values without any fault (jepsen.io/analyses/mariadb-galera-cluster-12.1.2): use one MariaDB "
+    "or MySQL server, PostgreSQL with a standby, or etcd"
+)
 
 
 class MySQL(Dialect):
@@ -93,8 +101,12 @@ class MySQL(Dialect):
         else:
             settings["transaction_isolation"] = "'READ-COMMITTED'"
         with connection.cursor() as cursor:
-            cursor.execute("SELECT @@max_allowed_packet")
-            connection.most_bytes = cursor.fetchall()[0][0]
+            cursor.execute(f"SHOW VARIABLES WHERE variable_name IN {_ASKED}")
+            found = dict(cursor.fetchall())
+            if found.get("wsrep_on") == "ON" and found.get("wsrep_provider") not in _NO_GALERA:
+                connection.close()
+                raise ConfigurationError(_GALERA)
+            connection.most_bytes = int(found["max_allowed_packet"])
             cursor.execute("SET " + ", ".join(f"{name} = {v}" for name, v in settings.items()))
 
     def increment_arguments(

@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Generator, Sequence
-from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
+from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 import psycopg
-from psycopg import OperationalError, pq
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg import OperationalError
+from psycopg.conninfo import make_conninfo
 
 from ..deadline import left
 from .base import Dialect, Row, Trouble
+from .libpq import Hosts
 
 R = TypeVar("R")
 
@@ -66,6 +67,10 @@ class PostgreSQL(Dialect):
     )
     insert = Dialect.insert + " ON CONFLICT DO NOTHING"
 
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._hosts = Hosts()
+
     def among(self, names: Sequence[bytes]) -> tuple[str, Sequence[Any]]:
         return "name = ANY(?)", (list(names),)
 
@@ -94,12 +99,16 @@ class PostgreSQL(Dialect):
     def connect(self, *arguments: Any, **options: Any) -> Any:
         """A connection on which nothing waits for longer than the call may take.
 
-        psycopg's own ``connect`` gives each host at least two seconds.
+        It leads to a server that can be written to: a standby would show what was.
         """
         options.pop("context", None)  # How SQLAlchemy wants types that are not ours.
         attributes = {name: options.pop(name) for name in _ATTRIBUTES if name in options}
-        connection = _Connection(_first_of(_hosts(make_conninfo(*arguments, **options)), self))
+        options.setdefault("target_session_attrs", "read-write")
+        parameters = make_conninfo(*arguments, **options)
+        connection = _Connection(self._hosts.connect(parameters, left(self.timeout)))
         connection.seconds = self.timeout
+        # Not a method of its own, through which the connection would hold itself.
+        connection.add_notice_handler(partial(_note, connection.doubts))
         for name, value in attributes.items():
             setattr(connection, name, value)
         return connection
@@ -119,73 +128,37 @@ class PostgreSQL(Dialect):
         return None if connection.closed else connection.pgconn.socket
 
 
-def _hosts(parameters: str) -> list[dict[str, Any]]:
-    """The parameters for each of the hosts that they name."""
-    common = conninfo_to_dict(parameters)
-    lists = {
-        name: str(common.pop(name)).split(",")
-        for name in ("host", "hostaddr", "port")
-        if common.get(name)
-    }
-    number = max(map(len, lists.values()), default=1)
-    return [
-        # One port may be that of all.
-        common
-        | {name: each[i] for name, each in lists.items() if i < len(each)}
-        | {name: each[0] for name, each in lists.items() if len(each) == 1}
-        for i in range(number)
-    ]
+def _note(doubts: list[str], notice: psycopg.errors.Diagnostic) -> None:
+    """Keep what the server says where it gives up to wait for a standby.
 
-
-def _first_of(hosts: Sequence[dict[str, Any]], dialect: Dialect) -> pq.abc.PGconn:
-    """A connection to the first host that lets us in, each of which has its share of the time."""
-    failures = []
-    for number, host in enumerate(hosts):
-        try:
-            return _connected(
-                make_conninfo("", **host), left(dialect.timeout) / (len(hosts) - number)
-            )
-        except OperationalError as error:
-            failures.append(error)
-    if len(failures) == 1:
-        raise failures[0]
-    raise OperationalError("; ".join(str(error).partition("\n")[0] for error in failures))
-
-
-def _connected(parameters: str, seconds: float) -> pq.abc.PGconn:
-    deadline = time.monotonic() + seconds
-    connection = pq.PGconn.connect_start(parameters.encode())
-    try:
-        while connection.status != pq.ConnStatus.BAD:
-            polled = connection.connect_poll()
-            if polled == pq.PollingStatus.OK:
-                connection.nonblocking = 1
-                return connection
-            if polled == pq.PollingStatus.FAILED:
-                break
-            event = EVENT_READ if polled == pq.PollingStatus.READING else EVENT_WRITE
-            with DefaultSelector() as selector:
-                selector.register(connection.socket, event)
-                if not selector.select(max(deadline - time.monotonic(), 0)):
-                    where = f"{connection.host.decode()}:{connection.port.decode()}"
-                    raise OperationalError(f"{where} did not respond within {seconds:.2g} seconds")
-        raise OperationalError(connection.error_message.decode(errors="replace"))
-    except BaseException:
-        connection.finish()
-        raise
+    Its text is in the server's language; the function's name is in none.
+    """
+    if notice.source_function == "SyncRepWaitForLSN":
+        doubts.append(f"{notice.message_primary}; {notice.message_detail}")
 
 
 class _Connection(psycopg.Connection[Any]):
-    """psycopg waits for ever for a server that is stopped; this gives up, and hangs up."""
+    """psycopg waits for ever for a server that is stopped; this gives up, and hangs up.
+
+    A commit whose wait for a standby is cancelled is reported as done, with a warning, though it
+    is lost if the primary dies. Here it is an error, from which the outcome cannot be told.
+    """
 
     seconds = 0.0
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.doubts: list[str] = []
+
     def wait(self, gen: Generator[Any, Any, R], *arguments: Any, **options: Any) -> R:
         try:
-            return super().wait(_limited(gen, left(self.seconds)), *arguments, **options)
+            result = super().wait(_limited(gen, left(self.seconds)), *arguments, **options)
         except _TooLate:
             self.pgconn.finish()
             raise
+        if self.doubts:
+            raise OperationalError("; ".join(self.doubts))
+        return result
 
 
 class _TooLate(OperationalError):
