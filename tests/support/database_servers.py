@@ -30,7 +30,7 @@ TABLE = "sharedstate"
 def postgresql(port: int, directory: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
     """A running PostgreSQL server, its data made when the directory is empty."""
     if not any(directory.iterdir()):
-        _call("initdb", "-D", directory, "-A", "trust", "-U", "postgres", "--no-sync")
+        call("initdb", "-D", directory, "-A", "trust", "-U", "postgres", "--no-sync")
     command = ["-p", str(port), "-k", "", "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
     with _running("postgres", "-D", directory, *command, *options, end=signal.SIGQUIT) as server:
         yield server
@@ -41,7 +41,7 @@ def mariadb(port: int, directory: Path, *options: str) -> Iterator[subprocess.Po
     """A running MariaDB server, its data made when the directory is empty."""
     data = [f"--datadir={directory}", f"--tmpdir={directory}"]
     if not any(directory.iterdir()):
-        _call(
+        call(
             "mariadb-install-db",
             "--no-defaults",
             *data,
@@ -131,7 +131,7 @@ def mariadb_client(url: str, **options: Any) -> Any:
     )
 
 
-def _call(program: str, *arguments: str | Path) -> None:
+def call(program: str, *arguments: str | Path) -> None:
     done = subprocess.run(
         [_path(program), *arguments],
         stdout=subprocess.PIPE,
@@ -172,7 +172,7 @@ def _wait_until_ready(server: subprocess.Popen[str]) -> None:
     log = ""
     for line in server.stderr:
         log += line
-        if "ready to accept connections" in line or "ready for connections" in line:
+        if "ready to accept" in line or "ready for connections" in line:
             # Nobody reads on: a pipe that is full would stop the server.
             server.__dict__["reader"] = threading.Thread(target=server.stderr.read, daemon=True)
             server.__dict__["reader"].start()

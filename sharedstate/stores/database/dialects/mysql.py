@@ -43,8 +43,8 @@ _ASKED = ("max_allowed_packet", "wsrep_on", "wsrep_provider")
 _NO_GALERA = (None, "", "none")
 _GALERA = (
     "CACHE_DATABASE_URL leads to a node of a Galera cluster, which loses updates and shows old "
-    "values without any fault (jepsen.io/analyses/mariadb-galera-cluster-12.1.2): use one MariaDB "
-    "or MySQL server, PostgreSQL with a standby, or etcd"
+    "values without any fault (jepsen.io/blog/2026-03-16-mariadb-galera-cluster-12.1.2): use one "
+    "MariaDB or MySQL server, PostgreSQL with a standby, or etcd"
 )
 
 
