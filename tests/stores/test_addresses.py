@@ -27,7 +27,8 @@ URLS = [
     *("unix://u:{}@/no/such/socket", "redis+sentinel://u:{}@{}/master", "redis+cluster://:{}@{}"),
     *("memcached://u:{}@{}", "memcached://{}@{},{}", "manager://:{}@{}", "manager://u:{}@{}"),
     *("postgresql://u:{}@{}/d", "postgresql+psycopg://{}@{}/d", "mariadb://u:{}@{}/d"),
-    *("mysql+pymysql://:{}@{}/d", "postgresql://u:{}@{}", "filesystem://u:{}@{}/path"),
+    *("mysql+pymysql://:{}@{}/d", "postgresql://u:{}@{}", "postgresql://u:{}@{},{}/d"),
+    *("postgresql://u:{}@/d?host={}&host={}", "filesystem://u:{}@{}/path"),
     *("lmdb://:{}@{}/path", "http://u:{}@{}", "u:{}@{}", "redis:{}@{}"),
 ]
 
