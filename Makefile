@@ -21,7 +21,7 @@ NEEDS_NEW = sharedstate needs Python 3.11 or newer, which $(PYTHON) is not: make
 NEW_VENV = $(if $(IS_NEW),,$(error $(NEEDS_NEW)))@$(PYTHON) -m venv --clear .venv
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast check docs race bench clean gone servers flask-caching
+.PHONY: help run test test-fast check docs race torture bench clean gone servers flask-caching
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s  %s\n", $$1, $$2 }' Makefile
@@ -50,6 +50,9 @@ docs: $(TEST)  ## build the documentation, into build/docs
 
 race: $(TEST)  ## race every way of sharing state under every server; ARGS="--help"
 	@exec $(BIN)/python -m race $(ARGS)
+
+torture: $(TEST) servers  ## every operation while clients and servers fail; ARGS="--help"
+	@exec $(BIN)/python -m torture $(ARGS)
 
 bench: $(TEST) servers  ## measure the stores, then the service
 	$(BIN)/python -m bench.stores

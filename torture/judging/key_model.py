@@ -51,6 +51,20 @@ class CompareAndSet(NamedTuple):
     value: Any
 
 
+class Saturated(NamedTuple):
+    """The argument of `inc_saturated`."""
+
+    delta: int
+    maximum: int
+
+
+class Append(NamedTuple):
+    """The argument of `append`. The list is a tuple, as states are hashable."""
+
+    value: Any
+    limit: int | None = None
+
+
 def one_key(state: Any, operation: str, argument: Any) -> tuple[Any, Hashable]:
     """The result of an operation on a key, and the key's state after it.
 
@@ -64,6 +78,13 @@ def one_key(state: Any, operation: str, argument: Any) -> tuple[Any, Hashable]:
     ``inc``              `Inc`            the new number, or `Raised`; the value stays then
     ``update``           `Update`         the new value
     ``compare_and_set``  `CompareAndSet`  whether it was set
+    ``has``              None             whether it is there
+    ``put``              the value        whether the key is new
+    ``exchange``         the value        the value before, `MISSING` if there was none
+    ``get_or_set``       the value made   the value
+    ``inc_saturated``    `Saturated`      the new number and what was added, or `Raised`
+    ``append``           `Append`         how long the tuple is now, or `Raised`
+    ``remove``           None             None; it is not said whether it was there
     ===================  ===============  =================================================
 
     Values are hashable and compared with ``==``: a history that has both 1 and True, or 1 and
@@ -109,6 +130,42 @@ def _compare_and_set(state: Any, swap: CompareAndSet) -> tuple[bool, Hashable]:
     return (True, swap.value) if state == swap.expected else (False, state)
 
 
+def _has(state: Any, _: None) -> tuple[bool, Hashable]:
+    return state is not MISSING, state
+
+
+def _put(state: Any, value: Hashable) -> tuple[bool, Hashable]:
+    return state is MISSING, value
+
+
+def _exchange(state: Any, value: Hashable) -> tuple[Any, Hashable]:
+    return state, value
+
+
+def _get_or_set(state: Any, value: Hashable) -> tuple[Any, Hashable]:
+    return (value, value) if state is MISSING else (state, state)
+
+
+def _inc_saturated(state: Any, inc: Saturated) -> tuple[Any, Hashable]:
+    number = 0 if state is MISSING else state
+    if type(number) is not int:
+        return Raised("NotACounter"), state
+    after = max(number, min(number + inc.delta, inc.maximum))
+    return (after, after - number), after
+
+
+def _append(state: Any, append: Append) -> tuple[int | Raised, Hashable]:
+    if state is not MISSING and type(state) is not tuple:
+        return Raised("TypeError"), state
+    items = (() if state is MISSING else state) + (append.value,)
+    kept = items if append.limit is None else items[-append.limit :]
+    return len(kept), kept
+
+
+def _remove(_: Any, __: None) -> tuple[None, Hashable]:
+    return None, MISSING
+
+
 _OPERATIONS: dict[str, Callable[[Any, Any], tuple[Any, Hashable]]] = {
     "get": _get,
     "set": _set,
@@ -117,4 +174,11 @@ _OPERATIONS: dict[str, Callable[[Any, Any], tuple[Any, Hashable]]] = {
     "inc": _inc,
     "update": _update,
     "compare_and_set": _compare_and_set,
+    "has": _has,
+    "put": _put,
+    "exchange": _exchange,
+    "get_or_set": _get_or_set,
+    "inc_saturated": _inc_saturated,
+    "append": _append,
+    "remove": _remove,
 }

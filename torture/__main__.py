@@ -1,0 +1,7 @@
+"""``python -m torture``; see `torture.cli`."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())

@@ -1,0 +1,109 @@
+"""``python -m torture``: what is promised, under faults."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from rich.console import Console
+
+from . import options as command_line
+from .nemeses.nemesis import Nemesis
+from .nemeses.table import NEMESES
+from .report import terminal
+from .report.data import as_data
+from .report.html import page
+from .run import Load, Result, run
+from .servers.node import Missing
+from .servers.table import SITES
+
+INTERRUPTED = 130
+SHOW_SECONDS = 1.0
+PLAIN_WIDTH = 160
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Torture the stores that the command line names.
+
+    :returns: 0 if all that is promised held, 1 if not, 130 after Ctrl-C.
+    """
+    options = command_line.parse(arguments)
+    stores = matching(options.store or list(SITES), list(SITES))
+    names = matching(options.nemesis or list(NEMESES), list(NEMESES))
+    load = command_line.load_of(options, len(stores))
+    signal.signal(signal.SIGTERM, _interrupt)
+    err = Console(stderr=True, highlight=False)
+    results: list[Result] = []
+    try:
+        for store in stores:
+            results.append(torture(store, [NEMESES[name] for name in names], load, err))
+    except KeyboardInterrupt:
+        _report(options, results, load)
+        return INTERRUPTED
+    _report(options, results, load)
+    return int(not all(result.is_good for result in results))
+
+
+def torture(store: str, nemeses: Sequence[Nemesis], load: Load, err: Console) -> Result:
+    """Start a store, torture it, and stop it."""
+    shown = time.monotonic()
+
+    def show(result: Result) -> None:
+        nonlocal shown
+        if time.monotonic() - shown >= SHOW_SECONDS:
+            shown = time.monotonic()
+            status.update(terminal.line(result))
+
+    with (
+        err.status(store) as status,
+        tempfile.TemporaryDirectory(prefix="torture-", ignore_cleanup_errors=True) as directory,
+    ):
+        try:
+            with SITES[store](Path(directory)) as site:
+                result = run(site, nemeses, load, show)
+        except Missing as error:
+            return Result(store, skipped=str(error))
+        except RuntimeError as error:
+            return Result(store, failed=str(error))
+    err.print(terminal.line(result), markup=False)
+    return result
+
+
+def matching(patterns: Sequence[str], known: Sequence[str]) -> list[str]:
+    """The names that match, in the order of the patterns, each once.
+
+    :raises SystemExit: a pattern matches none.
+    """
+    found: dict[str, None] = {}
+    for pattern in patterns:
+        matches = [name for name in known if fnmatchcase(name, pattern)]
+        if not matches:
+            sys.exit(f"torture: there is no {pattern!r}; there are: {', '.join(known)}")
+        found |= dict.fromkeys(matches)
+    return list(found)
+
+
+def _report(options: argparse.Namespace, results: list[Result], load: Load) -> None:
+    if options.json:
+        print(json.dumps(as_data(results, load), indent=1))
+    else:
+        out = Console(highlight=False)
+        if not out.is_terminal:
+            out.width = PLAIN_WIDTH
+        terminal.show(out, results)
+    if options.html:
+        options.html.write_text(page(results, load), encoding="utf-8")
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    """Let SIGTERM stop everything, as Ctrl-C does."""
+    raise KeyboardInterrupt

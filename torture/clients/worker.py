@@ -1,0 +1,90 @@
+"""``python -m torture.clients.worker``: a process of clients, until it is told to end or killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sharedstate import NotSupported, State
+
+from .broken import BROKEN
+from .calls import Done, outcome_of
+from .chooser import Chooser
+from .client import Client
+from .epoch import END, Epoch, keys_of
+from .tape import Begun, Record, Tape
+
+PAUSE = 0.005
+NO_TIME = 0.0
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What a process is told.
+
+    :param number: of the process; another one for each that is started.
+    :param settings: of a Flask configuration.
+    :param operations: those that it does; all if there are none.
+    """
+
+    number: int
+    seed: str
+    threads: int
+    pipe: int
+    epoch: str
+    settings: dict[str, Any]
+    broken: str = ""
+    operations: list[str] = field(default_factory=list)
+
+    def as_text(self) -> str:
+        return json.dumps(asdict(self))
+
+
+def main(orders: Orders) -> None:
+    """Let the threads ask until the epoch is `END`."""
+    state = BROKEN.get(orders.broken, State).from_settings(orders.settings)
+    tape, epoch = Tape(orders.pipe), Epoch(Path(orders.epoch))
+    threads = [
+        threading.Thread(target=_ask, args=(state, tape, epoch, orders, thread))
+        for thread in range(orders.threads)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    state.close()
+
+
+def _ask(state: State, tape: Tape, epoch: Epoch, orders: Orders, thread: int) -> None:
+    me = orders.number * orders.threads + thread + 1
+    chooser = Chooser(Client(f"{orders.seed}/{me}", me), orders.operations)
+    done: Done | None = None
+    started = ended = NO_TIME
+    try:
+        while (now := epoch.number) != END:
+            call = chooser.next_call(keys_of(now))
+            tape.write(
+                Record(thread, done, started, ended, Begun(now, call.parts, time.monotonic()))
+            )
+            started = time.monotonic()
+            try:
+                done = outcome_of(call, state)
+            except NotSupported:
+                chooser.leave_out(call.name)
+                done = Done("refused")
+            ended = time.monotonic()
+            if done.outcome in ("refused", "unknown"):
+                time.sleep(PAUSE)
+        tape.write(Record(thread, done, started, ended, None))
+    except BrokenPipeError:
+        os._exit(1)  # Nobody listens any more.
+
+
+if __name__ == "__main__":
+    main(Orders(**json.loads(sys.argv[1])))

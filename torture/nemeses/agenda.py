@@ -1,0 +1,74 @@
+"""One fault after the other, for as long as a run takes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+
+from ..book import Book, Fault
+from .nemesis import Field, Nemesis
+
+QUIET = (0.2, 0.6)
+RECOVERY_SECONDS = 30.0
+
+
+class Agenda:
+    """A thread that strikes and heals, each nemesis as often as the others.
+
+    The thread lives until `close`: servers that it started again end with it.
+    """
+
+    def __init__(self, nemeses: Sequence[Nemesis], field: Field, book: Book) -> None:
+        self._nemeses = nemeses
+        self._field = field
+        self._book = book
+        self._ends = threading.Event()
+        self._healed = threading.Event()
+        self._over = threading.Event()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._work)
+        self._thread.start()
+
+    def end(self) -> None:
+        """Strike no more; `is_healed` is true once the last fault is over."""
+        self._ends.set()
+
+    @property
+    def is_healed(self) -> bool:
+        return self._healed.is_set()
+
+    def close(self) -> None:
+        """Return when all is as it was.
+
+        :raises RuntimeError: a server did not start again.
+        """
+        self._ends.set()
+        self._over.set()
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def _work(self) -> None:
+        try:
+            while not self._ends.is_set():
+                for nemesis in self._field.dice.sample(self._nemeses, len(self._nemeses)):
+                    if self._ends.wait(self._field.dice.uniform(*QUIET)):
+                        break
+                    self._strike(nemesis)
+                if not self._nemeses:
+                    self._ends.wait()
+        except BaseException as error:  # noqa: BLE001  # Raised by `close`.
+            self._error = error
+        self._healed.set()
+        self._over.wait()
+
+    def _strike(self, nemesis: Nemesis) -> None:
+        fault = Fault(nemesis.name, "", time.monotonic())
+        self._book.strike(fault)
+        try:
+            with nemesis.fault(self._field) as fault.target:
+                self._ends.wait(self._field.dice.uniform(*nemesis.seconds))
+        finally:
+            fault.ended = time.monotonic()
+        fault.has_recovered.wait(RECOVERY_SECONDS)

@@ -1,0 +1,58 @@
+"""What happens to servers."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ..servers.site import Site
+from .nemesis import Field, Nemesis
+
+
+def _has_servers(site: Site) -> str:
+    return "" if site.nodes else "it has no server"
+
+
+def _can_fail_over(site: Site) -> str:
+    return "" if site.fail_over else "it has no second server"
+
+
+@contextmanager
+def _kill(field: Field) -> Iterator[str]:
+    node = field.dice.choice(field.site.nodes)
+    node.kill()
+    try:
+        yield node.name
+    finally:
+        node.start()
+
+
+@contextmanager
+def _stop(field: Field) -> Iterator[str]:
+    node = field.dice.choice(field.site.nodes)
+    node.signal(signal.SIGSTOP)
+    try:
+        yield node.name
+    finally:
+        node.signal(signal.SIGCONT)
+
+
+@contextmanager
+def _fail_over(field: Field) -> Iterator[str]:
+    assert field.site.fail_over is not None
+    back = field.site.fail_over()
+    try:
+        yield "the one that leads"
+    finally:
+        back()
+
+
+KILL = Nemesis(
+    "server-kill", "kill -9 of a server, and its restart", _has_servers, _kill, (0.0, 1.0)
+)
+STOP = Nemesis("server-stop", "SIGSTOP of a server", _has_servers, _stop)
+FAIL_OVER = Nemesis(
+    "failover", "the server that leads is killed, and another one takes over",
+    _can_fail_over, _fail_over, (2.0, 3.0),
+)  # fmt: skip

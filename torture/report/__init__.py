@@ -1,0 +1,1 @@
+"""What the runs came to: for the terminal, for scripts and as a page."""

@@ -1,0 +1,169 @@
+"""One store under its nemeses: clients, faults and judging at the same time."""
+
+from __future__ import annotations
+
+import math
+import random
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sharedstate import State
+
+from .book import Book, Fault, Tally
+from .clients.crew import Crew
+from .clients.epoch import Epoch
+from .clients.worker import Orders
+from .judging.judge import Judge, Verdicts
+from .nemeses.agenda import Agenda
+from .nemeses.nemesis import Field, Nemesis
+from .servers.site import Site
+
+EVENTS = 600
+MOST_EVENTS = 2000
+WARM_UP = 100
+READ_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is asked, and for how long.
+
+    :param most: how many operations end the run.
+    :param operations: those that clients do; all if there are none.
+    :param stops_early: whether the first violation ends the run.
+    """
+
+    seconds: float = 10.0
+    seed: str = "1"
+    processes: int = 2
+    threads: int = 4
+    broken: str = ""
+    most: float = math.inf
+    operations: Sequence[str] = ()
+    stops_early: bool = False
+
+
+@dataclass
+class Result:
+    """What came of a run."""
+
+    store: str
+    seconds: float = 0.0
+    tally: Tally = field(default_factory=Tally)
+    verdicts: Verdicts = field(default_factory=Verdicts)
+    faults: list[Fault] = field(default_factory=list)
+    crashes: int = 0
+    skipped: str = ""
+    failed: str = ""
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def operations(self) -> int:
+        """The calls that were made, whatever came of them."""
+        return self.tally.outcomes.total()
+
+    @property
+    def is_good(self) -> bool:
+        """Whether nothing was found that should not be."""
+        is_wrong = self.verdicts.violated or self.tally.wrong or self.crashes or self.failed
+        return not is_wrong
+
+
+def run(
+    site: Site,
+    nemeses: Sequence[Nemesis],
+    load: Load,
+    show: Callable[[Result], None] = lambda result: None,
+) -> Result:
+    """Torture a store that runs, and judge what its clients saw.
+
+    :param show: is called again and again with what is known so far.
+    """
+    result = Result(site.name)
+    result.left_out = {one.name: why for one in nemeses if (why := one.lacks(site))}
+    fitting = [one for one in nemeses if one.name not in result.left_out]
+    with ExitStack() as stack:
+        _play(site, fitting, load, result, show, stack)
+    return result
+
+
+def _play(
+    site: Site,
+    nemeses: Sequence[Nemesis],
+    load: Load,
+    result: Result,
+    show: Callable[[Result], None],
+    stack: ExitStack,
+) -> None:
+    directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="torture-")))
+    epoch = stack.enter_context(closing(Epoch.create(directory / "epoch")))
+    book = Book()
+    result.tally, result.faults = book.tally, book.faults
+    orders = Orders(
+        0,
+        load.seed,
+        load.threads,
+        0,
+        str(directory / "epoch"),
+        dict(site.settings),
+        load.broken,
+        list(load.operations),
+    )
+    state = State.from_settings(site.settings) if site.is_shared else None
+    if state is not None:
+        stack.callback(state.close)
+    judge = Judge(state, site.losses)
+    stack.callback(judge.close)
+    result.verdicts = judge.verdicts
+    crew = Crew(orders, load.processes if site.is_shared else 1, epoch, book)
+    stack.callback(crew.close)
+    crew.fill()
+    while book.tally.outcomes["ok"] < WARM_UP:
+        crew.read(READ_SECONDS)
+        if crew.crashes:
+            raise RuntimeError("a client ended by itself: see its standard error")
+    began = time.monotonic()
+    agenda = Agenda(nemeses, Field(site, crew, random.Random(load.seed)), book)
+    stack.callback(agenda.close)
+
+    def turn() -> None:
+        crew.read(READ_SECONDS)
+        crew.fill()
+        _advance(epoch, book, crew, judge)
+        result.seconds = time.monotonic() - began
+        result.crashes = crew.crashes
+        show(result)
+
+    while not _is_over(load, result, judge):
+        turn()
+    agenda.end()
+    while not agenda.is_healed:
+        turn()
+    crew.end()
+    for number in sorted(book.epochs):
+        judge.hand_in(book.epochs.pop(number))
+
+
+def _is_over(load: Load, result: Result, judge: Judge) -> bool:
+    return (
+        result.seconds >= load.seconds
+        or result.operations >= load.most
+        or (load.stops_early and judge.found.is_set())
+    )
+
+
+def _advance(epoch: Epoch, book: Book, crew: Crew, judge: Judge) -> None:
+    """Go on to fresh keys when there is enough to judge, and judge what nobody asks for any more.
+
+    A fault stays within an epoch if it can: what was lost shows in what comes after it.
+    """
+    present = book.open(epoch.number)
+    if present.size > (MOST_EVENTS if book.present else EVENTS):
+        epoch.number += 1
+    reached = crew.reached()
+    for number in [number for number in sorted(book.epochs) if number < reached]:
+        judge.hand_in(book.epochs.pop(number))

@@ -1,0 +1,1 @@
+"""The stores that are tortured, and the servers behind them."""
