@@ -80,7 +80,8 @@ class Contention:
         if record.is_left():
             is_done, result = attempt()
             if is_done:
-                record.end_slice()
+                with suppress(SharedStateError):  # The change is made, and the place has a lease.
+                    record.end_slice()
                 self._remember(key)
                 return result
         is_holder = self._take(record, nonce, key)
@@ -121,8 +122,9 @@ class Contention:
             self._looked = now
         elif now - self._looked > fairness.LATE_SECONDS:
             self._looked = now
-            if self._queues.store.values((self._queues.key(key),))[0] is not None:
-                self._remember(key)
+            with suppress(SharedStateError):  # The change is made.
+                if self._queues.store.values((self._queues.key(key),))[0] is not None:
+                    self._remember(key)
 
     def _remember(self, key: str) -> None:
         if len(self._contended) >= _MAX_CONTENDED:

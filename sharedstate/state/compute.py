@@ -24,10 +24,11 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import TypeVar
 
-from ..errors import Deadlock
+from ..errors import Deadlock, StoreUnavailable
 from ..keyspace import Keyspace
 from ..keyspace.arguments import ABSENT, Timeout, checked_seconds
 from ..locks.held import checked_lease
@@ -72,10 +73,15 @@ class _Claim:
         return self._claims.store.values(self._place[1:])[0] == raw
 
     def drop(self) -> None:
-        """Let the next one compute, unless the lease has ended."""
+        """Let the next one compute, unless the lease has ended.
+
+        Whether that succeeds is not what the caller asked about: the value is set, or is not, and
+        an error about the claim would hide which. The lease ends by itself.
+        """
         if _thread.claims.get(self._place, (0, b""))[1] == self._raw:
             del _thread.claims[self._place]
-        self._claims.apply(self._key, Swap(self._raw, None, 0, 0))
+        with suppress(StoreUnavailable):
+            self._claims.apply(self._key, Swap(self._raw, None, 0, 0))
 
 
 def get_or_set(

@@ -3,7 +3,8 @@
 import pytest
 from backends import IN_THE_STATE, about
 
-from sharedstate import ABSENT, Deadlock, NotSerializable, State
+from sharedstate import ABSENT, Deadlock, NotSerializable, State, StoreUnavailable
+from sharedstate.stores.operations import Swap
 
 
 class Stop(BaseException):
@@ -407,6 +408,25 @@ class TestGetOrSet:
         """A value that somebody sets while it is computed is not replaced, and is the answer."""
         assert state.get_or_set("key", lambda: state.set("key", "set") and "made") == "set"
         assert state.get("key") == "set"
+
+    @IN_THE_STATE
+    def test_claim_that_cannot_be_dropped(self, state, monkeypatch):
+        """Whether the value was set decides how it ends, not what becomes of the claim."""
+        transact, errors = state.store.transact, [StoreUnavailable("lost", outcome_unknown=True)]
+
+        def failing(keys, operation):
+            if type(operation) is Swap:
+                raise StoreUnavailable("the claim stays")
+            if b"compute" not in keys[0] and errors:
+                raise errors.pop()
+            return transact(keys, operation)
+
+        monkeypatch.setattr(state.store, "transact", failing)
+        with pytest.raises(StoreUnavailable) as raised:
+            state.get_or_set("lost", lambda: 1)
+        assert raised.value.outcome_unknown
+        assert state.get_or_set("key", lambda: 1) == 1
+        assert state.get("key") == 1
 
     @IN_THE_STATE
     def test_wrong_lease(self, state):

@@ -434,6 +434,40 @@ class TestUpdate:
         monkeypatch.setattr(state.store, "transact", failing)
         assert state.update("n", change) == 6
 
+    def test_change_that_was_made(
+        self, state: State, waiting: Time, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A change that was made is no error, though the store fails when the queue is seen to."""
+        store, gone = state.store, StoreUnavailable("gone")
+        values, transact, hits = store.values, store.transact, []
+        queues = state.namespace("contention", TEXTS)
+
+        def failing(real: Callable[..., Any]) -> Callable[..., Any]:
+            def call(keys: Any, *arguments: Any) -> Any:
+                if b"contention" in keys[0]:
+                    hits.append(real.__name__)
+                    raise gone
+                return real(keys, *arguments)
+
+            return call
+
+        def change(value: int) -> int:
+            waiting.now += 2 * fairness.SLICE_SECONDS
+            return value + 1
+
+        def contended(value: int) -> int:
+            queues.set("n", f"{record(state, 'n', 'contention')[0]} other", 30)
+            return value + 1
+
+        monkeypatch.setattr(store, "values", failing(values))
+        assert [state.update("n", change, default=0) for _ in range(2)] == [1, 2]
+        monkeypatch.setattr(store, "values", values)
+        state._contended()._remember("n")
+        assert state.update("n", contended) == 3
+        monkeypatch.setattr(store, "transact", failing(transact))
+        assert state.update("n", change) == 4
+        assert hits == ["values", "transact"]
+
     def test_dead_holder(self, state: State, waiting: Time, clock: Any) -> None:
         """One who dies at the head of the queue keeps nobody from changing the value for long."""
         state.set("n", 1)
