@@ -304,7 +304,6 @@ class Told:
 
     def __init__(self, **variables: str) -> None:
         self.variables = {"max_allowed_packet": "1048576", **variables}
-        self.closed = False
 
     def cursor(self) -> Any:
         return closing(self)
@@ -319,7 +318,7 @@ class Told:
         return tuple(self.variables.items())
 
     def close(self) -> None:
-        self.closed = True
+        pass
 
 
 def test_galera() -> None:
@@ -330,4 +329,3 @@ def test_galera() -> None:
     node = Told(wsrep_on="ON", wsrep_provider="/usr/lib/galera/libgalera_smm.so")
     with pytest.raises(ConfigurationError, match="Galera.*jepsen"):
         dialect.prepare(node)
-    assert node.closed

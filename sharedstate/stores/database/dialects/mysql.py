@@ -104,7 +104,6 @@ class MySQL(Dialect):
             cursor.execute(f"SHOW VARIABLES WHERE variable_name IN {_ASKED}")
             found = dict(cursor.fetchall())
             if found.get("wsrep_on") == "ON" and found.get("wsrep_provider") not in _NO_GALERA:
-                connection.close()
                 raise ConfigurationError(_GALERA)
             connection.most_bytes = int(found["max_allowed_packet"])
             cursor.execute("SET " + ", ".join(f"{name} = {v}" for name, v in settings.items()))
