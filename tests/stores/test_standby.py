@@ -19,6 +19,7 @@ from stand_ins import listening
 
 from sharedstate import ConfigurationError, State, StoreUnavailable
 from sharedstate.stores.database.dialects.mysql import MySQL
+from sharedstate.stores.database.dialects.postgresql import PostgreSQL
 from sharedstate.stores.database.store import DatabaseStore
 from sharedstate.stores.registry import open_store
 
@@ -306,7 +307,32 @@ def test_bad_urls(url: str, problem: str) -> None:
         open_store({"CACHE_URL": url})
 
 
-# Galera.
+RISKS: dict[str, tuple[dict[str, str], str]] = {
+    "no standby": ({"synchronous_standby_names": ""}, "no write waits for a standby"),
+    "local": ({"synchronous_commit": "local"}, "no write waits for a standby"),
+    "off": ({"synchronous_commit": "off"}, "a power cut loses"),
+    "none": ({}, ""),
+}
+
+
+@pytest.mark.parametrize("name", RISKS)
+def test_risks(name: str) -> None:
+    """Settings of the server that lose what it has acknowledged are named, and no others."""
+    changes, expected = RISKS[name]
+    settings = {"fsync": "on", "synchronous_commit": "on", "synchronous_standby_names": "ANY 1 (b)"}
+    found = PostgreSQL("sharedstate", 2, "normal").risks(settings | changes, has_standbys=True)
+    assert len(found) == bool(expected)
+    assert expected in "".join(found)
+
+
+def test_risks_of_a_server(empty_postgresql: str) -> None:
+    """The server is asked; one without standbys need not wait for any."""
+    with closing(DatabaseStore(empty_postgresql)) as store:
+        (risk,) = store.risks()  # It is one for tests.
+    assert "fsync is off" in risk
+
+
+# MariaDB and MySQL.
 
 
 class Told:
@@ -331,11 +357,14 @@ class Told:
         pass
 
 
-def test_galera() -> None:
-    """A node of a Galera cluster is refused by name; what could be one and is none is not."""
+def test_mysql() -> None:
+    """A node of a Galera cluster is refused by name; what could be one and is none is not. A
+    server that does not sync is a risk."""
     dialect = MySQL("sharedstate", 2, "normal")
     for variables in ({}, {"wsrep_on": "OFF"}, {"wsrep_on": "ON", "wsrep_provider": "none"}):
         dialect.prepare(Told(**variables))
     node = Told(wsrep_on="ON", wsrep_provider="/usr/lib/galera/libgalera_smm.so")
     with pytest.raises(ConfigurationError, match="Galera.*jepsen"):
         dialect.prepare(node)
+    assert not dialect.risks({"innodb_flush_log_at_trx_commit": "1"}, has_standbys=False)
+    assert dialect.risks({"innodb_flush_log_at_trx_commit": "2"}, has_standbys=False)
