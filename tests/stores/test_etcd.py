@@ -238,6 +238,13 @@ def test_urls(url: str, location: str) -> None:
     assert open_store({"CACHE_URL": url}).describe()["location"] == location
 
 
+def test_bad_options(tmp_path: Path) -> None:
+    """What TLS is not told, or cannot read, is refused when the application is made."""
+    for options in ({"verify": False}, {"ca_certs": str(tmp_path / "missing")}, {"cert_file": 5}):
+        with pytest.raises(ConfigurationError, match="CACHE_OPTIONS"):
+            open_store({"CACHE_URL": "etcds://a", "CACHE_OPTIONS": options})
+
+
 @pytest.mark.parametrize("url", ["etcd://", "etcd://user@a", "etcd://a:99999", "etcd://a/b@c"])
 def test_bad_urls(url: str) -> None:
     """What could be read in two ways is refused when the application is made."""

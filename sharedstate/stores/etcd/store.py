@@ -53,7 +53,7 @@ class EtcdStore(Store):
     :param namespace: what the keys in etcd begin with.
     :param tls: whether to encrypt.
     :param login: a user of etcd's.
-    :param pool_options: for urllib3's connection pools, as ``ca_certs``.
+    :param tls_options: as ``ca_certs``.
     """
 
     name = "etcd"
@@ -68,7 +68,7 @@ class EtcdStore(Store):
         namespace: str = _NAMESPACE,
         tls: bool = False,
         login: Login | None = None,
-        pool_options: dict[str, Any] | None = None,
+        tls_options: dict[str, Any] | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
@@ -79,7 +79,7 @@ class EtcdStore(Store):
         self._writers_prefix = namespace.encode() + b"#writer/"
         self._lost = namespace.encode() + b"#lost"
         self._deleted = namespace.encode() + b"#deleted"
-        self._members = Members(members, self.timeout, tls=tls, login=login, options=pool_options)
+        self._members = Members(members, self.timeout, tls=tls, login=login, options=tls_options)
         self._begin()
         finalize(self, self._members.close)
 
@@ -102,7 +102,7 @@ class EtcdStore(Store):
             namespace=namespace,
             tls=url.scheme == "etcds",
             login=Login(url.user, url.password) if url.user else None,
-            pool_options=dict(settings["CACHE_OPTIONS"]),
+            tls_options=dict(settings["CACHE_OPTIONS"]),
             timeout=settings["CACHE_TIMEOUT"],
         )
 
