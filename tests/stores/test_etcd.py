@@ -562,9 +562,9 @@ def test_login() -> None:
         member.ask("auth/role/add", {"name": "root"})
         member.ask("auth/user/grant", {"user": "root", "role": "root"})
         member.ask("auth/enable", {})
-        with cluster.state() as nobody, pytest.raises(ConfigurationError, match="user"):
+        with cluster.state(timeout=10) as nobody, pytest.raises(ConfigurationError, match="user"):
             nobody.inc("n")
-        with cluster.state(login=Login("root", "wrong")) as stranger:
+        with cluster.state(login=Login("root", "wrong"), timeout=10) as stranger:
             with pytest.raises(ConfigurationError, match="password"):
                 stranger.inc("n")
         with cluster.state(login=Login("root", "s3cret"), timeout=10) as state:

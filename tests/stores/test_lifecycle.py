@@ -373,7 +373,8 @@ def _count(state: State) -> list[int]:
 @pytest.mark.slow
 @hosted
 @pytest.mark.parametrize(
-    "server, preload", [("gunicorn-sync", True), ("gunicorn-gevent", True), ("gunicorn-sync", False)]
+    "server, preload",
+    [("gunicorn-sync", True), ("gunicorn-gevent", True), ("gunicorn-sync", False)],
 )
 def test_gunicorn(server: str, preload: bool, cache_settings: Settings) -> None:
     """Workers count exactly, whether the application was used before they were forked or not."""
