@@ -44,21 +44,18 @@ def _in_threads(n: int, function: Callable[[], R], timeout: float) -> list[R]:
 
     def member(call: Future[R]) -> None:
         try:
-            gate.wait()
+            gate.wait(timeout)
             call.set_result(function())
         except BaseException as error:  # noqa: BLE001  # the test gets it
             call.set_exception(error)
 
     deadline = time.monotonic() + timeout
     with _fast_switches():
-        try:
-            for call in calls:
-                # Each has the contexts of the test, as that of an application.
-                run = copy_context().run
-                threading.Thread(target=run, args=(member, call), daemon=True).start()
-            return [call.result(max(deadline - time.monotonic(), 0)) for call in calls]
-        finally:
-            gate.abort()  # Lets those go who still wait there.
+        for call in calls:
+            # Each has the contexts of the test, as that of an application.
+            run = copy_context().run
+            threading.Thread(target=run, args=(member, call), daemon=True).start()
+        return [call.result(max(deadline - time.monotonic(), 0)) for call in calls]
 
 
 @contextmanager
@@ -76,7 +73,7 @@ def _in_processes(n: int, function: Callable[[], R], timeout: float) -> list[R]:
     gate = context.Barrier(n)
     pipes = [context.Pipe(duplex=False) for _ in range(n)]
     members = [
-        context.Process(target=_member, args=(gate, function, sender), daemon=True)
+        context.Process(target=_member, args=(gate, function, sender, timeout), daemon=True)
         for _, sender in pipes
     ]
     deadline = time.monotonic() + timeout
@@ -94,9 +91,9 @@ def _in_processes(n: int, function: Callable[[], R], timeout: float) -> list[R]:
             member.close()
 
 
-def _member(gate: Any, function: Callable[[], object], sender: Any) -> None:
+def _member(gate: Any, function: Callable[[], object], sender: Any, timeout: float) -> None:
     try:
-        gate.wait()
+        gate.wait(timeout)
         sender.send((function(), None))
     except BaseException:  # noqa: BLE001  # the test gets it
         sender.send((None, traceback.format_exc()))

@@ -36,6 +36,30 @@ def opened(directory: Path, **settings: Any) -> Iterator[State]:
         state.close()
 
 
+class TestANewEnvironment:
+    """LMDB does not sync what it begins with."""
+
+    def test_it_is_there_when_it_is_whole(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """At full durability it has another name until then, and what is left of one is no harm."""
+        new = tmp_path / "data.mdb.new"
+
+        def fail(*arguments: Any) -> None:
+            raise OSError("the power is cut")
+
+        with opened(tmp_path, CACHE_DURABILITY="full") as state:
+            with monkeypatch.context() as patched:
+                patched.setattr(Path, "replace", fail)
+                with pytest.raises(StoreUnavailable, match="the power is cut"):
+                    state.inc("n")
+            assert not (tmp_path / "data.mdb").exists()
+            assert lmdb.verify.verify(str(new), subdir=False) == []
+            new.write_bytes(bytes(4096))
+            assert [state.inc("n"), state.inc("n")] == [1, 2]
+            assert not new.exists()
+
+
 class TestFailedMetaPage:
     """LMDB refuses every transaction after a meta page could not be written (MDB_PANIC)."""
 

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from ...errors import SharedStateError, StoreUnavailable
-from ..support.directory import Identity
+from ..support.directory import Identity, sync_names
 from ..support.file_lock import FileLock, attempts
 from ..support.gate import Gate
 from ..support.sqlite_damage import ERRORS
@@ -236,6 +236,8 @@ class SQLiteFile:
         with ExitStack() as undo:
             writer = undo.enter_context(closing(self._connect()))
             prepare(writer, self.path, self._schema, self._bounds)
+            if self._durability == "full":
+                sync_names(self.path.parent)
             log = undo.enter_context(closing(Log(self.path, self._bounds)))
             identity = Identity(self.path)
             watch = Watch(self.path)

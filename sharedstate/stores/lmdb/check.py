@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import struct
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -41,10 +42,13 @@ class CheckedFile:
     lock on it.
 
     :param timeout: how long to wait for another process that checks the file, in seconds.
+    :param make: makes the file; it is called where there is none, and nobody else can open it.
     :raises StoreUnavailable: if it is damaged, or still being checked.
     """
 
-    def __init__(self, path: Path, timeout: float) -> None:
+    def __init__(
+        self, path: Path, timeout: float, make: Callable[[Path], None] | None = None
+    ) -> None:
         self.path = path
         self._descriptor = os.open(
             path.with_name(FILE_NAME), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
@@ -52,6 +56,8 @@ class CheckedFile:
         try:
             if self._is_alone():
                 self._check()
+                if make is not None and not self._has_content():
+                    make(path)
             self._share(timeout)
         except BaseException:
             self.forget()
@@ -115,7 +121,7 @@ class CheckedFile:
         return f"{boot} {found.st_dev} {found.st_ino} {found.st_size} {found.st_mtime_ns}"
 
     def _problem(self) -> str:
-        if not self.path.exists() or not self.path.stat().st_size:
+        if not self._has_content():
             return ""
         verifier = import_driver("lmdb.verify", "lmdb")
         try:
@@ -123,6 +129,9 @@ class CheckedFile:
         except verifier.VerifyError as error:
             return str(error)
         return found[0] if found else ""
+
+    def _has_content(self) -> bool:
+        return self.path.exists() and self.path.stat().st_size > 0
 
     def _stamp(self, text: str) -> None:
         raw = text.encode()[:_STAMP_BYTES]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ConfigurationError
+from ..support.directory import sync_names
 from ..support.drivers import import_driver
 from ..support.gate import Gate
 from ..support.watch import Watch
@@ -33,14 +34,15 @@ class Environment:
     def __init__(self, directory: Path, *, durability: str, max_bytes: int, timeout: float) -> None:
         path = directory / "data.mdb"
         refuse_damaged(path)
-        self.file = CheckedFile(path, timeout)
+        is_durable = durability == "full"
+        self.file = CheckedFile(path, timeout, _make if is_durable else None)
         try:
-            self._open(path, durability, max_bytes)
+            self._open(path, is_durable, max_bytes)
         except BaseException:
             self.file.forget()
             raise
 
-    def _open(self, path: Path, durability: str, max_bytes: int) -> None:
+    def _open(self, path: Path, is_durable: bool, max_bytes: int) -> None:
         directory = path.parent
         _allocate_lock_file(directory / _LOCK_FILE)
         self.directory = directory
@@ -59,11 +61,13 @@ class Environment:
             # even be emptied.
             map_size=max_bytes + max(_HEADROOM, max_bytes // 8),
             mode=0o600,
-            sync=durability == "full",
+            sync=is_durable,
             max_dbs=1,
             max_readers=_MAX_READERS,
         )
         try:
+            if is_durable:
+                sync_names(directory)
             self.env.reader_check()
             self._refuse_foreign()
             self.expiries = self.env.open_db(_EXPIRIES)
@@ -101,6 +105,16 @@ class Environment:
             self.watch.close()
             self.file.leave(is_sound=self.is_sound)
         self.gate.open()
+
+
+def _make(path: Path) -> None:
+    """Make an empty environment, whole or not at all: LMDB does not sync it."""
+    lmdb = import_driver("lmdb")
+    new = path.with_name(f"{path.name}.new")
+    new.unlink(missing_ok=True)
+    with lmdb.open(str(new), subdir=False, lock=False, mode=0o600) as env:
+        env.sync(True)
+    new.replace(path)
 
 
 def _allocate_lock_file(path: Path) -> None:

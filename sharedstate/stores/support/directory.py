@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from ...errors import ConfigurationError, StoreUnavailable
@@ -103,6 +104,23 @@ def _writable_by_others(setting: str, directory: Path) -> ConfigurationError:
     return ConfigurationError(
         f"{setting} {directory} can be written to by others: chmod 700 it, or choose another"
     )
+
+
+def sync_names(directory: Path) -> None:
+    """Make durable that a directory, and the files in it, are where they are.
+
+    SQLite syncs the directory that its file is in, LMDB none, and nobody those above. ext4 and XFS
+    need none of that; POSIX lets a file that was synced be lost with its name.
+    """
+    if os.name == "nt":  # Directories cannot be opened there.
+        return
+    for each in (directory, *directory.parents):
+        with suppress(OSError):  # This user may not read it, and so has not made it.
+            descriptor = os.open(each, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
 
 
 def is_disk_full(directory: Path) -> bool:
