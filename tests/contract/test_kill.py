@@ -110,8 +110,7 @@ class Crew:
 
     def stop(self) -> None:
         for writer in list(self.present):
-            has_begun = writer.acknowledged
-            assert self._end(writer, signal.SIGTERM) == 0 or not has_begun
+            assert self._end(writer, signal.SIGTERM) == 0
         self._selector.close()
 
     def _end(self, writer: Writer, number: signal.Signals) -> int:
