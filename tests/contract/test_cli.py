@@ -454,14 +454,16 @@ def test_a_manager_is_run_for_a_supervisor(tmp_path):
     assert "CACHE_TYPE" in done.stderr
     settings["FLASK_CACHE_TYPE"] = "manager"
     with subprocess.Popen(command, cwd=ROOT, env=settings) as server:
-        state = State.from_settings({"CACHE_TYPE": "manager", "CACHE_DIR": tmp_path})
-        for _ in range(2000):
-            if (tmp_path / "sharedstate.manager").exists():
-                break
-            threading.Event().wait(0.01)
-        assert state.inc("n") == 1
-        state.close()
-        server.terminate()
+        try:
+            while not (tmp_path / "sharedstate.manager").exists():
+                assert server.poll() is None
+                threading.Event().wait(0.01)
+            with closing(
+                State.from_settings({"CACHE_TYPE": "manager", "CACHE_DIR": tmp_path})
+            ) as state:
+                assert state.inc("n") == 1
+        finally:
+            server.terminate()
         assert server.wait(30) == 0
 
 
