@@ -137,7 +137,7 @@ def test_long_paths_are_cached(app: Flask, cache: Cache) -> None:
 
 
 def test_custom_keys_of_any_length_are_cached(app: Flask, cache: Cache) -> None:
-    """What ``make_cache_key`` answers may be longer than a key."""
+    """What ``make_cache_key`` returns may be longer than a key."""
     calls = []
 
     @cache.cached(make_cache_key=lambda: LONG)

@@ -39,7 +39,7 @@ def state(app: Flask) -> State:
 
 @pytest.fixture
 def run(app: Flask):
-    """Runs a command; answers its exit code, its standard output, and that of errors."""
+    """Runs a command; returns its exit code, its standard output, and that of errors."""
     runner: FlaskCliRunner = app.test_cli_runner()
 
     def run(*arguments: str, stdin: str | None = None) -> tuple[int, str, str]:

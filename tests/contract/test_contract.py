@@ -13,7 +13,7 @@ def test_store_is_what_the_table_says(backend, store):
 
 
 def test_ping(store):
-    """A ping of a store that can be reached answers nothing and raises nothing."""
+    """A ping of a store that can be reached returns nothing and raises nothing."""
     assert store.ping() is None
 
 

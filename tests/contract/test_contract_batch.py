@@ -18,7 +18,7 @@ class TestApply:
     pytestmark = pytest.mark.needs("atomic_batch")
 
     def test_answers_in_order(self, state):
-        """Each operation sees what those before it did, and answers as it does alone."""
+        """Each operation sees what those before it did, and returns as it does alone."""
         batch = state.batch()
         batch.item("a")
         batch.set("a", 5, timeout=100)
@@ -74,7 +74,7 @@ class TestApplyEach:
         assert [state.ttl(key) for key in "ab"] == [about(timeout or 100)] * 2
 
     def test_refused_alone(self, state):
-        """One that is refused answers its error; the others are done."""
+        """One that is refused returns its error; the others are done."""
         state.set("text", "x")
         batch = state.batch()
         for key in ("a", "text", "a"):
@@ -131,7 +131,7 @@ class TestRevise:
         assert state.item("key")[:3] == ("key", "new", about(100))
 
     def test_missing(self, state):
-        """Without an item it sees ``None``, and what it answers is stored with the timeout."""
+        """Without an item it sees ``None``, and what it returns is stored with the timeout."""
         assert state.revise("key", lambda item: [item], timeout=100) == [None]
         assert state.item("key")[:3] == ("key", [None], about(100))
 

@@ -20,7 +20,7 @@ DAY = 24 * 3600
 
 class TestInc:
     def test_counts(self, state):
-        """A missing counter starts from 0, and each call answers the next number."""
+        """A missing counter starts from 0, and each call returns the next number."""
         assert [state.inc("hits") for _ in range(5)] == [1, 2, 3, 4, 5]
         assert state.get("hits") == 5
         assert type(state.get("hits")) is int
@@ -300,12 +300,12 @@ class TestNotACounter:
 @pytest.mark.needs("once")
 class TestOnce:
     def test_repeated(self, state):
-        """The first call applies the increment, and every repeat answers what it did."""
+        """The first call applies the increment, and every repeat returns what it did."""
         assert [state.inc("hits", 5, once="token") for _ in range(3)] == [5, 5, 5]
         assert state.get("hits") == 5
 
     def test_repeated_later(self, state):
-        """A repeat answers the first number even if the counter has gone on, or is gone."""
+        """A repeat returns the first number even if the counter has gone on, or is gone."""
         assert state.inc("hits", once="token") == 1
         assert state.inc("hits") == 2
         assert state.inc("hits", once="token") == 1
@@ -326,7 +326,7 @@ class TestOnce:
         assert state.get("hits") == -5
 
     def test_big_numbers(self, state):
-        """A repeat answers numbers near both ends of 64 bits to the last digit."""
+        """A repeat returns numbers near both ends of 64 bits to the last digit."""
         for end, delta in ((MAX, -1), (MIN, 1)):
             state.set("hits", end)
             for _ in range(2):

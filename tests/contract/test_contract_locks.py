@@ -27,7 +27,7 @@ class TestHolding:
         assert second.try_acquire() is True
 
     def test_acquire(self, state):
-        """An acquire answers the lock, with the token that proves it."""
+        """An acquire returns the lock, with the token that proves it."""
         lock = state.lock("job")
         assert lock.token is None
         assert lock.acquire() is lock

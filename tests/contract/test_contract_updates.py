@@ -119,7 +119,7 @@ class TestUpdate:
         assert state.item("key").value is None
 
     def test_removes(self, state):
-        """A change that answers ABSENT removes the key."""
+        """A change that returns ABSENT removes the key."""
         state.set("key", 1)
         assert state.update("key", lambda value: ABSENT) is ABSENT
         assert not state.has("key")
@@ -135,7 +135,7 @@ class TestUpdate:
         assert seen == [ABSENT, None]
 
     def test_unchanged(self, state):
-        """A change that answers what it saw leaves it."""
+        """A change that returns what it saw leaves it."""
         state.set("key", [1], timeout=100)
         assert state.update("key", lambda value: value) == [1]
         assert state.get("key") == [1]
@@ -242,7 +242,7 @@ class TestCompareAndSet:
         assert state.compare_and_set("key", 1, ABSENT) is False
 
     def test_absent_twice(self, state):
-        """With ABSENT for both it answers whether the key is missing, and changes nothing."""
+        """With ABSENT for both it returns whether the key is missing, and changes nothing."""
         assert state.compare_and_set("key", ABSENT, ABSENT) is True
         state.set("key", 1)
         assert state.compare_and_set("key", ABSENT, ABSENT) is False

@@ -133,7 +133,7 @@ class TestValues:
         assert state.get("key") == [1]
 
     def test_missing(self, state):
-        """A key without a value answers the default, or None."""
+        """A key without a value returns the default, or None."""
         assert state.get("key") is None
         assert state.get("key", "default") == "default"
         assert state.get("key", ABSENT) is ABSENT

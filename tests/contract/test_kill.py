@@ -50,7 +50,7 @@ class Writer:
         os.close(theirs)
 
     def read(self) -> int:
-        """Take note of what has come; answers how many, 0 when the process is gone."""
+        """Take note of what has come; returns how many, 0 when the process is gone."""
         # A record is less than a pipe writes at once, so none is cut in two.
         records = list(_RECORD.iter_unpack(os.read(self.pipe, 512 * _RECORD.size)))
         self.acknowledged += records

@@ -61,7 +61,7 @@ def test_now_shows_the_store_and_who_answered(visit: Visit, api: APIRequestConte
     answered = page.locator("#worker")
     expect(answered).to_have_text(re.compile(r"^process \d+.*, of 2 workers × 1 thread$"))
     process = re.findall(r"\d+", answered.inner_text())[0]
-    # Its parent is the parent of whoever answers now.
+    # Its parent is the parent of whoever responds now.
     workers = {process, str(api.get("/v1/store").json()["worker"])}
     parents = {
         Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1] for pid in workers

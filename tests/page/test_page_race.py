@@ -18,7 +18,7 @@ ATTEMPTS = 10
 
 
 def race(page: Page, way: str) -> str:
-    """Send 100 requests one way; answers what it came to."""
+    """Send 100 requests one way; returns what it came to."""
     card = page.locator(f"#{way}")
     card.get_by_role("button", name="Send 100 requests").click()
     expect(page.locator("#race-all")).not_to_have_attribute("aria-disabled", "true")

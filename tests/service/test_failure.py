@@ -189,7 +189,7 @@ def test_health_while_the_store_is_down_and_after(server: Server, store: Durable
 def test_a_store_that_is_down_does_not_keep_the_service_from_starting(
     store: Durable,
 ) -> None:
-    """A service that starts before its store answers 503, and works as soon as the store does."""
+    """A service that starts before its store returns 503, and works as soon as the store does."""
     store.kill()
     with serve("granian", cwd=ROOT, env=store.settings) as server:
         assert ask(server, "POST", "/v1/counters/n")[0] == 503

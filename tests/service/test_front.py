@@ -1,4 +1,4 @@
-"""The front answers as Flask does, to the byte, and leaves everything else to it."""
+"""The front responds as Flask does, to the byte, and leaves everything else to it."""
 
 from __future__ import annotations
 
@@ -345,7 +345,7 @@ def test_hostile_bytes_are_answered_alike(tmp_path: Path) -> None:
             own = {"CACHE_DIR": str(tmp_path / on), "FRONT": on}
             stack.enter_context(serving(port, "--workers", "1", **own))
         for sent in requests:
-            # Granian forgets the request of a client that has hung up, or answers it first.
+            # Granian forgets the request of a client that has hung up, or responds it first.
             ends = b"Connection: close" not in sent
             answers = [_VARYING.sub(b"", talk(port, sent, ends=ends)) for port in ports.values()]
             is_lost = (ends or len(sent) > 60_000) and b"" in answers  # See test_hostile.
@@ -414,7 +414,7 @@ def test_requests_that_wait_keep_nobody_waiting(held: Held) -> None:
 
 
 class Slow(MemoryStore):
-    """A store with a server, which answers when two have asked."""
+    """A store with a server, which responds when two have asked."""
 
     has_server = True
 

@@ -66,7 +66,7 @@ def connect(port: int) -> socket.socket:
 
 
 def talk(port: int, *sent: bytes, ends: bool = False) -> bytes:
-    """All that a server answers until it closes the connection.
+    """All that a server returns until it closes the connection.
 
     :param ends: let it know that nothing more will come.
     """

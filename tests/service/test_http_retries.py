@@ -30,7 +30,7 @@ def batch(client: FlaskClient, *operations: dict[str, Any], **others: Any) -> An
 @pytest.mark.needs("once")
 class TestIdempotencyKey:
     def test_repeat(self, client: FlaskClient) -> None:
-        """A repeat answers what the first one did, says so, and changes nothing."""
+        """A repeat returns what the first one did, says so, and changes nothing."""
         first = inc(client, "t", delta=5, ttl=1000)
         assert (first.status_code, first.get_json()) == (200, {"key": "a", "value": 5})
         assert "Idempotency-Replayed" not in first.headers

@@ -44,7 +44,7 @@ def refused(answer: Any, status: int, *words: str) -> None:
 
 
 def test_a_value_is_created_replaced_shown_and_removed(client: FlaskClient) -> None:
-    """PUT answers 201 for a new key and 200 for another value, GET what is there, DELETE 204."""
+    """PUT returns 201 for a new key and 200 for another value, GET what is there, DELETE 204."""
     first = client.put("/v1/values/a", json={"value": {"b": [1, None]}})
     assert (first.status_code, first.get_json()) == (
         201,
@@ -144,7 +144,7 @@ def test_a_counter_takes_every_member(client: FlaskClient) -> None:
 
 
 def test_a_counter_is_set_and_removed(client: FlaskClient) -> None:
-    """PUT answers 201 or 200, DELETE 204 or 404."""
+    """PUT returns 201 or 200, DELETE 204 or 404."""
     assert client.put("/v1/counters/a", json={"value": 7}).status_code == 201
     assert client.put("/v1/counters/a", json={"value": 0}).status_code == 200
     assert client.post("/v1/counters/a").get_json()["value"] == 1

@@ -52,7 +52,7 @@ def fail(state):
 
 
 def test_it_lets_everything_through(state, store):
-    """A store that answers is asked each time, and all of the contract works."""
+    """A store that responds is asked each time, and all of the contract works."""
     assert state.inc("a") == 1
     assert [state.get("a") for _ in range(3)] == [1, 1, 1]
     assert store.asked == 3
@@ -145,7 +145,7 @@ def test_one_that_tries_and_learns_nothing(state, store, now):
 
 
 def test_it_recovers_by_itself(state, store, now):
-    """A store that answers the one that tries is there for all again."""
+    """A store that responds to the one that tries is there for all again."""
     state.set("a", 1)
     store.down = True
     fail(state)

@@ -357,7 +357,7 @@ class TestMissingRows:
 
 
 class WriteIfAlone(Operation):
-    """Writes one of two records if the other is missing; answers whether it did.
+    """Writes one of two records if the other is missing; returns whether it did.
 
     :param meanwhile: what happens between the first look and the write.
     """

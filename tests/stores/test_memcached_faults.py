@@ -62,7 +62,7 @@ def test_too_large() -> None:
 
 
 def fill(state: State) -> list[str]:
-    """Set values until the server refuses one; answers the keys that it has."""
+    """Set values until the server refuses one; returns the keys that it has."""
     kept = []
     for number in range(10_000):
         key = f"{number:04}"
@@ -182,7 +182,7 @@ def test_an_answer_that_is_none(answer: bytes, unknown: bool) -> None:
 
 
 def test_a_server_that_hangs_is_an_error_in_bounded_time() -> None:
-    """A server that accepts and never answers raises within ``CACHE_TIMEOUT``."""
+    """A server that accepts and never responds raises within ``CACHE_TIMEOUT``."""
     tested = threading.Event()
     with stand_in(lambda connection: tested.wait() and None, timeout=0.1) as state:
         try:

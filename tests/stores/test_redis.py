@@ -283,7 +283,7 @@ def test_a_write_whose_answer_is_lost_is_not_sent_again(name: str) -> None:
 
 
 def test_a_server_that_hangs_is_an_error_in_bounded_time() -> None:
-    """A server that accepts and never answers raises within ``CACHE_TIMEOUT``."""
+    """A server that accepts and never responds raises within ``CACHE_TIMEOUT``."""
     tested = threading.Event()
 
     def hang(connection: socket.socket) -> None:
@@ -309,7 +309,7 @@ def test_a_server_that_is_down_has_changed_nothing() -> None:
 
 @contextmanager
 def private_server(directory: Path, *options: str) -> Iterator[int]:
-    """A Redis server with settings of its own; answers its port."""
+    """A Redis server with settings of its own; returns its port."""
     with closing(socket.create_server(("127.0.0.1", 0))) as probe:
         port: int = probe.getsockname()[1]
     ports = [str(port) if option == "PORT" else option for option in options]

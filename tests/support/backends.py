@@ -52,7 +52,7 @@ class RedisClock:
                 looks.pttl(key)
             moves = server.pipeline(transaction=False)
             for key, left in zip(keys, looks.execute(), strict=True):
-                if left >= 0:  # Redis answers -1 for a key that never ends.
+                if left >= 0:  # Redis returns -1 for a key that never ends.
                     moves.pexpire(key, max(left - round(seconds * 1000), 0))
             moves.execute()
 
@@ -80,7 +80,7 @@ class Backend:
     name: str
     scope: str
     server: str | None = None
-    """The fixture that has its server running, empty, and answers with its URL."""
+    """The fixture that has its server running, empty, and returns its URL."""
     clock: Callable[[Store, Mapping[str, Any]], Clock] = FakeClock
     can: frozenset[str] = frozenset({"keys", "once", "atomic_batch"})
     slow: bool = False

@@ -158,7 +158,7 @@ def outcome(operation: Callable[..., Any], *args: Any, **options: Any) -> tuple[
 
 
 class Comparison(RuleBasedStateMachine):
-    """Does the same to a state and to the model, and compares the answers and what is stored."""
+    """Does the same to a state and to the model, and compares the results and what is stored."""
 
     def __init__(self, state: State, clock: Clock) -> None:
         super().__init__()

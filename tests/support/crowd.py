@@ -63,7 +63,7 @@ def run(
     :param kind: ``threads`` on one state; ``greenlets`` on one state in a process that gevent has
         patched; ``spawned`` processes with a state each; or ``forked`` ones that all go on with
         the state which their parent had used before.
-    :param open_state: answers with the state; this and `work` and `look` can be pickled.
+    :param open_state: returns the state; this and `work` and `look` can be pickled.
     """
     return _KINDS[kind](open_state, work, size, look)
 
@@ -225,7 +225,7 @@ def _close(state: Any) -> None:
 
 
 def in_child(function: Callable[..., Any], *arguments: Any) -> Any:
-    """What `function` answers in a forked child, or the name and text of what it raises there.
+    """What `function` returns in a forked child, or the name and text of what it raises there.
 
     For what might kill the process, or must not touch the state of this one.
     """

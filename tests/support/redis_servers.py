@@ -55,7 +55,7 @@ def _wait_until_ready(server: subprocess.Popen[str]) -> None:
 
 @contextmanager
 def watched_master(directory: Path) -> Iterator[tuple[str, list[subprocess.Popen[str]]]]:
-    """A master, its replica and a Sentinel; answers the URL and the three processes."""
+    """A master, its replica and a Sentinel; returns the URL and the three processes."""
     with ExitStack() as stack:
         # A master waits five seconds for more replicas before it sends the first one its state.
         at_once = ("--save", "", "--repl-diskless-sync-delay", "0")
@@ -99,7 +99,7 @@ def _replicas(port: int) -> int:
 
 @contextmanager
 def redis_cluster(directory: Path) -> Iterator[str]:
-    """Three masters that share the slots; answers the URL."""
+    """Three masters that share the slots; returns the URL."""
     with ExitStack() as stack:
         ports = []
         for number in range(CLUSTER_NODES):

@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 
 @contextmanager
 def listening(behave: Callable[[socket.socket], None]) -> Iterator[int]:
-    """A server that treats one connection after the other as ``behave`` does; answers its port."""
+    """A server that treats one connection after the other as ``behave`` does; returns its port."""
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
 
         def accept() -> None:
