@@ -6,6 +6,7 @@ import doctest
 import re
 import subprocess
 import threading
+import time
 import tomllib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -122,8 +123,9 @@ def test_the_tests_of_the_page_pass(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("instance")
-def test_the_limits_of_the_page_hold() -> None:
+def test_the_limits_of_the_page_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     """Flask-Limiter, and the limits of the library, refuse the request after the last one."""
+    monkeypatch.setattr(time, "time", lambda: 1_800_000_000.0)  # No room comes back meanwhile.
     own, _, limits = blocks("python", "library/rate-limits.md")
     app = Flask("quickstart")
     names: dict[str, Any] = {"Flask": Flask, "app": app, "cache": Cache(app)}

@@ -231,7 +231,7 @@ _TABLE = (
         "CACHE_OPTIONS",
         mapping(),
         {},
-        "More arguments for redis-py's client, SQLAlchemy's engine or urllib3's connection pools; "
+        "More arguments for redis-py's client or SQLAlchemy's engine, or etcd's files for TLS; "
         "cachelib's `default_timeout`, `key_prefix` and `threshold` too.",
         f"{_REDISES}, `database`, `etcd`",
         secret=True,

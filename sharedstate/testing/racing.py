@@ -44,18 +44,21 @@ def _in_threads(n: int, function: Callable[[], R], timeout: float) -> list[R]:
 
     def member(call: Future[R]) -> None:
         try:
-            gate.wait(timeout)
+            gate.wait()
             call.set_result(function())
         except BaseException as error:  # noqa: BLE001  # the test gets it
             call.set_exception(error)
 
     deadline = time.monotonic() + timeout
     with _fast_switches():
-        for call in calls:
-            # Each has the contexts of the test, as that of an application.
-            run = copy_context().run
-            threading.Thread(target=run, args=(member, call), daemon=True).start()
-        return [call.result(max(deadline - time.monotonic(), 0)) for call in calls]
+        try:
+            for call in calls:
+                # Each has the contexts of the test, as that of an application.
+                run = copy_context().run
+                threading.Thread(target=run, args=(member, call), daemon=True).start()
+            return [call.result(max(deadline - time.monotonic(), 0)) for call in calls]
+        finally:
+            gate.abort()  # Lets those go who still wait there.
 
 
 @contextmanager
@@ -73,7 +76,7 @@ def _in_processes(n: int, function: Callable[[], R], timeout: float) -> list[R]:
     gate = context.Barrier(n)
     pipes = [context.Pipe(duplex=False) for _ in range(n)]
     members = [
-        context.Process(target=_member, args=(gate, function, sender, timeout), daemon=True)
+        context.Process(target=_member, args=(gate, function, sender), daemon=True)
         for _, sender in pipes
     ]
     deadline = time.monotonic() + timeout
@@ -91,9 +94,9 @@ def _in_processes(n: int, function: Callable[[], R], timeout: float) -> list[R]:
             member.close()
 
 
-def _member(gate: Any, function: Callable[[], object], sender: Any, timeout: float) -> None:
+def _member(gate: Any, function: Callable[[], object], sender: Any) -> None:
     try:
-        gate.wait(timeout)
+        gate.wait()
         sender.send((function(), None))
     except BaseException:  # noqa: BLE001  # the test gets it
         sender.send((None, traceback.format_exc()))

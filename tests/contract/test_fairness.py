@@ -530,7 +530,7 @@ def open_state(settings: dict[str, str]) -> State:
 def test_nobody_starves(backend: Backend, cache_settings: dict[str, str]) -> None:
     """Processes that take a lock over and over all get it: nobody while another is done first."""
     settings = cache_settings | {"CACHE_KEY_PREFIX": backend.prefix, "CACHE_TIMEOUT": "30"}
-    answers = crowd.run("spawned", partial(open_state, settings), take_and_take, 8, no_look).answers
+    answers = crowd.run("forked", partial(open_state, settings), take_and_take, 8, no_look).answers
     held = [answer for answer in answers if answer.result == "held"]
     assert len(held) == 8 * HOLDS
     first = min(max(each.ended for each in held if each.worker == me) for me in range(8))

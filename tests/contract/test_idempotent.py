@@ -283,10 +283,15 @@ def _look_then_run(state: State, view: Callable[[str], str], item: str) -> str:
     return found
 
 
+# Rules are compiled, and compiling in several threads fails at times (CPython gh-106905).
+_COMPILING = threading.Lock()
+
+
 def _ask(state: State, decorate: Callable[[Callable[[str], str]], Any], times: int) -> Any:
-    app = Flask("app")
     view = decorate(lambda item: str(state.inc(f"paid {item}")))
-    app.add_url_rule("/<item>", "pay", view, methods=["POST"])
+    with _COMPILING:
+        app = Flask("app")
+        app.add_url_rule("/<item>", "pay", view, methods=["POST"])
     client = app.test_client()
     for item in range(times):
         yield crowd.GATE

@@ -110,7 +110,8 @@ class Crew:
 
     def stop(self) -> None:
         for writer in list(self.present):
-            assert self._end(writer, signal.SIGTERM) == 0
+            has_begun = writer.acknowledged
+            assert self._end(writer, signal.SIGTERM) == 0 or not has_begun
         self._selector.close()
 
     def _end(self, writer: Writer, number: signal.Signals) -> int:

@@ -84,7 +84,7 @@ def test_again(state: State) -> None:
 
 def test_another_has_it(state: State) -> None:
     """A leader whose lease is another's is told so, and leads again when that has ended."""
-    it = Candidate(state)
+    it = Candidate(state, lease=2)
     with it.leader:
         assert it.starts()
         state.namespace("leader/lock").set("job", "another", 30)

@@ -221,6 +221,11 @@ def listens(port: int) -> bool:
         return client.connect_ex((HOST, port)) == 0
 
 
+one_a_program = pytest.mark.parametrize(
+    "name", ["flask-threaded", "gunicorn-sync", "waitress", "granian"], indirect=True
+)
+
+
 @pytest.mark.slow
 class TestServers:
     @pytest.fixture(params=SERVERS)
@@ -244,12 +249,14 @@ class TestServers:
         assert not listens(server.port)
         assert not server.log_path.exists()
 
+    @one_a_program
     def test_broken_application(self, name, tmp_path):
         """An application that cannot start is an error that says why."""
         (tmp_path / "app.py").write_text("def create_app():\n    raise RuntimeError('boom')\n")
         with pytest.raises(ServerFailed, match="boom"), serve(name, cwd=tmp_path):
             pass
 
+    @one_a_program
     @pytest.mark.skipif(sys.platform != "linux", reason="needs prctl")
     def test_ends_with_its_parent(self, name, app):
         """A server outlives nobody: it ends when its parent is killed."""

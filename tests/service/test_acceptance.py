@@ -27,18 +27,21 @@ pytestmark = pytest.mark.slow
 
 TESTS = Path(__file__).parents[1]
 CLIENTS = 100
-ROUNDS = 10
+ROUNDS = 5
 # A process for each request: fewer of those, which wait for each other as well.
-FORKED_ROUNDS = 4
+FORKED_ROUNDS = 2
+CONTROL_TRIES = 10
 COUNTER = "/v1/counters/hits"
 
-SERVERS = (
-    "flask-threaded",
-    "flask-processes",
-    "gunicorn-sync",
-    "gunicorn-gthread",
-    "gunicorn-gevent",
-    "granian",
+# Each server, and each store under several processes and under threads; `make race` has them all.
+PLACES = (
+    ("flask-threaded", "lmdb"),
+    ("flask-processes", "filesystem"),
+    ("gunicorn-sync", "lmdb"),
+    ("gunicorn-gthread", "redis"),
+    ("gunicorn-gthread", "filesystem"),
+    ("gunicorn-gevent", "redis"),
+    ("granian", "filesystem"),
 )
 
 
@@ -68,25 +71,25 @@ def number(answer: Response) -> int:
     return body["value"]
 
 
-@pytest.fixture(params=["filesystem", "lmdb", "redis"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
+@pytest.fixture
+def env(store: str, request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
     """The settings of an empty store, as environment variables."""
     settings = {
-        "FLASK_CACHE_TYPE": request.param,
+        "FLASK_CACHE_TYPE": store,
         "FLASK_CACHE_KEY_PREFIX": f"acceptance-{uuid.uuid4()}:",
     }
-    if request.param == "redis":
+    if store == "redis":
         return settings | {"FLASK_CACHE_REDIS_URL": request.getfixturevalue("redis_url")}
     return settings | {"FLASK_CACHE_DIR": str(tmp_path)}
 
 
-@pytest.mark.parametrize("name", SERVERS)
-def test_numbers_are_exact(name: str, store: dict[str, str]) -> None:
+@pytest.mark.parametrize("name, store", PLACES)
+def test_numbers_are_exact(name: str, env: dict[str, str]) -> None:
     """Every number from 1 to n is given once, in the order of real time, and n is the total."""
     need(name)
     rounds = FORKED_ROUNDS if name == "flask-processes" else ROUNDS
     n = CLIENTS * rounds
-    with serve(name, "app:create_app()", env=store, cwd=TESTS.parent) as server:
+    with serve(name, "app:create_app()", env=env, cwd=TESTS.parent) as server:
         increments = count(server, rounds)
         numbers = [increment.number for increment in increments]
         assert duplicates(numbers) == []
@@ -111,11 +114,15 @@ def test_get_then_set_is_not_exact(tmp_path: Path) -> None:
     need("gunicorn-sync")
     settings = {"FLASK_CACHE_TYPE": "FileSystemCache", "FLASK_CACHE_DIR": str(tmp_path)}
     with serve("gunicorn-sync", "racy:create_app()", env=settings, cwd=TESTS / "apps") as server:
-        increments = count(server)
-        numbers = [increment.number for increment in increments]
+        increments: list[Increment] = []
+        for _ in range(CONTROL_TRIES):
+            increments += count(server)
+            numbers, n = [increment.number for increment in increments], len(increments)
+            if real_time_violations(increments) and out_of_bounds(increments):
+                break
         assert duplicates(numbers)
-        assert gaps(numbers, CLIENTS * ROUNDS)
-        assert not exactly_one_to(numbers, CLIENTS * ROUNDS)
+        assert gaps(numbers, n)
+        assert not exactly_one_to(numbers, n)
         assert real_time_violations(increments)
         assert out_of_bounds(increments)
-        assert total(server) < CLIENTS * ROUNDS
+        assert total(server) < n

@@ -177,7 +177,7 @@ def test_no_number_is_given_twice_whatever_happens_to_the_store(
 
 def test_health_while_the_store_is_down_and_after(server: Server, store: Durable) -> None:
     """Without its store a worker is live and not ready; with it again, ready without a restart."""
-    assert ask(server, "GET", "/health/ready")[0] == 200
+    wait_until(server, "GET", "/health/ready")
     store.kill()
     for _ in range(10):
         assert ask(server, "GET", "/health/ready")[0] == 503

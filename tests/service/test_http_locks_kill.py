@@ -22,16 +22,16 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 CLIENT = ROOT / "tests/support/lock_client.py"
-TURNS = 15
-KILLED = 3
+TURNS = 10
+KILLED = 2
 
 Event = dict[str, Any]
 
 
-@pytest.fixture(params=["filesystem", "lmdb"])
-def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
     """Four workers, which gunicorn replaces when they die."""
-    env = {"FLASK_CACHE_TYPE": request.param, "FLASK_CACHE_DIR": str(tmp_path)}
+    env = {"FLASK_CACHE_TYPE": "filesystem", "FLASK_CACHE_DIR": str(tmp_path)}
     with serve("gunicorn-sync", cwd=ROOT, env=env) as server:
         yield server
 

@@ -16,14 +16,17 @@ from backends import FakeClock, program
 from etcd_servers import Cluster, Member, etcd_cluster
 
 from sharedstate import ConfigurationError, NotSerializable, State, StoreUnavailable
+from sharedstate.stores.etcd import known, turns
 from sharedstate.stores.etcd import store as etcd_store
 from sharedstate.stores.etcd.errors import Again
+from sharedstate.stores.etcd.known import Note
 from sharedstate.stores.etcd.leases import Leases
 from sharedstate.stores.etcd.members import Login, Members
-from sharedstate.stores.etcd.messages import from_text, to_text
+from sharedstate.stores.etcd.messages import Found, from_text, to_text
 from sharedstate.stores.etcd.store import EtcdStore
 from sharedstate.stores.operations import NEVER
 from sharedstate.stores.registry import open_store
+from sharedstate.stores.support.file_lock import FileLock
 
 DEADLINE = 60
 
@@ -166,6 +169,63 @@ def test_revision_of_another(state: State, etcd_member: Cluster) -> None:
         assert state.inc("n", maximum=10) == 10
 
 
+# Turns among the processes of a host.
+
+
+@pytest.fixture
+def long_turns(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Whoever has met others once takes turns for the rest of the test; where their files are."""
+    monkeypatch.setattr(turns, "_CROWDED_SECONDS", 1000)
+    monkeypatch.setattr(known, "_SECONDS", 1000)
+    monkeypatch.setattr(turns, "gettempdir", lambda: str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.usefixtures("long_turns")
+def test_turns_save_requests(state: State, etcd_member: Cluster, asked: list[str]) -> None:
+    """Two that count on one key need a request each time, as one alone does."""
+    with etcd_member.state() as other:
+        numbers = [each.inc("n") for each in (state, other) * 4]
+        del asked[:]
+        numbers += [each.inc("n") for each in (state, other) * 4]
+    assert numbers == list(range(1, 17))
+    assert asked == ["kv/txn"] * 8
+
+
+@pytest.mark.parametrize("what", ["damaged", "wrong", "old"])
+def test_notes_are_not_trusted(
+    state: State, etcd_member: Cluster, long_turns: Path, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the one before has noted is compared with what is there."""
+    with etcd_member.state() as other:
+        for each in (state, other) * 4:
+            each.inc("n")
+        (path,) = long_turns.glob("*.note")
+        match what:
+            case "damaged":
+                path.write_bytes(path.read_bytes().replace(b"8", b"5"))
+            case "wrong":
+                Note(path).write([(b"sharedstate/test:n", Found(b"9", NEVER, 1, 0))])
+            case "old":
+                monkeypatch.setattr(known, "_SECONDS", 0)
+        assert [state.inc("n"), other.inc("n")] == [9, 10]
+
+
+def test_turns_that_do_not_come(state: State, etcd_member: Cluster, long_turns: Path) -> None:
+    """A process that is stopped while it is its turn stops nobody else."""
+    with etcd_member.state() as other:
+        for each in (state, other) * 4:
+            each.inc("n")
+    (path,) = long_turns.glob("*.lock")
+    lock = FileLock(path)
+    assert lock.acquire(10)
+    try:
+        assert state.inc("n") == 9
+    finally:
+        lock.release()
+        lock.close()
+
+
 # What ends.
 
 
@@ -236,6 +296,13 @@ def test_leases_outlive_records(seconds: float) -> None:
 def test_urls(url: str, location: str) -> None:
     """A URL names the members, a namespace, and a login that is not shown."""
     assert open_store({"CACHE_URL": url}).describe()["location"] == location
+
+
+def test_bad_options(tmp_path: Path) -> None:
+    """What TLS is not told, or cannot read, is refused when the application is made."""
+    for options in ({"verify": False}, {"ca_certs": str(tmp_path / "missing")}, {"cert_file": 5}):
+        with pytest.raises(ConfigurationError, match="CACHE_OPTIONS"):
+            open_store({"CACHE_URL": "etcds://a", "CACHE_OPTIONS": options})
 
 
 @pytest.mark.parametrize("url", ["etcd://", "etcd://user@a", "etcd://a:99999", "etcd://a/b@c"])
@@ -495,9 +562,9 @@ def test_login() -> None:
         member.ask("auth/role/add", {"name": "root"})
         member.ask("auth/user/grant", {"user": "root", "role": "root"})
         member.ask("auth/enable", {})
-        with cluster.state() as nobody, pytest.raises(ConfigurationError, match="user"):
+        with cluster.state(timeout=10) as nobody, pytest.raises(ConfigurationError, match="user"):
             nobody.inc("n")
-        with cluster.state(login=Login("root", "wrong")) as stranger:
+        with cluster.state(login=Login("root", "wrong"), timeout=10) as stranger:
             with pytest.raises(ConfigurationError, match="password"):
                 stranger.inc("n")
         with cluster.state(login=Login("root", "s3cret"), timeout=10) as state:

@@ -17,6 +17,7 @@ from ..support.paging import ordered_page
 from ..support.pauses import pauses
 from .deadline import until
 from .dialects.base import dialect_of, parsed
+from .dialects.hosts import has_several
 from .engine import Database
 from .errors import Conflict, NoTable, location
 from .operations import MISS, STATEMENTS, collect, page_rows, read, sizes, transaction
@@ -132,6 +133,13 @@ class DatabaseStore(Store):
 
     def describe(self) -> dict[str, Any]:
         return {"location": location(self._url), "durability": self._dialect.kept}
+
+    def risks(self) -> list[str]:
+        question = self._dialect.settings
+        if question is None:
+            return []
+        found = self._until_done(lambda database: database.read(question))
+        return self._dialect.risks(dict(found), has_several(self._url))
 
     def close(self) -> None:
         self._opened.close()

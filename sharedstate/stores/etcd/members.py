@@ -10,11 +10,10 @@ from typing import Any, NamedTuple
 
 from ...errors import SharedStateError, StoreUnavailable
 from ..support.addresses import Address, shown
-from ..support.drivers import import_driver
+from .connections import Connections, tls_context
 from .errors import Again, LeaseGone, NotReached, TokenExpired, explained
 from .messages import Message
 
-_CONNECTIONS = 64
 _LONGEST_PAUSE = 0.05
 
 
@@ -33,18 +32,11 @@ class Reply(NamedTuple):
     """Whether the same had been sent before, to a member of which nothing was heard."""
 
 
-class _Closed(Exception):
-    """Another thread has closed the connections meanwhile; nothing was sent."""
-
-
 class Members:
-    """Connections to each member, made when they are needed and kept for the next use.
-
-    urllib3 says whether anything was sent: connecting and sending fail with different errors, and
-    with ``retries=False`` it sends nothing twice.
+    """Those that are asked.
 
     :param timeout: how long to wait for all of them together, in seconds.
-    :param options: for urllib3's connection pools.
+    :param options: for TLS, see :func:`tls_context`.
     """
 
     def __init__(
@@ -56,11 +48,9 @@ class Members:
         login: Login | None = None,
         options: dict[str, Any] | None = None,
     ) -> None:
-        self._urllib3 = import_driver("urllib3", "etcd")
         self._addresses = list(addresses)
-        self._tls = tls
+        self._context = tls_context(options or {}) if tls else None
         self._login = login
-        self._options = options or {}
         count = len(self._addresses)
         self._patience = timeout if count == 1 else timeout / (count + 1)
         self.reset()
@@ -69,19 +59,15 @@ class Members:
 
     def reset(self) -> None:
         """Forget all connections, without closing them."""
-        kind = self._urllib3.HTTPSConnectionPool if self._tls else self._urllib3.HTTPConnectionPool
-        self._pools = [
-            kind(host, port, maxsize=_CONNECTIONS, **self._options)
-            for host, port in self._addresses
-        ]
+        self._all = [Connections(address, self._context) for address in self._addresses]
         self._token = ""
 
     def close(self) -> None:
         """Close all connections; those in use are closed after it."""
-        pools = self._pools
+        closed = self._all
         self.reset()
-        for pool in pools:
-            pool.close()
+        for connections in closed:
+            connections.close()
 
     def ask(self, path: str, message: Message, deadline: float) -> Reply:
         """The reply to a message that may be sent any number of times, with the effect of one.
@@ -98,8 +84,6 @@ class Members:
             first = self._first
             try:
                 return Reply(self._ask_one(first, path, body, deadline), lost)
-            except _Closed:
-                continue
             except TokenExpired as error:
                 if renewed:
                     raise StoreUnavailable(f"{self._where()}: {error}") from error
@@ -108,8 +92,8 @@ class Members:
             except Again as error:
                 lost = lost or error.may_be_applied
                 unreached = unreached + 1 if isinstance(error, NotReached) else 0
-                self._first = (first + 1) % len(self._pools)
-                if unreached == len(self._pools) or time.monotonic() + pause > deadline:
+                self._first = (first + 1) % len(self._all)
+                if unreached == len(self._all) or time.monotonic() + pause > deadline:
                     raise StoreUnavailable(
                         f"{self._where()} is not available: {error}", outcome_unknown=lost
                     ) from error
@@ -147,29 +131,13 @@ class Members:
         left = deadline - time.monotonic()
         if left <= 0:
             raise Again(f"{where} did not respond in time", may_be_applied=False)
-        errors = self._urllib3.exceptions
+        status, raw = self._all[number].post(
+            f"/v3/{path}", body, headers, min(left, self._patience)
+        )
+        if status != 200:
+            raise explained(raw, status, where)
         try:
-            response = self._pools[number].urlopen(
-                "POST",
-                f"/v3/{path}",
-                body=body,
-                headers=headers,
-                timeout=self._urllib3.Timeout(total=min(left, self._patience)),
-                retries=False,
-                redirect=False,
-            )
-        except errors.ClosedPoolError as error:
-            raise _Closed from error
-        except (errors.NewConnectionError, errors.ConnectTimeoutError) as error:
-            raise NotReached(f"{where}: {error}") from error
-        except (errors.HTTPError, OSError) as error:
-            if "CERTIFICATE_VERIFY_FAILED" in str(error):
-                raise NotReached(f"{where}: {error}") from error
-            raise Again(f"{where}: {error}", may_be_applied=True) from error
-        if response.status != 200:
-            raise explained(response.data, response.status, where)
-        try:
-            reply: Message = json.loads(response.data)
+            reply: Message = json.loads(raw)
         except ValueError:
             raise Again(f"{where} responded with no JSON", may_be_applied=True) from None
         return reply

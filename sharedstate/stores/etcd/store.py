@@ -26,10 +26,12 @@ from ..support.addresses import Address, addresses, malformed, parsed, shown
 from ..support.paging import Rows, ordered_page
 from .errors import LeaseGone
 from .grouping import groups, is_blind
+from .known import Known, Note
 from .leases import Leases
 from .members import Login, Members
-from .messages import ANYTHING, Found, delete, found, look, put, raw, span
+from .messages import ANYTHING, delete, found, look, put, raw, span
 from .records import EXACT, Changes, View, conditions, parts, read
+from .turns import Turns
 from .writer import Writers
 
 _PORT = 2379
@@ -37,7 +39,6 @@ _DEFAULT = "etcd://127.0.0.1:2379"
 _EXAMPLE = "etcd://user:password@host:2379,host2:2379, or etcds://… with TLS"
 _NAMESPACE = "sharedstate"
 
-_KNOWN = 1024
 _CLEAR_KEYS = 1000
 _READ_KEYS = 16
 _PAUSE = 0.001
@@ -53,7 +54,7 @@ class EtcdStore(Store):
     :param namespace: what the keys in etcd begin with.
     :param tls: whether to encrypt.
     :param login: a user of etcd's.
-    :param pool_options: for urllib3's connection pools, as ``ca_certs``.
+    :param tls_options: as ``ca_certs``.
     """
 
     name = "etcd"
@@ -68,7 +69,7 @@ class EtcdStore(Store):
         namespace: str = _NAMESPACE,
         tls: bool = False,
         login: Login | None = None,
-        pool_options: dict[str, Any] | None = None,
+        tls_options: dict[str, Any] | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
@@ -79,15 +80,16 @@ class EtcdStore(Store):
         self._writers_prefix = namespace.encode() + b"#writer/"
         self._lost = namespace.encode() + b"#lost"
         self._deleted = namespace.encode() + b"#deleted"
-        self._members = Members(members, self.timeout, tls=tls, login=login, options=pool_options)
+        self._members = Members(members, self.timeout, tls=tls, login=login, options=tls_options)
+        self._turns = Turns(self._location)
         self._begin()
         finalize(self, self._members.close)
+        finalize(self, self._turns.close)
 
     def _begin(self) -> None:
         self._leases = Leases(self._members)
         self._writers = Writers(self._members, self._leases, self._writers_prefix, self._lost)
-        # What this process wrote last: often still there, and then it need not be read.
-        self._known: dict[bytes, Found] = {}
+        self._known = Known()
 
     @classmethod
     def from_settings(cls, settings: Settings) -> EtcdStore:
@@ -102,7 +104,7 @@ class EtcdStore(Store):
             namespace=namespace,
             tls=url.scheme == "etcds",
             login=Login(url.user, url.password) if url.user else None,
-            pool_options=dict(settings["CACHE_OPTIONS"]),
+            tls_options=dict(settings["CACHE_OPTIONS"]),
             timeout=settings["CACHE_TIMEOUT"],
         )
 
@@ -140,9 +142,21 @@ class EtcdStore(Store):
             return error
 
     def _transact(self, keys: Sequence[bytes], operation: Operation) -> Any:
-        patience = time.monotonic() + _PATIENCE * self.timeout
         names = [self._prefix + key for key in keys]
-        view = self._guess(names, operation)
+        if is_blind(operation):
+            return self._attempt(names, operation, View([ANYTHING] * len(names), 0, True))
+        with self._turns.taken(names) as note:
+            view = (note or self._known).view(names)
+            return self._attempt(names, operation, view, note)
+
+    def _attempt(
+        self,
+        names: Sequence[bytes],
+        operation: Operation,
+        view: View | None,
+        note: Note | None = None,
+    ) -> Any:
+        patience = time.monotonic() + _PATIENCE * self.timeout
         lost = 0
         while True:
             deadline = self._deadline()
@@ -158,8 +172,10 @@ class EtcdStore(Store):
                 continue
             changes = Changes(names, view.found, live, after)
             if changes:
-                was_applied, view = self._commit(names, view, changes, now, deadline)
-                if was_applied:
+                applied_at, view = self._commit(names, view, changes, now, deadline)
+                if applied_at:
+                    if note is not None:
+                        note.write(changes.known(applied_at))
                     return result
                 lost += 1
                 self._go_on(lost, patience)
@@ -180,17 +196,10 @@ class EtcdStore(Store):
         if lost % 2 == 0:
             time.sleep(random.random() * min(lost * _PAUSE, _LONGEST_PAUSE))
 
-    def _guess(self, names: Sequence[bytes], operation: Operation) -> View | None:
-        """What may be there, if that need not be read or is known to have been there last."""
-        if is_blind(operation):
-            return View([ANYTHING] * len(names), 0, True)
-        found = [one for name in names if (one := self._known.get(name)) is not None]
-        return View(found, 0, False) if len(found) == len(names) <= EXACT else None
-
     def _commit(
         self, names: Sequence[bytes], view: View, changes: Changes, now: float, deadline: float
-    ) -> tuple[bool, View | None]:
-        """Whether it was applied; if not, what is there, if that was looked at."""
+    ) -> tuple[int, View | None]:
+        """The revision at which it was applied; 0 and what is there, if that was looked at."""
         compares = conditions(names, view, self._deleted)
         blind = not compares
         looks = [] if blind or len(names) > EXACT else [look(name) for name in names]
@@ -199,26 +208,19 @@ class EtcdStore(Store):
             outcome = self._writers.commit(compares, writes, looks, deadline)
         except LeaseGone:
             self._leases.forget()
-            return False, view if blind else None
+            return 0, view if blind else None
         if outcome.was_applied:
             if outcome.has_company:
                 # Who has lost has a reply less to wait for than one that reads again, and is next.
-                self._known = {}
+                self._known.forget()
+                self._turns.met(names)
             else:
-                self._remember(changes.known(outcome.revision))
-            return True, None
+                self._known.remember(changes.known(outcome.revision))
+            return outcome.revision, None
         if blind:
-            return False, view
-        return False, View(list(map(found, outcome.looked)), 0, True) if looks else None
-
-    def _remember(self, written: Iterable[tuple[bytes, Found | None]]) -> None:
-        if len(self._known) > _KNOWN:
-            self._known = {}
-        for name, one in written:
-            if one is None:
-                self._known.pop(name, None)
-            else:
-                self._known[name] = one
+            return 0, view
+        self._turns.met(names)
+        return 0, View(list(map(found, outcome.looked)), 0, True) if looks else None
 
     def read(self, keys: Sequence[bytes]) -> list[Record | None]:
         if not keys:
@@ -275,13 +277,16 @@ class EtcdStore(Store):
 
     def close(self) -> None:
         self._members.close()
+        self._turns.close()
 
     def before_fork(self) -> None:
-        self._members.close()
+        self.close()
 
     def after_fork_in_child(self) -> None:
         # A writer is of one process: what it has written tells what was applied.
         self._members.reset()
+        self._turns.close()
+        self._turns.reset()
         self._begin()
 
     def _deadline(self) -> float:

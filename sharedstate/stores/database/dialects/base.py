@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum, auto
 from functools import lru_cache
 from importlib import import_module
@@ -94,6 +94,9 @@ class Dialect(ABC):
     )
     """Adds to a live counter within its bounds, or does nothing; makes one if it can."""
 
+    settings: ClassVar[str | None] = None
+    """Asks the server for those of its settings that :meth:`risks` judges."""
+
     def __init__(self, table: str, timeout: float, durability: str) -> None:
         if not _TABLE.fullmatch(table):
             raise ConfigurationError(
@@ -159,6 +162,10 @@ class Dialect(ABC):
     @abstractmethod
     def trouble(self, error: Exception) -> Trouble:
         """What an error of the driver means."""
+
+    def risks(self, settings: Mapping[str, str], has_standbys: bool) -> list[str]:
+        """What about the settings of a server endangers what it holds, a sentence each."""
+        return []
 
     @abstractmethod
     def descriptor(self, connection: Any) -> int | None:

@@ -50,6 +50,11 @@ def shown(url: Any) -> str:
     return ",".join(f"{host}:{port}" if port else host for host, port in texts)
 
 
+def has_several(url: Any) -> bool:
+    """Whether a URL names more than one host."""
+    return "," in f"{url.host}{shown(url)}"
+
+
 def _listed(value: str | tuple[str, ...] | None) -> list[str]:
     texts = (value,) if isinstance(value, str) else value or ()
     return [each for text in texts for each in text.split(",")]

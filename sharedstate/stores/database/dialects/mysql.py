@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pymysql
@@ -65,6 +65,7 @@ class MySQL(Dialect):
         "value = VALUES(value), number = VALUES(number), expires = VALUES(expires)"
     )
     add = None
+    settings = "SHOW VARIABLES WHERE variable_name = 'innodb_flush_log_at_trx_commit'"
     increment = (
         "UPDATE {table} SET number = CAST(LAST_INSERT_ID(number + ?) AS SIGNED) "
         f"WHERE name = ? AND number BETWEEN ? AND ? AND {LIVE}"
@@ -104,7 +105,6 @@ class MySQL(Dialect):
             cursor.execute(f"SHOW VARIABLES WHERE variable_name IN {_ASKED}")
             found = dict(cursor.fetchall())
             if found.get("wsrep_on") == "ON" and found.get("wsrep_provider") not in _NO_GALERA:
-                connection.close()
                 raise ConfigurationError(_GALERA)
             connection.most_bytes = int(found["max_allowed_packet"])
             cursor.execute("SET " + ", ".join(f"{name} = {v}" for name, v in settings.items()))
@@ -129,6 +129,14 @@ class MySQL(Dialect):
         if not isinstance(code, int) or not code or code in _CLIENTS_OWN:
             return Trouble.LOST
         return _TROUBLES.get(code, Trouble.OTHER)
+
+    def risks(self, settings: Mapping[str, str], has_standbys: bool) -> list[str]:
+        flush = settings["innodb_flush_log_at_trx_commit"]
+        if flush == "1":
+            return []
+        return [
+            f"innodb_flush_log_at_trx_commit is {flush}, so that a power cut loses the last writes"
+        ]
 
     def descriptor(self, connection: Any) -> int | None:
         return connection._sock.fileno() if connection.open else None

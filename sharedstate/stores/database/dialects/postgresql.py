@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, TypeVar
 
@@ -66,6 +66,10 @@ class PostgreSQL(Dialect):
         "CREATE INDEX {index} ON {table} (expires) WHERE expires IS NOT NULL",
     )
     insert = Dialect.insert + " ON CONFLICT DO NOTHING"
+    settings = (
+        "SELECT name, setting FROM pg_settings "
+        "WHERE name IN ('fsync', 'synchronous_commit', 'synchronous_standby_names')"
+    )
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -123,6 +127,20 @@ class PostgreSQL(Dialect):
         if code == _CONNECTIONS:
             return Trouble.OTHER
         return _TROUBLES.get(code) or _TROUBLES_OF_CLASS.get(code[:2], Trouble.OTHER)
+
+    def risks(self, settings: Mapping[str, str], has_standbys: bool) -> list[str]:
+        commit = settings["synchronous_commit"]
+        found = []
+        if settings["fsync"] == "off":
+            found.append("fsync is off, so that a power cut may damage what the server holds")
+        if commit == "off":
+            found.append("synchronous_commit is off, so that a power cut loses the last writes")
+        if has_standbys and (commit == "local" or not settings["synchronous_standby_names"]):
+            found.append(
+                "no write waits for a standby, so that a fail-over loses the last ones: set "
+                "synchronous_standby_names to 'ANY 1 (…)', and synchronous_commit to on"
+            )
+        return found
 
     def descriptor(self, connection: Any) -> int | None:
         return None if connection.closed else connection.pgconn.socket
