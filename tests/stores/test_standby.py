@@ -20,6 +20,7 @@ from stand_ins import listening
 from sharedstate import ConfigurationError, State, StoreUnavailable
 from sharedstate.stores.database.dialects.mysql import MySQL
 from sharedstate.stores.database.dialects.postgresql import PostgreSQL
+from sharedstate.stores.database.idle import Idle
 from sharedstate.stores.database.store import DatabaseStore
 from sharedstate.stores.registry import open_store
 
@@ -230,6 +231,35 @@ def test_a_server_that_is_no_longer_primary(empty_postgresql: str) -> None:
         assert patiently(lambda: state.inc("n")) == count + 1
 
 
+class Kept:
+    """A connection as far as it is kept."""
+
+    def __init__(self, generation: int) -> None:
+        self.generation = generation
+        self.closed = False
+
+    def is_usable(self) -> bool:
+        return True
+
+    def hang_up(self) -> None:
+        self.closed = True
+
+
+def test_given_up_once() -> None:
+    """What is used when a server fails is not kept; a second failure does not cost what is new."""
+    idle: Idle[Kept] = Idle()
+    unused, used, failed = (Kept(idle.generation) for _ in range(3))
+    idle.put(unused)
+    idle.give_up(failed)
+    new = Kept(idle.generation)
+    idle.put(new)
+    idle.put(used)
+    idle.give_up(used)
+    assert (unused.closed, used.closed, new.closed) == (True, True, False)
+    assert idle.take() is new
+    assert idle.take() is None
+
+
 # Which of the hosts.
 
 
@@ -243,7 +273,7 @@ def test_the_one_that_was_primary_is_tried_first(empty_postgresql: str) -> None:
             assert state.inc("n") == 1
             silent.accept()[0].close()
             assert store._opened.value
-            store._opened.value.idle.give_up()
+            store._opened.value.disconnect()
             assert state.inc("n") == 2
             silent.setblocking(False)
             with pytest.raises(BlockingIOError):

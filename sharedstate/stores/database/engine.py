@@ -41,11 +41,11 @@ class Connection:
         "generation",
     )
 
-    def __init__(self, database: Database, connection: Any) -> None:
+    def __init__(self, database: Database, connection: Any, generation: int) -> None:
         self.dialect = database.dialect
         self.doubtful: Container[Trouble] = ()
         """After which troubles what is done now may have been applied."""
-        self.generation = database.idle.generation
+        self.generation = generation
         self._database = database
         self._connection = connection
         # One for all: to make one costs a good part of a statement.
@@ -150,7 +150,7 @@ class Connection:
         if isinstance(error, self._database.errors):
             if self._database.trouble(error) not in _BROKEN:
                 return True
-            self._database.idle.give_up()
+            self._database.idle.give_up(self)
             return False
         return error is None or isinstance(error, (SharedStateError, Conflict))
 
@@ -210,12 +210,16 @@ class Database:
                 self.location, f"its connections were in use for {self.dialect.timeout} s"
             )
         try:
-            return self.idle.take() or Connection(self, self._engine.raw_connection())
+            return self.idle.take() or self._opened()
         except BaseException as error:
             self._free.release()
             if isinstance(error, self.errors):
                 raise self.explained(error) from error
             raise
+
+    def _opened(self) -> Connection:
+        generation = self.idle.generation  # The server may be given up while this connects to it.
+        return Connection(self, self._engine.raw_connection(), generation)
 
     def give_back(self, connection: Connection, *, keep: bool) -> None:
         """Let others use the connection, if it can be used."""

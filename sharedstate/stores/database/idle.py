@@ -48,13 +48,14 @@ class Idle(Generic[C]):
         else:
             connection.hang_up()
 
-    def give_up(self) -> None:
-        """Close these, and those in use at the end of their use.
+    def give_up(self, connection: C) -> None:
+        """Close all that are as old as this one, and those in use at the end of their use.
 
-        After a fail-over all of them lead to the former primary.
+        After a fail-over they lead to the former primary.
         """
-        self.generation += 1
-        self.close()
+        if connection.generation == self.generation:
+            self.generation = connection.generation + 1
+            self.close()
 
     def close(self) -> None:
         """Close what nobody uses."""
