@@ -22,7 +22,7 @@ CI = os.environ.get("CI") == "true"
 
 
 def test_like_a_dictionary(backend: Backend, state: State, clock: Clock) -> None:
-    """Whatever is done to a store, in any order, it returns as a dictionary would."""
+    """Whatever is done to a store, in any order, it returns what a dictionary would."""
     run_state_machine_as_test(
         partial(Comparison, state, clock),
         settings=settings(

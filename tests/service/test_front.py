@@ -345,7 +345,7 @@ def test_hostile_bytes_are_answered_alike(tmp_path: Path) -> None:
             own = {"CACHE_DIR": str(tmp_path / on), "FRONT": on}
             stack.enter_context(serving(port, "--workers", "1", **own))
         for sent in requests:
-            # Granian forgets the request of a client that has hung up, or responds it first.
+            # Granian forgets the request of a client that has hung up, or responds to it first.
             ends = b"Connection: close" not in sent
             answers = [_VARYING.sub(b"", talk(port, sent, ends=ends)) for port in ports.values()]
             is_lost = (ends or len(sent) > 60_000) and b"" in answers  # See test_hostile.

@@ -172,7 +172,7 @@ class Unlisted(Comparison):
 
 @pytest.mark.slow
 def test_like_a_dictionary(state: State) -> None:
-    """Whatever is done, in any order, it returns as a dictionary would."""
+    """Whatever is done, in any order, it returns what a dictionary would."""
     run_state_machine_as_test(
         lambda: Unlisted(state, FakeClock(state.store, {})),
         settings=settings(
