@@ -305,6 +305,16 @@ class TestErrors:
 
 
 class TestTime:
+    def test_no_time_for_reads(self, held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+        """After writes that took the whole timeout nothing is read: it would take as long again."""
+        now = [0.0]
+        monkeypatch.setattr(together.time, "monotonic", lambda: now[0])
+        held.fail = lambda *_: now.__setitem__(0, now[0] + held.timeout)
+        write, read = Waiting([b"n"], ONE, None), Waiting([b"n"], Get(), None)
+        do_together(held, [read, write])
+        assert write.result == 1
+        assert isinstance(read.error, Overloaded) and held.reads == []
+
     def test_in_the_queue(self, company: Company, store: Combining, held: Held) -> None:
         """One that waited for the timeout is withdrawn: it was not done, and is not."""
         leader = company.lead()

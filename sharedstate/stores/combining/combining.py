@@ -17,7 +17,7 @@ from ..guards.guard import Wrapper
 from ..operations import Get, Operation, Record
 from .committer import Committer
 from .together import do_together
-from .waiting import Waiting, outcome_unknown, size_of
+from .waiting import Waiting, outcome_unknown, size_of, too_late
 
 R = TypeVar("R")
 
@@ -173,7 +173,7 @@ class Combining(Wrapper):
         current = []
         for waiting in taken:
             if waiting.done is not None and waiting.since < oldest:
-                waiting.end(None, self._too_late())
+                waiting.end(None, too_late(self.timeout))
                 waiting.tell()  # The others may take as long again.
             elif waiting.keys:
                 current.append(waiting)
@@ -200,7 +200,7 @@ class Combining(Wrapper):
             raise outcome_unknown("the thread that does it together with others does not return")
         if self._rounds == rounds:
             self._depose()
-        raise self._too_late()
+        raise too_late(self.timeout)
 
     def _withdraw(self, waiting: Waiting) -> bool:
         """Whether it was still in the queue, which it has left now."""
@@ -238,9 +238,3 @@ class Combining(Wrapper):
 
     def _too_many(self) -> Overloaded:
         return Overloaded(f"{len(self._queue):,} operations wait for the store already")
-
-    def _too_late(self) -> Overloaded:
-        return Overloaded(
-            f"others were in the way for {self.timeout} seconds (CACHE_TIMEOUT); "
-            "nothing was applied"
-        )

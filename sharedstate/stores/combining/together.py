@@ -9,27 +9,32 @@ from typing import Any
 from ...errors import SharedStateError, StoreUnavailable
 from ..base import Store
 from ..operations import Each
-from .waiting import Waiting, copied, outcome_unknown
+from .waiting import Waiting, copied, outcome_unknown, too_late
 
 
 def do_together(store: Store, taken: Sequence[Waiting]) -> None:
     """Bring all operations to an end: each with its own result or its own error.
 
+    Nothing is begun when the store's time-out is over, and so it returns within two of them.
+
     A ``BaseException`` is raised; then some have not ended.
     """
+    deadline = time.monotonic() + store.timeout
     writes = [waiting for waiting in taken if waiting.operation.writes]
     reads = [waiting for waiting in taken if not waiting.operation.writes]
     if writes:
-        _do(store, writes, _write)
-    if reads:
-        _do(store, reads, _read)
+        _do(store, writes, _write, deadline)
+    if reads and writes and time.monotonic() >= deadline:
+        for waiting in reads:
+            waiting.end(None, too_late(store.timeout))
+    elif reads:
+        _do(store, reads, _read, deadline)
 
 
-def _do(store: Store, some: Sequence[Waiting], step: Any) -> None:
+def _do(store: Store, some: Sequence[Waiting], step: Any, deadline: float) -> None:
     if len(some) == 1:
         _do_alone(store, some[0])
         return
-    deadline = time.monotonic() + store.timeout
     try:
         results = step(store, some)
     except Exception as error:  # noqa: BLE001  # each caller gets it

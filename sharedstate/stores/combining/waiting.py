@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from copy import copy
 from typing import Any
 
-from ...errors import StoreUnavailable
+from ...errors import Overloaded, StoreUnavailable
 from ..base import Done
 from ..operations import Batch, Operation
 
@@ -77,6 +77,13 @@ def copied(error: Exception) -> Exception:
 def outcome_unknown(reason: str) -> StoreUnavailable:
     """The error of an operation that somebody had taken, and has not brought to an end."""
     return StoreUnavailable(reason, outcome_unknown=True)
+
+
+def too_late(timeout: float) -> Overloaded:
+    """The error of an operation for which there was no time any more."""
+    return Overloaded(
+        f"others were in the way for {timeout} seconds (CACHE_TIMEOUT); nothing was applied"
+    )
 
 
 def size_of(operation: Operation) -> int:
