@@ -1,0 +1,7 @@
+"""``python -m torture.simulation``; see :mod:`.command`."""
+
+import sys
+
+from .command import main
+
+sys.exit(main())

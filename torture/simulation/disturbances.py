@@ -1,0 +1,71 @@
+"""What may go wrong in a run, and whether it does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+
+Disturbance = tuple[str, int]
+"""Which task it happened to, and at which of the points where it could."""
+
+RATES = {
+    # At each point where a thread may be interrupted.
+    "jostled": (0, 0.02, 0.1, 0.3),
+    "stopped": (0, 0.002, 0.01),
+    "killed": (0, 0.0005, 0.003),
+    # At each request to the store.
+    "refused": (0, 0.02, 0.1),
+    "request slow": (0, 0.02, 0.1, 0.3),
+    "response slow": (0, 0.02, 0.1, 0.3),
+    "request lost": (0, 0.02, 0.1),
+    "response lost": (0, 0.02, 0.1),
+    "cut": (0, 0.02, 0.1),
+    "duplicated": (0, 0.05, 0.2),
+    "full": (0, 0.05),
+    "down": (0, 0.005, 0.02),
+}
+"""The kinds, and how likely each is; a seed chooses one of these for each kind.
+
+That some kinds are left out of a run finds what they together would hide (Groce and others, "Swarm
+testing", 2012).
+"""
+
+
+class Chances:
+    """Draws disturbances for one task, from a random stream of its own.
+
+    A disturbance that is drawn and not chosen leaves the stream of the others as it is: so a run
+    can be repeated with a part of its disturbances.
+    """
+
+    def __init__(self, seed: str, name: str, chosen: frozenset[Disturbance] | None) -> None:
+        self._name = name
+        self._chosen = chosen
+        self._draw = Random(f"{seed} {name} chances").random
+        self._count = 0
+
+    def draw(
+        self, rates: Sequence[tuple[str, float]], happened: list[Disturbance]
+    ) -> tuple[str, float] | None:
+        """A kind of disturbance and its size between 0 and 1, if one happens here.
+
+        :param happened: where it is added to what has happened.
+        """
+        drawn = self._draw()
+        self._count += 1
+        for kind, rate in rates:
+            if drawn < rate:
+                size = self._draw()
+                disturbance = self._name, self._count
+                if self._chosen is not None and disturbance not in self._chosen:
+                    return None
+                happened.append(disturbance)
+                return kind, size
+            drawn -= rate
+        return None
+
+
+def swarm(seed: str, kinds: Sequence[str]) -> dict[str, float]:
+    """How likely each kind of disturbance is in the run of a seed."""
+    random = Random(f"{seed} rates")
+    return {kind: random.choice(rates) for kind, rates in RATES.items() if kind in kinds}

@@ -1,0 +1,1 @@
+"""What is simulated, one subject a module."""
