@@ -14,6 +14,7 @@ from pathlib import Path
 from sharedstate import State
 
 from .book import Book, Fault, Tally
+from .clients.clocks import Clocks
 from .clients.crew import Crew
 from .clients.epoch import Epoch
 from .clients.worker import Orders
@@ -101,6 +102,7 @@ def _play(
 ) -> None:
     directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="torture-")))
     epoch = stack.enter_context(closing(Epoch.create(directory / "epoch")))
+    clocks = stack.enter_context(closing(Clocks.create(directory / "clocks")))
     book = Book()
     result.tally, result.faults = book.tally, book.faults
     orders = Orders(
@@ -108,7 +110,7 @@ def _play(
         load.seed,
         load.threads,
         0,
-        str(directory / "epoch"),
+        str(directory),
         dict(site.settings),
         load.broken,
         list(load.operations),
@@ -127,7 +129,7 @@ def _play(
         if crew.crashes:
             raise RuntimeError("a client ended by itself: see its standard error")
     began = time.monotonic()
-    agenda = Agenda(nemeses, Field(site, crew, random.Random(load.seed)), book)
+    agenda = Agenda(nemeses, Field(site, crew, random.Random(load.seed), clocks), book)
     stack.callback(agenda.close)
 
     def turn() -> None:

@@ -59,7 +59,7 @@ def test_broken_is_caught(
     ("store", "nemeses"),
     [
         ("filesystem", ("kill", "stop")),
-        ("lmdb", ("kill",)),
+        ("lmdb", ("full", "clock")),
         ("redis", ("server-kill", "partition")),
     ],
 )

@@ -17,6 +17,7 @@ from .broken import BROKEN
 from .calls import Done, outcome_of
 from .chooser import Chooser
 from .client import Client
+from .clocks import Clocks
 from .epoch import END, Epoch, keys_of
 from .tape import Begun, Record, Tape
 
@@ -29,6 +30,7 @@ class Orders:
     """What a process is told.
 
     :param number: of the process; another one for each that is started.
+    :param directory: where the files ``epoch`` and ``clocks`` are.
     :param settings: of a Flask configuration.
     :param operations: those that it does; all if there are none.
     """
@@ -37,7 +39,7 @@ class Orders:
     seed: str
     threads: int
     pipe: int
-    epoch: str
+    directory: str
     settings: dict[str, Any]
     broken: str = ""
     operations: list[str] = field(default_factory=list)
@@ -48,8 +50,10 @@ class Orders:
 
 def main(orders: Orders) -> None:
     """Let the threads ask until the epoch is `END`."""
+    directory = Path(orders.directory)
+    Clocks(directory / "clocks").follow(orders.number)
     state = BROKEN.get(orders.broken, State).from_settings(orders.settings)
-    tape, epoch = Tape(orders.pipe), Epoch(Path(orders.epoch))
+    tape, epoch = Tape(orders.pipe), Epoch(directory / "epoch")
     threads = [
         threading.Thread(target=_ask, args=(state, tape, epoch, orders, thread))
         for thread in range(orders.threads)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
+from ..clients.clocks import Clocks
 from ..clients.crew import Crew, Process
 from ..servers.site import Site
 
@@ -19,6 +20,7 @@ class Field:
     site: Site
     crew: Crew
     dice: random.Random
+    clocks: Clocks
 
     def some_process(self) -> Process:
         """A process of clients that is in its calls: one that was killed is replaced at once."""

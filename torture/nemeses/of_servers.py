@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ..servers.node import wait_until
 from ..servers.site import Site
 from .nemesis import Field, Nemesis
 
@@ -15,7 +16,7 @@ def _has_servers(site: Site) -> str:
 
 
 def _can_fail_over(site: Site) -> str:
-    return "" if site.fail_over else "it has no second server"
+    return "" if site.leader else "it has no second server"
 
 
 @contextmanager
@@ -40,12 +41,15 @@ def _stop(field: Field) -> Iterator[str]:
 
 @contextmanager
 def _fail_over(field: Field) -> Iterator[str]:
-    assert field.site.fail_over is not None
-    back = field.site.fail_over()
+    """The old one comes back when another one leads."""
+    assert field.site.leader is not None
+    node = field.site.leader()
+    node.kill()
     try:
-        yield "the one that leads"
+        yield node.name
+        wait_until(lambda: field.site.leader is None or field.site.leader() is not node)
     finally:
-        back()
+        node.start()
 
 
 KILL = Nemesis(

@@ -1,6 +1,6 @@
 """The nemeses by their names."""
 
-from . import of_clients, of_servers, of_the_network
+from . import of_clients, of_clocks, of_room, of_servers, of_the_network
 
 NEMESES = {
     nemesis.name: nemesis
@@ -13,5 +13,7 @@ NEMESES = {
         of_the_network.PARTITION,
         of_the_network.SLOWNESS,
         of_the_network.HALVES,
+        of_room.FULL,
+        of_clocks.CLOCK,
     )
 }

@@ -61,7 +61,8 @@ def _table(found: Sequence[dict[str, Any]]) -> Table:
 def _show_violation(out: Console, store: str, violation: dict[str, Any]) -> None:
     what = f"lost, as documented ({violation['reason']})" if violation["reason"] else "VIOLATION"
     during = f" during {', '.join(violation['nemeses'])}" if violation["nemeses"] else ""
-    out.print(f"\n{store}: {what}{during}; the key was {violation['initial']}", markup=False)
+    key = f"the key {violation['key']} was {violation['initial']}"
+    out.print(f"\n{store}: {what}{during}; {key}", markup=False)
     for text in violation["lines"]:
         out.print(text, markup=False, no_wrap=True, overflow="ellipsis")
 

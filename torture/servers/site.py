@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from .node import Node
 from .wire import Wire
+
+COMMON: Mapping[str, Any] = {
+    "CACHE_CODEC": "json",
+    "CACHE_KEY_PREFIX": "torture:",
+    "CACHE_TIMEOUT": 1.0,
+}
+"""The settings of all stores."""
 
 
 @dataclass
 class Site:
     """A store that runs.
 
-    :param settings: of a Flask configuration, for the clients.
+    :param settings: of a Flask configuration, for the clients, besides `COMMON`.
     :param is_shared: whether several processes share it.
     :param nodes: its servers.
     :param wires: what lies between the clients and the servers.
-    :param fail_over: lets another server take over, and returns what starts the old one again.
+    :param leader: which server a fail-over is away from.
     :param losses: what it may lose under which nemesis, as the documentation says: name → reason.
     """
 
@@ -27,6 +36,12 @@ class Site:
     is_shared: bool = True
     nodes: list[Node] = field(default_factory=list)
     wires: list[Wire] = field(default_factory=list)
-    fail_over: Callable[[], Callable[[], None]] | None = None
+    leader: Callable[[], Node] | None = None
     losses: Mapping[str, str] = field(default_factory=dict)
-    has_bound: bool = False
+
+    def __post_init__(self) -> None:
+        self.settings = {**COMMON, **self.settings}
+
+
+Start = Callable[[Path], AbstractContextManager[Site]]
+"""Starts a store in an empty directory, for as long as the context lasts."""

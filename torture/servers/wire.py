@@ -7,6 +7,7 @@ input: a line ``pass``, ``hold``, ``slow SECONDS`` or ``half``. It ends with its
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 from contextlib import suppress
@@ -101,6 +102,7 @@ async def _main(port: int) -> None:
     while line := await loop.run_in_executor(None, sys.stdin.readline):
         proxy.obey(line)
         print("done", flush=True)
+    os._exit(0)  # With the connections that are open.
 
 
 if __name__ == "__main__":

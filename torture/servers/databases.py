@@ -1,0 +1,105 @@
+"""PostgreSQL and MariaDB."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
+from race.servers.processes import HOST, reserved_port
+
+from .node import Missing, Node, listens, program
+from .site import Site, Start
+from .wire import Wire
+
+NOBODY = "nobody"
+
+
+@contextmanager
+def _postgresql(directory: Path) -> Iterator[Site]:
+    with ExitStack() as stack:
+        port = stack.enter_context(reserved_port())
+        data = directory / "data"
+        data.mkdir()
+        if os.geteuid() == 0:  # It refuses to run as root.
+            directory.chmod(0o711)
+            shutil.chown(data, NOBODY)
+        initialize = ["-D", str(data), "-A", "trust", "-U", "postgres", "--no-sync"]
+        _call(*_as_nobody(), program("initdb"), *initialize)
+        command = [
+            *_as_nobody(),
+            *(program("postgres"), "-D", str(data), "-p", str(port), "-k", ""),
+            *("-c", f"listen_addresses={HOST}", "-c", "shared_buffers=16MB"),
+        ]
+        node = Node("postgresql", command, directory / "log", lambda: _has_postgresql(port))
+        stack.enter_context(closing(node))
+        node.start()
+        wire = stack.enter_context(closing(Wire(port)))
+        settings = {"CACHE_URL": f"postgresql://postgres@{HOST}:{wire.port}/postgres"}
+        yield Site("database-postgresql", settings, nodes=[node], wires=[wire])
+
+
+@contextmanager
+def _mariadb(directory: Path) -> Iterator[Site]:
+    with ExitStack() as stack:
+        port = stack.enter_context(reserved_port())
+        data = directory / "data"
+        data.mkdir()
+        user = ("--user=root",) if os.geteuid() == 0 else ()
+        places = (f"--datadir={data}", f"--tmpdir={data}", *user)
+        _call(
+            *(program("mariadb-install-db"), "--no-defaults", *places, "--skip-test-db"),
+            "--auth-root-authentication-method=normal",
+        )
+        command = [
+            *(program("mariadbd"), "--no-defaults", *places),
+            *(f"--socket={data}/socket", f"--pid-file={data}/pid", f"--port={port}"),
+            *(f"--bind-address={HOST}", "--skip-name-resolve"),
+        ]
+        node = Node("mariadb", command, directory / "log", lambda: listens(port))
+        stack.enter_context(closing(node))
+        node.start()
+        _call(
+            *(program("mariadb"), "--no-defaults", f"--socket={data}/socket", "-u", "root"),
+            *("-e", "CREATE DATABASE torture"),
+        )
+        wire = stack.enter_context(closing(Wire(port)))
+        url = f"mariadb://root@{HOST}:{wire.port}/torture?ssl_disabled=true"
+        yield Site("database-mariadb", {"CACHE_URL": url}, nodes=[node], wires=[wire])
+
+
+def _as_nobody() -> list[str]:
+    """What has to stand before a command that refuses to run as root."""
+    if os.geteuid():
+        return []
+    return [program("setpriv"), f"--reuid={NOBODY}", "--clear-groups", "--pdeathsig=TERM"]
+
+
+def _has_postgresql(port: int) -> bool:
+    """Whether a server has recovered."""
+    try:
+        import psycopg
+    except ModuleNotFoundError:
+        raise Missing("psycopg is not installed") from None
+    try:
+        psycopg.connect(
+            host=HOST, port=port, user="postgres", dbname="postgres", connect_timeout=2
+        ).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def _call(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, cwd="/")
+    if done.returncode:
+        raise RuntimeError(f"{command[0]} failed: {done.stdout}{done.stderr}")
+
+
+DATABASES: dict[str, Start] = {
+    "database-postgresql": _postgresql,
+    "database-mariadb": _mariadb,
+}

@@ -1,0 +1,57 @@
+"""Servers that keep nothing on disk."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
+from race.servers.processes import HOST, reserved_port
+
+from .node import Node, listens, program
+from .site import Site, Start
+from .wire import Wire
+
+NOTHING_KEPT = "the server keeps nothing on disk: when it ends, all is gone"
+LOSSES = {"server-kill": NOTHING_KEPT}
+
+
+@contextmanager
+def _server(
+    directory: Path, name: str, command: Sequence[str], scheme: str, **env: str
+) -> Iterator[Site]:
+    """A server behind a wire; ``{port}`` in its command is its port."""
+    with ExitStack() as stack:
+        port = stack.enter_context(reserved_port())
+        words = [word.format(port=port) for word in command]
+        node = Node(name, words, directory / "log", lambda: listens(port), env)
+        stack.enter_context(closing(node))
+        node.start()
+        wire = stack.enter_context(closing(Wire(port)))
+        settings = {"CACHE_URL": f"{scheme}{HOST}:{wire.port}"}
+        yield Site(name, settings, nodes=[node], wires=[wire], losses=LOSSES)
+
+
+@contextmanager
+def _memcached(directory: Path) -> Iterator[Site]:
+    user = ("-u", "root") if os.geteuid() == 0 else ()
+    command = [program("memcached"), *user, "-l", HOST, "-p", "{port}", "-M"]
+    with _server(directory, "memcached", command, "memcached://") as site:
+        yield site
+
+
+@contextmanager
+def _manager(directory: Path) -> Iterator[Site]:
+    module = "sharedstate.stores.manager.server"
+    key = secrets.token_urlsafe(32)
+    command = [sys.executable, "-m", module, HOST + ":{port}"]
+    with _server(
+        directory, "manager", command, f"manager://:{key}@", FLASK_CACHE_MANAGER_AUTHKEY=key
+    ) as site:
+        yield site
+
+
+IN_MEMORY: dict[str, Start] = {"memcached": _memcached, "manager": _manager}
