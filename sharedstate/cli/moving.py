@@ -5,17 +5,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import click
 from flask import current_app
 
+from ..errors import NotSupported
 from ..state import State
-from . import transfer
+from . import differences, transfer
 from .backup import backup as write_backup
 from .backup import check as check_backup
 from .backup import restore as read_backup
 from .group import as_json, command, print_table
+
+T = TypeVar("T")
 
 _ADDRESS_SETTINGS = ("CACHE_URL", "CACHE_TYPE", "CACHE_DIR", "CACHE_REDIS_", "CACHE_MEMCACHED_")
 
@@ -31,18 +34,36 @@ prefix_option = click.option("--prefix", default="", help="Only keys that start 
 @click.option("--to", "url", required=True, help="The CACHE_URL of the store to copy to.")
 @prefix_option
 @overwrite_option
+@click.option("--again", is_flag=True, help="Copy what has changed since, remove what is gone.")
 @dry_run_option
 @as_json
 def copy(
-    state: State, url: str, prefix: str, overwrite: bool, dry_run: bool, as_json: bool
+    state: State,
+    url: str,
+    prefix: str,
+    overwrite: bool,
+    again: bool,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
-    """Copy values, counters and their remaining times to another store."""
+    """Copy values, counters and their remaining times to another store.
+
+    In two steps: while the application runs, and with --again when nothing writes any more, before
+    anything uses the other store. At its end it compares both, and fails if they differ.
+    """
     target = State.from_settings(
         {**_settings_without_address(), "CACHE_URL": url}, current_app.config
     )
     try:
-        tallies = transfer.copy(state, target, prefix, overwrite=overwrite, dry_run=dry_run)
-        _finish(tallies, "Copying", dry_run, as_json, state.store.measure().get("entries"))
+        tallies = (
+            _copied_again(state, target, prefix, dry_run)
+            if again
+            else transfer.copy(state, target, prefix, overwrite=overwrite, dry_run=dry_run)
+        )
+        if not dry_run:
+            tallies = _compared(tallies, state, target, prefix)
+        total = None if again else state.store.measure().get("entries")
+        _finish(tallies, "Copying", dry_run, as_json, total)
     finally:
         target.close()
 
@@ -110,6 +131,38 @@ def import_(
     _finish(tallies, "Importing", dry_run, as_json, None)
 
 
+def _copied_again(
+    source: State, target: State, prefix: str, dry_run: bool
+) -> Iterator[transfer.Tally]:
+    tally = transfer.Tally()
+    found = differences.changed(source, target, prefix, tally)
+    yield from differences.catch_up(target, found, tally, dry_run=dry_run)
+    found = differences.removed(source, target, prefix)
+    yield from _where_listed(differences.catch_up(target, found, tally, dry_run=dry_run))
+    yield tally
+
+
+def _compared(
+    tallies: Iterator[transfer.Tally], source: State, target: State, prefix: str
+) -> Iterator[transfer.Tally]:
+    """The tallies, and one that says how many records are not the same in both."""
+    for tally in tallies:  # there is always one
+        yield tally
+    if not tally.refused:
+        found = differences.changed(source, target, prefix, transfer.Tally())
+        gone = _where_listed(differences.removed(source, target, prefix))
+        tally.differ = sum(1 for _ in (*found, *gone))
+        yield tally
+
+
+def _where_listed(found: Iterator[T]) -> Iterator[T]:
+    """The same, or nothing and a warning where the target cannot list its keys."""
+    try:
+        yield from found
+    except NotSupported as error:
+        click.echo(f"what the source has no more was not looked for: {error}", err=True)
+
+
 def _finish(
     tallies: Iterator[transfer.Tally],
     what: str,
@@ -123,8 +176,16 @@ def _finish(
     for tally in _with_progress(tallies, what, total) if is_shown else tallies:  # noqa: B007
         pass
     verb = "would write" if dry_run else "written"
-    print_table({verb.replace(" ", "_"): tally.written, "refused": tally.refused}, as_json)
+    rows = {verb.replace(" ", "_"): tally.written, "refused": tally.refused}
+    rows |= {"removed": tally.removed} if tally.removed else {}
+    rows |= {} if tally.differ is None else {"differ": tally.differ}
+    print_table(rows, as_json)
     _say_what_is_left(tally)
+    if tally.differ:
+        raise click.ClickException(
+            f"{tally.differ} records were written or removed while they were copied, or are in the "
+            "other store only: stop what writes, and run this once more with --again"
+        )
     if tally.refused:
         raise click.ClickException(
             f"{tally.refused} keys are there already and were left as they are; "

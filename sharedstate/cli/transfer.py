@@ -31,6 +31,10 @@ class Tally:
     """Keys that were there already and were left as they are."""
     left: dict[str, int] = field(default_factory=dict)
     """How many records of each namespace were left out."""
+    removed: int = 0
+    """Those of the target that the source had no more."""
+    differ: int | None = None
+    """Those that were not the same when they were looked at again; ``None`` if nobody looked."""
 
 
 def copy(
@@ -46,10 +50,19 @@ def copy(
     Without a prefix everything goes along: sessions, locks with their fences, ``once`` tokens.
     With one, only the keys that start with it, and the tally names what was left. A fence of the
     target that is higher than the source's stays, so that fences grow on. What is written to the
-    source meanwhile may or may not be copied. Pickles are signed on the way where the target signs
-    them; where only the source does, the tally names how many had no valid signature and were left.
+    source meanwhile may or may not be copied: see :mod:`.differences`. Pickles are signed on the
+    way where the target signs them; where only the source does, the tally names how many had no
+    valid signature and were left.
     """
     tally = Tally()
+    for entry in selected(source, target, prefix, tally):
+        _write(target, entry, tally, overwrite, dry_run)
+        yield tally
+    yield tally
+
+
+def selected(source: State, target: State, prefix: str, tally: Tally) -> Iterator[Entry]:
+    """What is to be copied, as the target has it; the tally names what is not."""
     start = checked_key(prefix) if prefix else b""
     for entry in entries(source):
         if prefix and (entry.namespace or not entry.key.startswith(start)):
@@ -57,13 +70,15 @@ def copy(
                 _leave(tally, entry.namespace)
             continue
         try:
-            entry = _translated(source, target, entry)
+            yield _translated(source, target, entry)
         except NotSerializable:
             _leave(tally, _UNVERIFIED)
-            continue
-        _write(target, entry, tally, overwrite, dry_run)
-        yield tally
-    yield tally
+
+
+def physical_key(state: State, entry: Entry) -> bytes:
+    """The key of a record as a state's store has it."""
+    space = state.namespace(entry.namespace) if entry.namespace else state
+    return space.physical_prefix + entry.key
 
 
 def export(state: State, prefix: str = "", tally: Tally | None = None) -> Iterator[str]:
@@ -120,13 +135,13 @@ def store_entry(state: State, entry: Entry, *, overwrite: bool) -> bool:
 
     A fence is only ever raised.
     """
-    space = state.namespace(entry.namespace) if entry.namespace else state
     raw, expires = entry.record
     if is_fence(entry):
+        space = state.namespace(entry.namespace)
         space.update(entry.key.decode(), lambda present: max(present, int(raw)), default=0)
         return True
     timeout = 0.0 if expires == NEVER else max(expires - state.store.clock(), MIN_SECONDS)
-    physical = space.physical_prefix + entry.key
+    physical = physical_key(state, entry)
     if overwrite:
         state.store.transact((physical,), Put(raw, timeout))
         return True
@@ -154,8 +169,7 @@ def _translated(source: State, target: State, entry: Entry) -> Entry:
 
 
 def _is_there(state: State, entry: Entry) -> bool:
-    space = state.namespace(entry.namespace) if entry.namespace else state
-    return state.store.values([space.physical_prefix + entry.key])[0] is not None
+    return state.store.values([physical_key(state, entry)])[0] is not None
 
 
 def _leave(tally: Tally, what: str) -> None:

@@ -362,7 +362,8 @@ class TestMoving:
         put(cache, "unsigned", bomb)
         put(cache, "forged", SignedPickleCodec({"SECRET_KEY": "a guess"}).sign(bomb))
         done = run(cache, "copy", "--to", f"filesystem://{tmp_path}/local", "--json")
-        assert (done.exit_code, json.loads(done.stdout)) == (0, {"written": 1, "refused": 0})
+        expected = {"written": 1, "refused": 0, "differ": 0}
+        assert (done.exit_code, json.loads(done.stdout)) == (0, expected)
         assert "without a valid signature (2)" in done.stderr
         assert local.get("value") == {1}
         assert local.keys() == ["value"]
