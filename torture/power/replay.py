@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -147,7 +148,7 @@ def _kept(
     if keep is None or case.is_control:
         return None
     keep.mkdir(exist_ok=True, parents=True)
-    if not (keep / recording.log.name).exists():
+    with suppress(shutil.SameFileError):
         shutil.copy(recording.log, keep)
     path = keep / f"{recording.log.stem}-{number}"
     restore(image, path)
