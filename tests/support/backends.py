@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.sharedctypes import RawValue
 from typing import Any, NoReturn, Protocol
@@ -16,6 +17,7 @@ from typing import Any, NoReturn, Protocol
 import pytest
 
 from sharedstate.stores.base import Store
+from torture.servers.node import Missing
 
 
 class Clock(Protocol):
@@ -174,6 +176,15 @@ def innermost(store: Store) -> Any:
 def program(*names: str) -> str:
     """The path of the first of these programs that is installed."""
     return next(filter(None, map(shutil.which, names)), None) or give_up(f"{names[0]} is missing")
+
+
+@contextmanager
+def needed() -> Iterator[None]:
+    """A block whose servers have to be installed."""
+    try:
+        yield
+    except Missing as error:
+        give_up(str(error))
 
 
 def give_up(reason: str) -> NoReturn:

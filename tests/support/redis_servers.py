@@ -10,13 +10,18 @@ from pathlib import Path
 
 import pytest
 import redis
-from backends import program
+from backends import needed, program
 from redis.sentinel import Sentinel
 
 from race.servers.processes import reserved_port
-
-MASTER = "shared"
-CLUSTER_NODES = 3
+from torture.servers.redis import (
+    MASTER,
+    Server,
+    cluster,
+    url_of_cluster,
+    url_of_sentinel,
+    watched,
+)
 
 
 @contextmanager
@@ -54,81 +59,18 @@ def _wait_until_ready(server: subprocess.Popen[str]) -> None:
 
 
 @contextmanager
-def watched_master(directory: Path) -> Iterator[tuple[str, list[subprocess.Popen[str]]]]:
-    """A master, its replica and a Sentinel; returns the URL and the three processes."""
-    with ExitStack() as stack:
-        # A master waits five seconds for more replicas before it sends the first one its state.
-        at_once = ("--save", "", "--repl-diskless-sync-delay", "0")
-        master = stack.enter_context(redis_server(directory, *at_once))
-        replica = stack.enter_context(
-            redis_server(directory, "--save", "", "--replicaof", f"127.0.0.1 {master.port}")
-        )
-        # A Sentinel asks the master for its replicas when it starts, and then every ten seconds.
-        _until(lambda: _follows(replica.port) and _has_replica(master.port))
-        configuration = directory / "sentinel.conf"
-        configuration.write_text(
-            f"sentinel monitor {MASTER} 127.0.0.1 {master.port} 1\n"
-            f"sentinel down-after-milliseconds {MASTER} 500\n"
-            f"sentinel failover-timeout {MASTER} 2000\n"
-        )
-        sentinel = stack.enter_context(redis_server(directory, str(configuration), "--sentinel"))
-        _until(lambda: _replicas(sentinel.port) == 1)
-        yield f"redis+sentinel://127.0.0.1:{sentinel.port}/{MASTER}", [master, replica, sentinel]
-
-
-def _follows(port: int) -> bool:
-    with redis.Redis(port=port) as replica:
-        return replica.info("replication")["master_link_status"] == "up"
-
-
-def _has_replica(port: int) -> bool:
-    """Whether a write is confirmed, which may take a second after the replica has all."""
-    with redis.Redis(port=port) as master:
-        master.set("warm-up", 1)
-        master.delete("warm-up")
-        return bool(master.wait(1, 100))
-
-
-def _replicas(port: int) -> int:
-    watcher = Sentinel([("127.0.0.1", port)])
-    found = len(watcher.discover_slaves(MASTER))
-    for client in watcher.sentinels:
-        client.close()
-    return found
+def watched_master(directory: Path) -> Iterator[tuple[str, tuple[Server, Server, Server]]]:
+    """A master, its replica and a Sentinel; answers the URL and the three servers."""
+    with ExitStack() as stack, needed():
+        servers = watched(stack, directory)
+        yield url_of_sentinel(servers[-1]), servers
 
 
 @contextmanager
 def redis_cluster(directory: Path) -> Iterator[str]:
-    """Three masters that share the slots; returns the URL."""
-    with ExitStack() as stack:
-        ports = []
-        for number in range(CLUSTER_NODES):
-            home = directory / str(number)
-            home.mkdir()
-            options = ("--cluster-enabled", "yes", "--save", "", "--cluster-port")
-            bus = stack.enter_context(reserved_port())
-            server = stack.enter_context(redis_server(home, *options, str(bus)))
-            ports.append(server.port)
-        addresses = [f"127.0.0.1:{port}" for port in ports]
-        create = ["--cluster", "create", *addresses, "--cluster-yes"]
-        subprocess.run(
-            [program("redis-cli", "valkey-cli"), *create], check=True, capture_output=True
-        )
-        _until(lambda: all(_knows_all_slots(port) for port in ports))
-        yield f"redis+cluster://{','.join(addresses)}"
-
-
-def _knows_all_slots(port: int) -> bool:
-    with redis.Redis(port=port) as node:
-        return node.execute_command("CLUSTER INFO")["cluster_state"] == "ok"
-
-
-def _until(condition) -> None:
-    for _ in range(2000):
-        if condition():
-            return
-        threading.Event().wait(0.01)
-    raise RuntimeError("the Redis servers did not find each other in time")
+    """Three masters that share the slots; answers the URL."""
+    with ExitStack() as stack, needed():
+        yield url_of_cluster(cluster(stack, directory))
 
 
 @pytest.fixture(scope="session")

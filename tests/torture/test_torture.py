@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 
 import pytest
-from backends import give_up
+from backends import needed
 
 from torture.book import Fault
 from torture.judging.judge import Violation
@@ -19,18 +19,14 @@ from torture.report.data import as_data
 from torture.report.drawing import lines
 from torture.report.html import page
 from torture.run import Load, Result, run
-from torture.servers.node import Missing
 from torture.servers.table import SITES
 
 SECONDS = 90  # Guards against a hang: what is wrong is caught in a few.
 
 
 def tortured(store: str, names: tuple[str, ...], load: Load, directory: Path) -> Result:
-    try:
-        with SITES[store](directory) as site:
-            return run(site, [NEMESES[name] for name in names], load)
-    except Missing as error:
-        give_up(str(error))
+    with needed(), SITES[store](directory) as site:
+        return run(site, [NEMESES[name] for name in names], load)
 
 
 @pytest.mark.slow

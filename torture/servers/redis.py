@@ -15,6 +15,7 @@ from .site import Site, Start
 from .wire import Wire
 
 MASTER = "shared"
+MASTERS = 3
 DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
 ASYNCHRONOUS = "replication is asynchronous: a fail-over can lose acknowledged writes"
 LOSSES = dict.fromkeys(("failover", "server-kill", "server-stop"), ASYNCHRONOUS)
@@ -64,58 +65,92 @@ def _one(directory: Path) -> Iterator[Site]:
         yield Site("redis", settings, nodes=[server], wires=[wire])
 
 
+def watched(stack: ExitStack, directory: Path, *options: str) -> tuple[Server, Server, Server]:
+    """A master and its replica, and the Sentinel that lets one of them lead."""
+    # A master waits five seconds for more replicas before it sends the first one its state.
+    at_once = (*options, "--repl-diskless-sync-delay", "0")
+    first = Server(stack, directory, "first", *at_once)
+    first.start()
+    second = Server(stack, directory, "second", *at_once, "--replicaof", f"{HOST} {first.port}")
+    second.start()
+    # A Sentinel asks the master for its replicas when it starts, and then every ten seconds.
+    wait_until(lambda: second.information("REPLICATION").get("master_link_status") == "up")
+    wait_until(lambda: _is_confirmed(first))
+    configuration = directory / "sentinel.conf"
+    configuration.write_text(
+        f"sentinel monitor {MASTER} {HOST} {first.port} 1\n"
+        f"sentinel down-after-milliseconds {MASTER} {NODE_MILLISECONDS}\n"
+        f"sentinel failover-timeout {MASTER} 2000\n"
+    )
+    sentinel = Server(stack, directory, "sentinel", str(configuration), "--sentinel")
+    sentinel.start()
+    wait_until(lambda: bool(sentinel.ask("SENTINEL", "REPLICAS", MASTER)))
+    return first, second, sentinel
+
+
+def cluster(stack: ExitStack, directory: Path, *options: str, replicas: int = 0) -> list[Server]:
+    """Three masters that share the slots, each with so many replicas."""
+    servers = []
+    for number in range(MASTERS * (1 + replicas)):
+        bus = ("--cluster-port", str(stack.enter_context(reserved_port())))
+        more = ("--cluster-enabled", "yes", *bus, *options)
+        servers.append(Server(stack, directory, f"node {number}", *more))
+        servers[-1].start()
+    create = [
+        *(program("redis-cli", "valkey-cli"), "--cluster", "create"),
+        *(f"{HOST}:{server.port}" for server in servers),
+        *("--cluster-replicas", str(replicas), "--cluster-yes"),
+    ]
+    subprocess.run(create, check=True, capture_output=True)
+    wait_until(lambda: all(map(_is_whole, servers)))
+    return servers
+
+
+def url_of_sentinel(sentinel: Server) -> str:
+    return f"redis+sentinel://{HOST}:{sentinel.port}/{MASTER}"
+
+
+def url_of_cluster(servers: list[Server]) -> str:
+    return "redis+cluster://" + ",".join(f"{HOST}:{server.port}" for server in servers)
+
+
 @contextmanager
 def _sentinel(directory: Path) -> Iterator[Site]:
-    """A master and a replica, one of which the Sentinel lets lead."""
     with ExitStack() as stack:
-        at_once = (*DURABLE, "--repl-diskless-sync-delay", "0")
-        first = Server(stack, directory, "first", *at_once)
-        first.start()
-        second = Server(stack, directory, "second", *at_once, "--replicaof", f"{HOST} {first.port}")
-        second.start()
-        wait_until(lambda: second.information("REPLICATION").get("master_link_status") == "up")
-        configuration = directory / "sentinel.conf"
-        configuration.write_text(
-            f"sentinel monitor {MASTER} {HOST} {first.port} 1\n"
-            f"sentinel down-after-milliseconds {MASTER} {NODE_MILLISECONDS}\n"
-            f"sentinel failover-timeout {MASTER} 2000\n"
-        )
-        sentinel = Server(stack, directory, "sentinel", str(configuration), "--sentinel")
-        sentinel.start()
-        wait_until(lambda: bool(sentinel.ask("SENTINEL", "REPLICAS", MASTER)))
+        first, second, sentinel = watched(stack, directory, *DURABLE)
 
         def leader() -> Server:
             address = sentinel.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER)
             return second if str(second.port) in str(address) else first
 
-        settings = {"CACHE_URL": f"redis+sentinel://{HOST}:{sentinel.port}/{MASTER}"}
+        settings = {"CACHE_URL": url_of_sentinel(sentinel)}
         yield Site("redis-sentinel", settings, nodes=[first, second], leader=leader, losses=LOSSES)
 
 
 @contextmanager
 def _cluster(directory: Path) -> Iterator[Site]:
-    """Three masters that share the slots, each with a replica."""
     with ExitStack() as stack:
-        options = ("--cluster-enabled", "yes", "--cluster-node-timeout", NODE_MILLISECONDS)
-        servers = []
-        for number in range(6):
-            bus = ("--cluster-port", str(stack.enter_context(reserved_port())))
-            servers.append(Server(stack, directory, f"node {number}", *DURABLE, *options, *bus))
-            servers[-1].start()
-        addresses = [f"{HOST}:{server.port}" for server in servers]
-        create = ["--cluster", "create", *addresses, "--cluster-replicas", "1", "--cluster-yes"]
-        client = program("redis-cli", "valkey-cli")
-        subprocess.run([client, *create], check=True, capture_output=True)
-        wait_until(lambda: all(_is_whole(server) for server in servers))
+        soon = ("--cluster-node-timeout", NODE_MILLISECONDS)
+        servers = cluster(stack, directory, *DURABLE, *soon, replicas=1)
 
         def leader() -> Server:
             return next(filter(_has_the_keys, servers), servers[0])
 
         settings = {
-            "CACHE_URL": f"redis+cluster://{','.join(addresses)}",
+            "CACHE_URL": url_of_cluster(servers),
             "CACHE_KEY_PREFIX": "{torture}:",  # All keys in one slot, for batches.
         }
         yield Site("redis-cluster", settings, nodes=[*servers], leader=leader, losses=LOSSES)
+
+
+def _is_confirmed(master: Server) -> bool:
+    """Whether a replica confirms a write, which may take a second after it has all."""
+    import redis
+
+    with redis.Redis(host=HOST, port=master.port) as client:
+        client.set("warm-up", 1)
+        client.delete("warm-up")
+        return bool(client.wait(1, 100))
 
 
 def _is_whole(server: Server) -> bool:
