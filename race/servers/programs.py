@@ -56,7 +56,8 @@ PROGRAMS = {
     ),
     "manager": Program(
         (sys.executable,),
-        "-m sharedstate.stores.manager.server {directory}/manager",
+        "-c 'from sharedstate.stores.manager.store import run_manager; "
+        'run_manager(dict(CACHE_URL="manager://{directory}/manager"))\'',
         "manager://{directory}/manager",
         path="{directory}/manager",
     ),

@@ -19,6 +19,7 @@ from backends import ManagerClock
 
 from sharedstate.stores.manager import server as manager_server
 from sharedstate.stores.manager.client import Address
+from sharedstate.stores.manager.local import beside
 from sharedstate.stores.memory import MemoryStore
 from sharedstate.stores.registry import open_store
 
@@ -82,7 +83,7 @@ def empty_manager(manager_url: str) -> Iterator[str]:
 
 def process_of(path: Path) -> int | None:
     """The number of the process that serves a socket, or ``None`` after a clean end."""
-    text = manager_server.beside(path, "pid").read_text()
+    text = beside(path, "pid").read_text()
     return int(text.split()[0]) if text else None
 
 
@@ -105,7 +106,7 @@ def wait_for_end(path: Path) -> None:
 def serves(path: Path) -> bool:
     """Whether a process serves the socket."""
     try:
-        claim = os.open(manager_server.beside(path, "pid"), os.O_RDWR)
+        claim = os.open(beside(path, "pid"), os.O_RDWR)
     except FileNotFoundError:
         return False
     try:

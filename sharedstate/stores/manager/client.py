@@ -9,36 +9,26 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from .messages import Failure, Result, replies
-from .protocol import (
+from .wire import (
     MAX_HANDSHAKE_BYTES,
     MAX_REPLY_BYTES,
     NONCE_BYTES,
+    PROOF_BYTES,
     PROTOCOL,
-    BadMessage,
-    Claim,
-    greetings,
-    pack,
-    prepare,
+    Refused,
+    framed,
+    message_in,
     proof,
-    size_of,
-    unpack,
-    welcomes,
 )
 
 Address = Path | tuple[str, int]
 """A socket's path, or a host and a port."""
 
 _READ_BYTES = 1 << 16
-_FULL_SECONDS = 0.005
 
 
 class NotRunning(OSError):
-    """No process listens at the address."""
-
-
-class Refused(OSError):
-    """The manager does not accept us, or what listens does not know our authkey."""
+    """No process accepts connections at the address, or none at present."""
 
 
 class Connection:
@@ -53,101 +43,81 @@ class Connection:
     def __init__(self, address: Address, authkey: Callable[[], bytes], timeout: float) -> None:
         deadline = time.monotonic() + timeout
         self._timeout = timeout
-        self._socket = _connected(address, deadline)
         try:
-            prepare(self._socket)
-            self.instance = self._introduce(authkey, deadline)
-            self._socket.settimeout(timeout)
-        except BaseException:
-            self._socket.close()
-            raise
+            self._socket = _connected(address, timeout)
+        except (FileNotFoundError, ConnectionRefusedError) as error:
+            raise NotRunning("it is not running") from error
+        except BlockingIOError as error:  # A socket with a path does not wait by itself.
+            raise NotRunning("too many connect to it at once") from error
+        self.close = self._socket.close
         self.sent = False
         """Whether the whole last request was sent, so that the manager may have acted on it."""
+        try:
+            self.instance = self._introduce(authkey, deadline)
+        except BaseException:
+            self.close()
+            raise
 
-    def ask(self, request: bytes) -> Result | Failure:
-        """The manager's reply to a packed request.
+    def ask(self, request: bytes) -> bytes:
+        """The manager's reply to a request.
 
         :raises OSError: if no reply came in time, or the connection broke.
-        :raises BadMessage: if the reply is not a message.
         """
         self.sent = False
+        if self._socket.gettimeout() != self._timeout:  # To set it is a call of the kernel.
+            self._socket.settimeout(self._timeout)
         self._socket.sendall(request)
         self.sent = True
-        reply: bytes | bytearray = self._socket.recv(_READ_BYTES)
-        if size_of(reply) != len(reply):
-            reply = self._rest(reply, time.monotonic() + self._timeout)
-            self._socket.settimeout(self._timeout)
-        return unpack(reply, replies)
-
-    def close(self) -> None:
-        self._socket.close()
+        return self._receive(MAX_REPLY_BYTES, time.monotonic() + self._timeout)
 
     def _introduce(self, authkey: Callable[[], bytes], deadline: float) -> bytes:
         """Prove to each other that both know the authkey; returns the manager's instance."""
+        self._wait_until(deadline)
+        greeting = self._receive(MAX_HANDSHAKE_BYTES, deadline)
+        if greeting[:-NONCE_BYTES] != PROTOCOL:
+            raise Refused
+        key, mine = authkey(), secrets.token_bytes(NONCE_BYTES)
+        nonces = greeting[-NONCE_BYTES:] + mine
+        self._socket.sendall(framed(mine + proof(key, b"client", nonces)))
+        self._wait_until(deadline)
         try:
-            greeting = unpack(self._handshake(deadline, "it ends or is full"), greetings)
-            if greeting.protocol != PROTOCOL:
-                raise BadMessage(greeting.protocol)
-            mine, key = secrets.token_bytes(NONCE_BYTES), authkey()
-            nonces = greeting.nonce + mine
-            self._socket.sendall(pack(Claim(mine, proof(key, b"client", nonces))))
-            welcome = unpack(self._handshake(deadline, "the authkey is wrong"), welcomes)
-        except BadMessage as error:
-            raise Refused("what listens there is not a manager of this version") from error
-        expected = proof(key, b"manager", nonces, welcome.instance)
-        if not secrets.compare_digest(welcome.proof, expected):
-            raise Refused("what listens there does not know the authkey")
-        return welcome.instance
-
-    def _handshake(self, deadline: float, refusal: str) -> bytes | bytearray:
-        """The next message of the handshake."""
-        try:
-            return self._rest(b"", deadline, MAX_HANDSHAKE_BYTES)
+            welcome = self._receive(MAX_HANDSHAKE_BYTES, deadline)
         except ConnectionError as error:
-            raise Refused(refusal) from error
+            raise Refused("the authkey is wrong") from error
+        instance, proved = welcome[:-PROOF_BYTES], welcome[-PROOF_BYTES:]
+        if not secrets.compare_digest(proved, proof(key, b"manager", nonces, instance)):
+            raise Refused("what listens there does not know the authkey")
+        return instance
 
-    def _rest(
-        self, begun: bytes | bytearray, deadline: float, limit: int = MAX_REPLY_BYTES
-    ) -> bytearray:
-        """The whole of a message that comes in several pieces."""
-        received = bytearray(begun)
-        while (size := size_of(received)) is None or len(received) < size:
-            if (size or 0) > limit:
-                raise BadMessage(f"a message of {size:,} bytes")
-            self._socket.settimeout(_left(deadline))
-            data = self._socket.recv(min((size or _READ_BYTES) - len(received), 16 * _READ_BYTES))
-            if not data:
-                raise ConnectionResetError("the manager closed the connection")
+    def _receive(self, limit: int, deadline: float) -> bytes:
+        """The next message, of which the first piece comes before the socket's own time-out."""
+        received = bytearray()
+        while data := self._socket.recv(_READ_BYTES):
             received += data
-        return received
+            message = message_in(received, limit)
+            if message is not None:
+                return message
+            self._wait_until(deadline)
+        raise ConnectionResetError("the manager closed the connection")
+
+    def _wait_until(self, deadline: float) -> None:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._socket.settimeout(left)
 
 
-def _connected(address: Address, deadline: float) -> socket.socket:
+def _connected(address: Address, timeout: float) -> socket.socket:
+    if isinstance(address, tuple):
+        connection = socket.create_connection(address, timeout)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # A host can be gone.
+        return connection
+    connection = socket.socket(socket.AF_UNIX)
     try:
-        if isinstance(address, tuple):
-            return socket.create_connection(address, _left(deadline))
-        return _connected_to_file(os.fspath(address), deadline)
-    except (FileNotFoundError, ConnectionRefusedError) as error:
-        raise NotRunning(error.errno, error.strerror) from error
-
-
-def _connected_to_file(path: str, deadline: float) -> socket.socket:
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        while True:
-            connection.settimeout(_left(deadline))
-            try:
-                connection.connect(path)
-                return connection
-            except BlockingIOError:  # Too many come at once; it does not wait by itself.
-                time.sleep(_FULL_SECONDS)
+        connection.settimeout(timeout)
+        connection.connect(os.fspath(address))
     except BaseException:
         connection.close()
         raise
-
-
-def _left(deadline: float) -> float:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise TimeoutError("timed out")
-    return left
+    return connection

@@ -8,26 +8,24 @@ error in bounded time.
 from __future__ import annotations
 
 import socket
+from collections import deque
 from collections.abc import Sequence
-from functools import lru_cache, partial
+from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 from weakref import finalize
 
-from ...errors import ConfigurationError, StoreUnavailable, ValueTooLarge
+from ...errors import ConfigurationError, StoreUnavailable
 from ...settings import Settings, checked
-from ..base import Page, Store
-from ..operations import Increment, Operation, Record
-from ..support.addresses import URL, addresses, malformed, parsed
+from ..base import Page, Scope, Store, now
+from ..operations import Batch, Increment, Operation, Record
+from ..support.addresses import URL, addresses, malformed, parsed, shown
 from ..support.directory import data_directory
-from . import messages
-from .client import Connection, NotRunning
-from .endpoints import Endpoint, Local, Remote
-from .messages import Result, dumped, shifted, shifted_record
-from .pool import Pool
-from .protocol import MAX_REQUEST_BYTES, BadMessage, TooLong, pack
-from .server import run_foreground
+from .client import Connection
+from .local import Local
+from .wire import replied, request, request_to
 
 FILE_NAME = "sharedstate.manager"
 _EXAMPLE = "manager:///path/to/socket or manager://:authkey@host:port"
@@ -47,11 +45,13 @@ class ManagerStore(Store):
     has_server = True
 
     def __init__(self, endpoint: Endpoint, **options: Any) -> None:
-        super().__init__(**options)
+        self._clock = _Clock()
+        super().__init__(clock=self._clock, **options)
         self.endpoint = endpoint
         self.scope = endpoint.scope
         self._instance: bytes | None = None
-        self._open()
+        self._idle: deque[Connection] = deque()
+        finalize(self, _close_all, self._idle)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> ManagerStore:
@@ -59,29 +59,26 @@ class ManagerStore(Store):
 
     def transact(self, keys: Sequence[bytes], operation: Operation) -> Any:
         if type(operation) is Increment and len(keys) == 1:
-            return self._ask(_increment(keys[0], operation), writes=True).value
-        request = _packed(messages.Transact(list(keys), dumped(operation)))
-        reply = self._ask(request, writes=operation.writes)
-        return shifted(operation, reply.value, self.clock() - reply.now)
+            return self._ask(_increment(keys[0], operation), writes=True)
+        result = self._ask(request_to(operation, keys), writes=operation.writes)
+        # MessagePack has one kind of array, and only a batch returns a list.
+        return tuple(result) if type(result) is list and type(operation) is not Batch else result
 
     def read(self, keys: Sequence[bytes]) -> list[Record | None]:
-        reply = self._ask(_read(keys[0]) if len(keys) == 1 else _packed(messages.Read(list(keys))))
-        ahead = self.clock() - reply.now
-        return [shifted_record(record, ahead) for record in reply.value]
+        return list(self._ask(_read(keys[0]) if len(keys) == 1 else request("read", keys)))
 
     def sizes(self, keys: Sequence[bytes]) -> list[int]:
-        sizes: list[int] = self._ask(_packed(messages.Sizes(list(keys)))).value
-        return sizes
+        return list(self._ask(request("sizes", keys)))
 
     def page(self, prefix: bytes, cursor: str | None, limit: int) -> Page:
-        keys, following = self._ask(_packed(messages.Page(prefix, cursor, limit))).value
+        keys, following = self._ask(request("page", prefix, cursor, limit))
         return keys, following
 
     def clear(self, prefix: bytes) -> None:
-        self._ask(_packed(messages.Clear(prefix)), writes=True)
+        self._ask(request("clear", prefix), writes=True)
 
     def ping(self) -> None:
-        self._ask(_packed(messages.Ping()))
+        self._ask(request("ping"))
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -90,61 +87,83 @@ class ManagerStore(Store):
         }
 
     def close(self) -> None:
-        self._pool.clear()
+        _close_all(self._idle)
 
     def after_fork_in_child(self) -> None:
-        self._closer.detach()
-        self._pool.forget()
-        self.endpoint.after_fork_in_child()
-        self._open()
+        self.close()
 
-    def _open(self) -> None:
-        self._pool = Pool(partial(self.endpoint.connect, self.timeout))
-        self._closer = finalize(self, self._pool.clear)
-
-    def _ask(self, request: bytes, *, writes: bool = False) -> Result:
-        pool = self._pool
-        connection = self._take(pool)
+    def _ask(self, message: bytes, *, writes: bool = False) -> Any:
+        connection = self._connection()
         try:
-            reply = connection.ask(request)
-        except BaseException as error:
-            pool.drop(connection)
-            if isinstance(error, (OSError, BadMessage)):
-                raise self._unavailable(error, writes and connection.sent) from error
+            reply = replied(connection.ask(message))
+        except OSError as error:
+            # The idle ones lead to the same manager.
+            connection.close()
+            self.close()
+            raise self._unavailable(error, writes and connection.sent) from error
+        except BaseException:
+            connection.close()
             raise
-        pool.give_back(connection)
-        if isinstance(reply, messages.Failure):
-            raise reply.error()
-        return reply
+        self._idle.append(connection)
+        self._clock.ahead = reply.now - now()
+        return reply.result()
 
-    def _take(self, pool: Pool) -> Connection:
+    def _connection(self) -> Connection:
+        """One that no other thread uses, to be given back if nothing goes wrong."""
         try:
-            connection = pool.take()
+            return self._idle.pop()
+        except IndexError:
+            return self._connected()
+
+    def _connected(self) -> Connection:
+        try:
+            connection = self.endpoint.connect(self.timeout)
         except OSError as error:
             raise self._unavailable(error) from error
-        known = self._instance
-        if connection.instance == known:
+        known, self._instance = self._instance, connection.instance
+        if known in (None, connection.instance):
             return connection
-        self._instance = connection.instance
-        if known is None:
-            return connection
-        pool.give_back(connection)
+        self._idle.append(connection)
         raise StoreUnavailable(
             f"the manager at {self.endpoint.location()} is another one than before, and began "
             "empty: what was stored is gone; the next operation goes on with the new one"
         )
 
-    def _unavailable(self, error: Exception, outcome_unknown: bool = False) -> StoreUnavailable:
-        if isinstance(error, TimeoutError):
-            reason = f"no response within {self.timeout:g} seconds"
-        elif isinstance(error, NotRunning):
-            reason = "it is not running"
-        else:
-            reason = str(error)
+    def _unavailable(self, error: OSError, outcome_unknown: bool = False) -> StoreUnavailable:
+        is_late = isinstance(error, TimeoutError)
+        reason = f"no response within {self.timeout:g} seconds" if is_late else error
         return StoreUnavailable(
             f"the manager at {self.endpoint.location()} is not available: {reason}",
             outcome_unknown=outcome_unknown,
         )
+
+
+class _Clock:
+    """The manager's time, by its last reply: those of two hosts are never the same."""
+
+    ahead = 0.0
+
+    def __call__(self) -> float:
+        return now() + self.ahead
+
+
+class Remote:
+    """A manager at a host and port, which a supervisor runs."""
+
+    scope: Scope = "network"
+
+    def __init__(self, address: tuple[str, int], authkey: bytes) -> None:
+        self.address = address
+        self.authkey = authkey
+
+    def connect(self, timeout: float) -> Connection:
+        return Connection(self.address, lambda: self.authkey, timeout)
+
+    def location(self) -> str:
+        return f"manager://{shown([self.address])}"
+
+
+Endpoint = Local | Remote
 
 
 def run_manager(settings: Settings) -> None:
@@ -152,12 +171,14 @@ def run_manager(settings: Settings) -> None:
 
     :raises ConfigurationError: if it cannot listen there, or another one does.
     """
+    from .server import run_foreground
+
     settings = checked(settings)
     endpoint = _endpoint(settings)
     max_bytes = settings["CACHE_MAX_BYTES"]
     if isinstance(endpoint, Remote):
         run_foreground(endpoint.address, endpoint.authkey, max_bytes=max_bytes)
-    elif isinstance(endpoint, Local):
+    else:
         run_foreground(endpoint.path, max_bytes=max_bytes)
 
 
@@ -177,8 +198,8 @@ def _endpoint(settings: Settings) -> Endpoint:
 
 
 def _remote(parts: URL, settings: Settings) -> Remote:
-    host, port = addresses(parts.hosts, 0, "CACHE_URL")[0] if parts.hosts else ("", 0)
-    if not port or parts.user or "," in parts.hosts or parts.path.strip("/"):
+    address = addresses(parts.hosts, 0, "CACHE_URL")[0] if parts.hosts else ("", 0)
+    if not address[1] or parts.user or "," in parts.hosts or parts.path.strip("/"):
         raise malformed("CACHE_URL", _EXAMPLE)
     authkey = parts.password or settings["CACHE_MANAGER_AUTHKEY"]
     if not authkey:
@@ -186,14 +207,7 @@ def _remote(parts: URL, settings: Settings) -> Remote:
             "a manager on the network needs its authkey: put it into the URL, "
             "manager://:authkey@host:port, or set CACHE_MANAGER_AUTHKEY"
         )
-    return Remote(host, port, authkey if isinstance(authkey, bytes) else str(authkey).encode())
-
-
-def _packed(request: messages.Request) -> bytes:
-    try:
-        return pack(request)
-    except TooLong as error:
-        raise ValueTooLarge(error.size, MAX_REQUEST_BYTES) from error
+    return Remote(address, authkey if isinstance(authkey, bytes) else str(authkey).encode())
 
 
 # Both are pure functions of what callers mostly repeat.
@@ -201,9 +215,15 @@ def _packed(request: messages.Request) -> bytes:
 
 @lru_cache(maxsize=1024)
 def _increment(key: bytes, increment: Increment) -> bytes:
-    return _packed(messages.Transact([key], dumped(increment)))
+    return request_to(increment, [key])
 
 
 @lru_cache(maxsize=1024)
 def _read(key: bytes) -> bytes:
-    return _packed(messages.Read([key]))
+    return request("read", [key])
+
+
+def _close_all(connections: deque[Connection]) -> None:
+    with suppress(IndexError):
+        while True:
+            connections.pop().close()
