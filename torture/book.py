@@ -81,8 +81,8 @@ class Book:
         """A call has ended."""
         tally = self.tally
         tally.outcomes[done.outcome] += 1
-        if done.error:
-            tally.errors[done.error[:100] if done.outcome == "wrong" else done.error[:40]] += 1
+        if done.outcome in ("refused", "unknown"):
+            tally.errors[done.error] += 1
         if done.outcome == "ok":
             self._note_results(client, begun, done, started, ended)
             self._note_recovery(started, ended)

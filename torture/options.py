@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from dataclasses import replace
 from pathlib import Path
 
 from .clients.broken import BROKEN
@@ -13,6 +14,7 @@ from .servers.table import SITES
 
 SECONDS = 10.0
 LONG = 10_000_000
+LONG_QUIET = (1.0, 5.0)
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -25,15 +27,17 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def load_of(options: argparse.Namespace, stores: int) -> Load:
     """What each of so many stores is asked."""
-    return Load(
-        math.inf if options.long else options.seconds,
+    load = Load(
+        options.seconds,
         options.seed,
         options.processes,
         options.threads,
         options.broken or "",
-        LONG / max(stores, 1) if options.long else math.inf,
         stops_early=bool(options.broken),
     )
+    if not options.long:
+        return load
+    return replace(load, seconds=math.inf, most=LONG / max(stores, 1), quiet=LONG_QUIET)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -33,6 +33,7 @@ READ_SECONDS = 0.05
 class Load:
     """What is asked, and for how long.
 
+    :param quiet: seconds between faults, at least and at most.
     :param most: how many operations end the run.
     :param operations: those that clients do; all if there are none.
     :param stops_early: whether the first violation ends the run.
@@ -43,6 +44,7 @@ class Load:
     processes: int = 2
     threads: int = 4
     broken: str = ""
+    quiet: tuple[float, float] = (0.2, 0.6)
     most: float = math.inf
     operations: Sequence[str] = ()
     stops_early: bool = False
@@ -64,8 +66,8 @@ class Result:
 
     @property
     def operations(self) -> int:
-        """The calls that were made, whatever came of them."""
-        return self.tally.outcomes.total()
+        """The calls that were made and not refused."""
+        return self.tally.outcomes.total() - self.tally.outcomes["refused"]
 
     @property
     def is_good(self) -> bool:
@@ -129,7 +131,7 @@ def _play(
         if crew.crashes:
             raise RuntimeError("a client ended by itself: see its standard error")
     began = time.monotonic()
-    agenda = Agenda(nemeses, Field(site, crew, random.Random(load.seed), clocks), book)
+    agenda = Agenda(nemeses, Field(site, crew, random.Random(load.seed), clocks), book, load.quiet)
     stack.callback(agenda.close)
 
     def turn() -> None:

@@ -28,7 +28,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import TypeVar
 
-from ..errors import Deadlock, StoreUnavailable
+from ..errors import Deadlock, SharedStateError
 from ..keyspace import Keyspace
 from ..keyspace.arguments import ABSENT, Timeout, checked_seconds
 from ..locks.held import checked_lease
@@ -80,7 +80,7 @@ class _Claim:
         """
         if _thread.claims.get(self._place, (0, b""))[1] == self._raw:
             del _thread.claims[self._place]
-        with suppress(StoreUnavailable):
+        with suppress(SharedStateError):
             self._claims.apply(self._key, Swap(self._raw, None, 0, 0))
 
 

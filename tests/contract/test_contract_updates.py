@@ -3,7 +3,7 @@
 import pytest
 from backends import IN_THE_STATE, about
 
-from sharedstate import ABSENT, Deadlock, NotSerializable, State, StoreUnavailable
+from sharedstate import ABSENT, Deadlock, NotSerializable, State, StoreFull, StoreUnavailable
 from sharedstate.stores.operations import Swap
 
 
@@ -410,13 +410,14 @@ class TestGetOrSet:
         assert state.get("key") == "set"
 
     @IN_THE_STATE
-    def test_claim_that_cannot_be_dropped(self, state, monkeypatch):
+    @pytest.mark.parametrize("error", [StoreUnavailable, StoreFull])
+    def test_claim_that_cannot_be_dropped(self, state, error, monkeypatch):
         """Whether the value was set decides how it ends, not what becomes of the claim."""
         transact, errors = state.store.transact, [StoreUnavailable("lost", outcome_unknown=True)]
 
         def failing(keys, operation):
             if type(operation) is Swap:
-                raise StoreUnavailable("the claim stays")
+                raise error("the claim stays")
             if b"compute" not in keys[0] and errors:
                 raise errors.pop()
             return transact(keys, operation)

@@ -48,6 +48,7 @@ class Done(NamedTuple):
     """How a call ended.
 
     :param results: one for each part; `REFUSED` for a part that was certainly not done.
+    :param error: its class; the text too if it is not promised.
     :param outcome: ``ok``, ``refused``, ``unknown``, or ``wrong``: an error that is not promised.
     """
 
@@ -88,14 +89,14 @@ def frozen(value: Any) -> Any:
 def _refused_by_a_key(call: Call, error: Exception) -> Done:
     """An operation on a key that holds something else; in a batch the other keys are as before."""
     if not call.is_whole:
-        return Done("unknown", (), str(error))
+        return Done("unknown", (), type(error).__name__)
     key = getattr(error, "key", None) or call.parts[0].key
     raised = Raised(type(error).__name__)
     if len(call.parts) > 1 and sum(part.key == key for part in call.parts) != 1:
-        return Done("refused", (), str(error))
+        return Done("refused", (), type(error).__name__)
     results = [raised if part.key == key else REFUSED for part in call.parts]
     return Done("ok", tuple(results))
 
 
 def _failed(call: Call, error: Exception, *, is_unknown: bool) -> Done:
-    return Done("unknown" if is_unknown else "refused", (), f"{type(error).__name__}: {error}")
+    return Done("unknown" if is_unknown else "refused", (), type(error).__name__)

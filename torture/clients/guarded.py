@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from sharedstate import SharedStateError, State, StoreUnavailable
+from sharedstate import SharedStateError, State
 
 from ..judging.key_model import Inc
 from .calls import Call, NotDone, Part
@@ -51,7 +51,7 @@ def _run(state: State, key: str) -> int:
 def _leave(lock: Any) -> None:
     try:
         lock.discard()
-    except StoreUnavailable:
+    except SharedStateError:
         pass  # Its lease ends.
 
 

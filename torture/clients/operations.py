@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sharedstate import ABSENT, State, StoreUnavailable
+from sharedstate import ABSENT, State, StoreFull, StoreUnavailable
 
 from ..judging.key_model import (
     MISSING,
@@ -70,14 +70,16 @@ def _inc_once(me: Client, keys: Keys, _: Keys) -> Call:
     token = f"token {me.fresh()}"
 
     def run(state: State) -> Any:
-        for attempt in range(TRIES):
+        lost = False
+        for _ in range(TRIES):
             try:
                 return state.inc(keys[0], once=token)
             except StoreUnavailable as error:
-                if attempt == TRIES - 1 or not error.outcome_unknown:
-                    error.outcome_unknown |= attempt > 0
+                lost = lost or error.outcome_unknown
+            except StoreFull:
+                if not lost:
                     raise
-        raise AssertionError
+        raise StoreUnavailable("tried often enough", outcome_unknown=lost)
 
     return _one(keys[0], "inc", Inc(), run)
 

@@ -9,17 +9,21 @@ from collections.abc import Sequence
 from ..book import Book, Fault
 from .nemesis import Field, Nemesis
 
-QUIET = (0.2, 0.6)
 RECOVERY_SECONDS = 30.0
 
 
 class Agenda:
     """A thread that strikes and heals, each nemesis as often as the others.
 
+    :param quiet: seconds between two faults, at least and at most.
+
     The thread lives until `close`: servers that it started again end with it.
     """
 
-    def __init__(self, nemeses: Sequence[Nemesis], field: Field, book: Book) -> None:
+    def __init__(
+        self, nemeses: Sequence[Nemesis], field: Field, book: Book, quiet: tuple[float, float]
+    ) -> None:
+        self._quiet = quiet
         self._nemeses = nemeses
         self._field = field
         self._book = book
@@ -53,7 +57,7 @@ class Agenda:
         try:
             while not self._ends.is_set():
                 for nemesis in self._field.dice.sample(self._nemeses, len(self._nemeses)):
-                    if self._ends.wait(self._field.dice.uniform(*QUIET)):
+                    if self._ends.wait(self._field.dice.uniform(*self._quiet)):
                         break
                     self._strike(nemesis)
                 if not self._nemeses:
