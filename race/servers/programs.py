@@ -1,4 +1,4 @@
-"""Redis, memcached and our manager: programs that strategies keep their state in.
+"""Redis, memcached, etcd and our manager: programs that strategies keep their state in.
 
 Each is started anew for every race, empty, on a free port or in its directory.
 """
@@ -53,6 +53,15 @@ PROGRAMS = {
         # As root it wants to be told which user to become.
         f"-l {HOST} -p {{port}} -U 0 -M{' -u root' if os.getuid() == 0 else ''}",
         f"{HOST}:{{port}}",
+    ),
+    "etcd": Program(
+        ("etcd",),
+        f"--data-dir {{directory}}/etcd --listen-client-urls http://{HOST}:{{port}}"
+        f" --advertise-client-urls http://{HOST}:{{port}}"
+        # It is alone, and nobody has to know where it listens for others.
+        f" --listen-peer-urls http://{HOST}:0 --initial-advertise-peer-urls http://{HOST}:0"
+        f" --initial-cluster default=http://{HOST}:0 --logger zap --log-level error",
+        f"etcd://{HOST}:{{port}}",
     ),
     "manager": Program(
         (sys.executable,),

@@ -21,6 +21,7 @@ OURS = (
     _ours("lmdb", "lmdb://{directory}", needs=("lmdb",)),
     _ours("redis", "{address}", needs=("redis",), program="redis"),
     _ours("memcached", "memcached://{address}", program="memcached"),
+    _ours("etcd", "{address}", program="etcd"),
     _ours("database", "sqlite:///{directory}/state.db", needs=("sqlalchemy",)),
     _ours("manager", "{address}", program="manager"),
     Strategy(
