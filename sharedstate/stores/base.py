@@ -7,6 +7,7 @@ import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, Literal
 from weakref import WeakSet
 
@@ -85,6 +86,15 @@ class Store(ABC):
 
         :returns: the operation's result.
         """
+
+    def turn(self, keys: Sequence[bytes]) -> AbstractContextManager[object]:
+        """What the thread holds that takes what waits for the store, and does it in one step.
+
+        A store whose processes wait for each other lets them wait here: so much more waits then.
+
+        :param keys: of the operation that has waited longest.
+        """
+        return nullcontext()
 
     def submit(self, keys: Sequence[bytes], operation: Operation, done: Done) -> None:
         """Do what :meth:`transact` does, for a caller that must not wait.

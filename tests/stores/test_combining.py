@@ -207,6 +207,28 @@ class TestTogether:
         assert keys == [b"n", b"a", b"t", b"m"]
         assert isinstance(each, Each) and len(each.steps) == 8
 
+    def test_what_comes_before_its_turn(
+        self, company: Company, held: Held, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Those that come while the one that leads waits for other processes go along."""
+        waits, goes_on = threading.Semaphore(0), threading.Semaphore(0)
+
+        @contextmanager
+        def turn(keys: Sequence[bytes]) -> Iterator[None]:
+            waits.release()
+            assert goes_on.acquire(timeout=SECONDS)
+            yield
+
+        monkeypatch.setattr(held, "turn", turn)
+        leader = company.lead()
+        first = company.follow(([b"n"], ONE))
+        company.go()
+        assert waits.acquire(timeout=SECONDS)
+        others = company.follow(*[([b"n"], ONE)] * 2)
+        goes_on.release()
+        assert results([leader, *first, *others]) == [None, 1, 2, 3]
+        assert len(held.calls) == 2
+
     def test_one_that_waits_is_done_as_it_is(self, company: Company, held: Held) -> None:
         """A single one that waited goes to the store without anything around it."""
         assert in_company(company, ([b"n"], ONE)) == [1]

@@ -192,6 +192,19 @@ def test_turns_save_requests(state: State, etcd_member: Cluster, asked: list[str
     assert asked == ["kv/txn"] * 8
 
 
+@pytest.mark.usefixtures("long_turns")
+def test_a_turn_is_gone_on_with(state: State, etcd_member: Cluster, asked: list[str]) -> None:
+    """Who has waited for a turn before does not wait for it once more."""
+    with etcd_member.state() as other:
+        for each in (state, other) * 4:
+            each.inc("n")
+        del asked[:]
+        with state.store.turn([b"test:n"]):
+            assert [state.inc("n"), state.inc("n")] == [9, 10]
+        assert other.inc("n") == 11
+    assert asked == ["kv/txn"] * 3
+
+
 @pytest.mark.parametrize("what", ["damaged", "wrong", "old"])
 def test_notes_are_not_trusted(
     state: State, etcd_member: Cluster, long_turns: Path, what: str, monkeypatch: pytest.MonkeyPatch

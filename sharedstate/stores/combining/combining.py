@@ -154,8 +154,9 @@ class Combining(Wrapper):
         """Lead: do the operations that wait, and hand over."""
         taken = [first]
         try:
-            self._take(taken)
-            do_together(self._store, self._current(taken))
+            with self._store.turn(first.keys):
+                self._take(taken)
+                do_together(self._store, self._current(taken))
             for waiting in taken:
                 if not waiting.keys:  # Was left there to know when those before it are done.
                     waiting.end(None)

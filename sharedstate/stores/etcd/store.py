@@ -14,6 +14,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from copy import copy
 from typing import Any
 from weakref import finalize
@@ -107,6 +108,9 @@ class EtcdStore(Store):
             tls_options=dict(settings["CACHE_OPTIONS"]),
             timeout=settings["CACHE_TIMEOUT"],
         )
+
+    def turn(self, keys: Sequence[bytes]) -> AbstractContextManager[object]:
+        return self._turns.taken([self._prefix + key for key in keys])
 
     def transact(self, keys: Sequence[bytes], operation: Operation) -> Any:
         if not operation.writes:

@@ -12,6 +12,7 @@ Nothing depends on it for being right: who waits in vain, or has no file to lock
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -43,6 +44,7 @@ class Turns:
         """Begin as one who has not met anybody yet, with a lock of its own."""
         self._crowded: dict[bytes, float] = {}
         self._lock: tuple[FileLock, Note] | None = None
+        self._held = threading.local()
 
     def met(self, keys: Iterable[bytes]) -> None:
         """Take turns for a while, as others change these keys too."""
@@ -52,15 +54,21 @@ class Turns:
 
     @contextmanager
     def taken(self, keys: Sequence[bytes]) -> Iterator[Note | None]:
-        """Wait for a turn if others change these keys too; the note of the one before, if so."""
-        found = self._lock_for(keys)
+        """Wait for a turn if others change these keys too; the note of the one before, if so.
+
+        A thread that has its turn already goes on with it.
+        """
+        held = getattr(self._held, "note", None)
+        found = None if held else self._lock_for(keys)
         if found is None or not _acquired(found[0]):
-            yield None
+            yield held
             return
+        lock, self._held.note = found
         try:
-            yield found[1]
+            yield self._held.note
         finally:
-            found[0].release()
+            self._held.note = None
+            lock.release()
 
     def close(self) -> None:
         """Close the file; the next turn opens it again."""

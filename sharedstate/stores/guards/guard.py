@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 from ...settings import Settings
@@ -80,6 +81,9 @@ class Wrapper(Store):
 
     def transact(self, keys: Sequence[bytes], operation: Operation) -> Any:
         return self._call(keys, self._store.transact, keys, operation)
+
+    def turn(self, keys: Sequence[bytes]) -> AbstractContextManager[object]:
+        return self._store.turn(keys)
 
     def submit(self, keys: Sequence[bytes], operation: Operation, done: Done) -> None:
         self._store.submit(keys, operation, done)
