@@ -135,7 +135,8 @@ static int opened(int fd, const char *path, int flags)
 
 static mode_t mode_of(int flags, va_list arguments)
 {
-    return flags & (O_CREAT | O_TMPFILE) ? va_arg(arguments, mode_t) : 0;
+    int makes = flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE;
+    return makes ? va_arg(arguments, mode_t) : 0;
 }
 
 #define OPENS(name)                                                                                \
