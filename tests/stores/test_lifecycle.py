@@ -31,6 +31,7 @@ from race.servers.serve import missing, serve
 from sharedstate import ConfigurationError, SharedStateError, State, StoreFull, StoreUnavailable
 from sharedstate.stores.base import Store
 from sharedstate.stores.support import watch
+from sharedstate.stores.support.file_lock import FileLock
 
 TESTS = Path(__file__).parents[1]
 SECONDS = 30  # Guards against a hang, and nothing else.
@@ -1052,6 +1053,37 @@ def test_a_reader_that_stays(kind: str, cache_settings: Settings, tmp_path: Path
             write(i)
         assert before != state.get("n")
         assert sum(file.stat().st_size for file in tmp_path.glob("*.sqlite3*")) < limit
+
+
+@of("filesystem")
+def test_a_writer_is_no_reader_that_stays(
+    cache_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To empty the log a write waits for another one, for as long as any write does."""
+    with opened(cache_settings, CACHE_MAX_BYTES=1 << 20, CACHE_TIMEOUT=60) as state:
+        state.set("n", 0)
+        path = state.store.describe()["location"]
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN")
+            assert other.execute("SELECT count(*) FROM entries").fetchall() == [(1,)]
+            with pytest.raises(StoreFull, match="reads it"):
+                for i in range(10_000):
+                    state.set("n", f"{i}".ljust(5000, "x"))
+            other.execute("COMMIT")
+            other.execute("BEGIN IMMEDIATE")
+            announced = []
+            announce = FileLock.announce
+
+            def announce_and_end(lock: FileLock) -> None:
+                announce(lock)
+                announced.append(lock)
+                if len(announced) == 10:
+                    other.execute("ROLLBACK")
+
+            monkeypatch.setattr(FileLock, "announce", announce_and_end)
+            state.set("n", "done")
+        assert state.get("n") == "done"
+        assert len(announced) >= 10
 
 
 @of("filesystem")

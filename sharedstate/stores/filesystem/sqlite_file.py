@@ -18,7 +18,7 @@ from ..support.file_lock import FileLock, attempts
 from ..support.gate import Gate
 from ..support.sqlite_damage import ERRORS
 from ..support.watch import Watch
-from .errors import explained, is_busy, log_full, too_late
+from .errors import explained, is_busy, too_late
 from .format import connect, is_ours, prepare
 from .sqlite_log import Bounds, Log
 
@@ -163,8 +163,8 @@ class SQLiteFile:
         if not self._lock.acquire_alone():
             return self._start_in_queue(self._lock.acquire, statement, arguments)
         try:
-            if self._writer is not None:
-                return self._try(statement, arguments)
+            if self._writer is not None and self._has_room(statement):
+                return self._execute(statement, arguments)
         except BaseException as error:
             if not is_busy(error):
                 self._end_write()
@@ -187,7 +187,9 @@ class SQLiteFile:
                 self._open()
             for _ in attempts():
                 try:
-                    return self._try(statement, arguments)
+                    if not self._has_room(statement):
+                        self._log.make_room(self._lock.announce)
+                    return self._execute(statement, arguments)
                 except sqlite3.OperationalError as error:
                     if not is_busy(error) or time.monotonic() > deadline:
                         raise
@@ -197,13 +199,11 @@ class SQLiteFile:
             raise
         raise AssertionError  # pragma: no cover - the attempts never end
 
-    def _try(self, statement: str, arguments: Sequence[Any]) -> sqlite3.Cursor:
+    def _has_room(self, statement: str) -> bool:
         assert self._writer is not None
         if self._watch.is_due() and self._watch.is_lost():
             raise self._lost()
-        if statement is _BEGIN and not self._log.has_room(self._writer):
-            raise log_full(self.path, self._bounds.max_bytes)
-        return self._execute(statement, arguments)
+        return statement is not _BEGIN or self._log.has_room()
 
     def _end_write(self) -> None:
         if self._retired:
@@ -238,7 +238,7 @@ class SQLiteFile:
             prepare(writer, self.path, self._schema, self._bounds)
             if self._durability == "full":
                 sync_names(self.path.parent)
-            log = undo.enter_context(closing(Log(self.path, self._bounds)))
+            log = undo.enter_context(closing(Log(self.path, self._bounds, writer)))
             identity = Identity(self.path)
             watch = Watch(self.path)
             undo.pop_all()
