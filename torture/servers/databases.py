@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 from race.servers.processes import HOST, reserved_port
 
@@ -23,14 +24,9 @@ def _postgresql(directory: Path) -> Iterator[Site]:
     with ExitStack() as stack:
         port = stack.enter_context(reserved_port())
         data = directory / "data"
-        data.mkdir()
-        if os.geteuid() == 0:  # It refuses to run as root.
-            directory.chmod(0o711)
-            shutil.chown(data, NOBODY)
-        initialize = ["-D", str(data), "-A", "trust", "-U", "postgres", "--no-sync"]
-        _call(*_as_nobody(), program("initdb"), *initialize)
+        initialize_postgresql(data)
         command = [
-            *_as_nobody(),
+            *as_nobody(),
             *(program("postgres"), "-D", str(data), "-p", str(port), "-k", ""),
             *("-c", f"listen_addresses={HOST}", "-c", "shared_buffers=16MB"),
         ]
@@ -50,7 +46,7 @@ def _mariadb(directory: Path) -> Iterator[Site]:
         data.mkdir()
         user = ("--user=root",) if os.geteuid() == 0 else ()
         places = (f"--datadir={data}", f"--tmpdir={data}", *user)
-        _call(
+        call(
             *(program("mariadb-install-db"), "--no-defaults", *places, "--skip-test-db"),
             "--auth-root-authentication-method=normal",
         )
@@ -62,7 +58,7 @@ def _mariadb(directory: Path) -> Iterator[Site]:
         node = Node("mariadb", command, directory / "log", lambda: listens(port))
         stack.enter_context(closing(node))
         node.start()
-        _call(
+        call(
             *(program("mariadb"), "--no-defaults", f"--socket={data}/socket", "-u", "root"),
             *("-e", "CREATE DATABASE torture"),
         )
@@ -71,7 +67,22 @@ def _mariadb(directory: Path) -> Iterator[Site]:
         yield Site("database-mariadb", {"CACHE_URL": url}, nodes=[node], wires=[wire])
 
 
-def _as_nobody() -> list[str]:
+def make_postgresql_directory(data: Path) -> None:
+    """An empty directory for a server's data."""
+    data.mkdir(mode=0o700)
+    if os.geteuid() == 0:  # It refuses to run as root.
+        data.parent.chmod(0o711)
+        shutil.chown(data, NOBODY)
+
+
+def initialize_postgresql(data: Path) -> None:
+    """A directory with the data of a new server."""
+    make_postgresql_directory(data)
+    options = ["-D", str(data), "-A", "trust", "-U", "postgres", "--no-sync"]
+    call(*as_nobody(), program("initdb"), *options)
+
+
+def as_nobody() -> list[str]:
     """What has to stand before a command that refuses to run as root."""
     if os.geteuid():
         return []
@@ -80,20 +91,26 @@ def _as_nobody() -> list[str]:
 
 def _has_postgresql(port: int) -> bool:
     """Whether a server has recovered."""
+    return ask_postgresql(port, "SELECT true") is True
+
+
+def ask_postgresql(port: int, question: str) -> Any:
+    """The first value of a server's reply; ``None`` if there is none."""
     try:
         import psycopg
     except ModuleNotFoundError:
         raise Missing("psycopg is not installed") from None
     try:
-        psycopg.connect(
-            host=HOST, port=port, user="postgres", dbname="postgres", connect_timeout=2
-        ).close()
+        with psycopg.connect(
+            host=HOST, port=port, user="postgres", connect_timeout=2, autocommit=True
+        ) as client:
+            found = client.execute(question).fetchone()
     except psycopg.OperationalError:
-        return False
-    return True
+        return None
+    return found[0] if found else None
 
 
-def _call(*command: str) -> None:
+def call(*command: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, cwd="/")
     if done.returncode:
         raise RuntimeError(f"{command[0]} failed: {done.stdout}{done.stderr}")

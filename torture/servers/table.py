@@ -6,6 +6,6 @@ from .etcd import ETCD
 from .in_memory import IN_MEMORY
 from .redis import REDIS
 from .site import Start
+from .standbys import STANDBYS
 
-SITES: dict[str, Start] = EMBEDDED | REDIS | IN_MEMORY | ETCD | DATABASES
-"""A fail-over needs a second server: one of PostgreSQL would be a row here, with its standby."""
+SITES: dict[str, Start] = EMBEDDED | REDIS | IN_MEMORY | ETCD | DATABASES | STANDBYS
