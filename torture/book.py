@@ -18,7 +18,7 @@ READS = ("get", "has")
 class Fault:
     """What a nemesis did, in seconds of the monotonic clock.
 
-    :param recovered: when the first operation succeeded that had begun after the end.
+    :param recovered: when the first change succeeded that had begun after the end.
     """
 
     nemesis: str
@@ -85,7 +85,8 @@ class Book:
             tally.errors[done.error] += 1
         if done.outcome == "ok":
             self._note_results(client, begun, done, started, ended)
-            self._note_recovery(started, ended)
+            if any(part.operation not in READS for part in begun.parts):
+                self._note_recovery(started, ended)
         elif done.outcome != "refused":
             self.lost(client, begun)
         if done.outcome == "wrong" and len(tally.wrong) < 10:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
+import signal
 from pathlib import Path
 
 import pytest
 from backends import needed
+from rich.console import Console
 
 from torture.book import Fault
+from torture.cli import main
 from torture.judging.judge import Violation
 from torture.judging.key_model import MISSING, Inc
 from torture.judging.linearizability import Event
 from torture.nemeses.table import NEMESES
 from torture.options import parse
+from torture.report import terminal
 from torture.report.data import as_data
 from torture.report.drawing import lines
 from torture.report.html import page
@@ -109,6 +114,37 @@ def test_report() -> None:
     assert "it is documented" in html
     assert "&lt;b&gt;" in html
     assert "<b>" not in html
+
+
+def test_terminal() -> None:
+    """The table has the figures; below it stand what was wrong, drawn, and what was left out."""
+    result = a_result()
+    result.left_out = {"partition": "no proxy can stand before it"}
+    text = io.StringIO()
+    terminal.show(Console(file=text, width=160), [result, Result("etcd", skipped="no etcd")])
+    shown = text.getvalue()
+    assert "kill 1 × 0.50 s, stop 1 × never" in shown
+    assert "redis: VIOLATION during kill; the key 0.1 was missing" in shown
+    assert "redis: lost, as documented (it is documented); the key 0.2 was 5" in shown
+    assert "redis: without partition: no proxy can stand before it" in shown
+    assert "etcd: skipped: no etcd" in shown
+    assert "what is promised did not hold on redis" in shown
+
+
+def test_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command prints JSON, writes a page, and says by its exit code whether all held."""
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    written = tmp_path / "torture.html"
+    load = ["--seconds", "0.2", "--threads", "2", "--nemesis", "stop", "clo*"]
+    assert main(["--store", "simple", *load, "--json", "--html", str(written)]) == 0
+    [store] = json.loads(capsys.readouterr().out)["stores"]
+    assert store["good"]
+    assert store["histories"]
+    assert written.read_text().startswith("<!doctype html>")
+    with pytest.raises(SystemExit, match="there is no 'nothing'"):
+        main(["--store", "nothing"])
 
 
 def test_options(capsys: pytest.CaptureFixture[str]) -> None:

@@ -58,8 +58,8 @@ def store_as_data(result: Result) -> dict[str, Any]:
 def recovery(result: Result) -> dict[str, dict[str, Any]]:
     """For each nemesis how often it struck, and how long the store took afterwards at most.
 
-    From the end of the fault to the response of the first operation that began after it and
-    succeeded; `None` if there was none.
+    From the end of the fault to the response of the first change that began after it and succeeded;
+    `None` if there was none.
     """
     found: dict[str, list[float]] = {}
     for fault in result.faults:
