@@ -82,8 +82,10 @@ class Breaker(Wrapper):
     def _check(self, keys: Sequence[bytes]) -> Iterable[Hashable]:
         """The servers of these keys; raises if one is known not to respond."""
         servers = self._servers_of(keys) if self._circuits else ()
-        for circuit in [self._circuits[server] for server in servers if server in self._circuits]:
-            circuit.check(self.timeout)
+        for server in servers:
+            circuit = self._circuits.get(server)  # Another thread may close it at any moment.
+            if circuit is not None:
+                circuit.check(self.timeout)
         return servers
 
     def _open(self, keys: Sequence[bytes], error: StoreUnavailable) -> None:
