@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from sharedstate.stores import operations
 from sharedstate.stores.base import Store
 from sharedstate.stores.combining import Combining, together
 from sharedstate.stores.guards.breaker import Breaker, Circuit
+from torture.simulation import interruptions
 from torture.simulation.command import hunt
 from torture.simulation.network import Network
 from torture.simulation.simulation import Subject, simulate
@@ -37,8 +38,8 @@ from torture.simulation.subjects.table import SUBJECTS
 from torture.simulation.subjects.tokens import Tokens
 
 ROOT = Path(__file__).parents[2]
-SEEDS = 60
-SEEDS_TO_FIND = 400
+SEEDS = 50
+SEEDS_TO_FIND = 1000
 
 
 @pytest.mark.parametrize("name", SUBJECTS)
@@ -56,6 +57,8 @@ class _Unfenced(Lock):
 
 class Unfenced(Locks):
     """All holders have the same fence."""
+
+    kinds = ("stopped", "stalled", "response slow")
 
     def make(self, state: State, wait: float) -> Held:
         made = super().make(state, wait)
@@ -130,6 +133,22 @@ class RetryingBreaker(Breakers):
         return _RetryingBreaker(network)
 
 
+class _TwoLooks(Breaker):
+    def _check(self, keys: Sequence[bytes]) -> Iterable[Hashable]:
+        servers = self._servers_of(keys) if self._circuits else ()
+        for server in servers:
+            if server in self._circuits:
+                self._circuits[server].check(self.timeout)
+        return servers
+
+
+class TwoLooks(Breakers):
+    """The breaker takes for granted between two statements that no other thread has run."""
+
+    def make(self, network: Network) -> Store:
+        return _TwoLooks(network)
+
+
 class _DroppingCombiner(Combining):
     def _current(self, taken: Any) -> Any:
         return super()._current(taken)[:4]
@@ -151,9 +170,9 @@ def test_what_is_wrong_is_found(subject: type[Subject]) -> None:
     assert found(subject)
 
 
-def found(subject: type[Subject]) -> str | None:
+def found(subject: type[Subject], seeds: int = SEEDS_TO_FIND) -> str | None:
     """What the first seed that finds something says."""
-    for seed in range(SEEDS_TO_FIND):
+    for seed in range(seeds):
         if (failure := simulate(subject, seed).failure) is not None:
             return failure
     return None
@@ -191,15 +210,26 @@ def test_what_is_broken_is_found(
     assert found(subject)
 
 
+def test_threads_are_interrupted_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mistake that takes a switch between two statements is found where code is interrupted."""
+    assert found(TwoLooks, 100) is None
+    monkeypatch.setattr(interruptions, "MODULES", (*interruptions.MODULES, __name__))
+    interruptions.plan.cache_clear()
+    try:
+        assert found(TwoLooks) == "KeyError('')"
+    finally:
+        interruptions.plan.cache_clear()
+
+
 def test_a_failure_says_how_to_repeat_it(capsys: pytest.CaptureFixture[str]) -> None:
     """It names its seed, and what it takes of all that went wrong in it."""
-    assert not hunt("lock", Unfenced, range(SEEDS_TO_FIND))
+    assert not hunt("operations", Retrying, range(SEEDS_TO_FIND))
     text = capsys.readouterr().out
-    seed = re.search(r"--subject lock --seed (\d+)", text)
+    seed = re.search(r"--subject operations --seed (\d+)", text)
     needs = re.search(r"needs (\d+) of its (\d+) disturbances", text)
-    assert seed and simulate(Unfenced, int(seed[1])).failure
-    assert needs and int(needs[1]) <= 4 < int(needs[2])
-    assert re.search(r"s  b +holder \d writes with fence 1: accepted", text)
+    assert seed and simulate(Retrying, int(seed[1])).failure
+    assert needs and int(needs[1]) <= 3 < int(needs[2])
+    assert "VIOLATION: the history of" in text
 
 
 def test_a_seed_is_the_same_run_everywhere() -> None:

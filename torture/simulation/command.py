@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from .shrinking import shortest
 from .simulation import Outcome, Subject, simulate
 from .subjects.table import SUBJECTS
 
 SEEDS = 1000
+FIRST_LINES, LAST_LINES = 20, 60
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,10 +33,10 @@ def hunt(name: str, subject: type[Subject], seeds: range, is_traced: bool = Fals
     for seed in seeds:
         outcome = simulate(subject, seed, is_traced=is_traced)
         simulated += outcome.seconds
-        if is_traced:
+        if is_traced and outcome.failure is None:
             print(*outcome.trace, sep="\n")
         if outcome.failure is not None:
-            print(report(name, outcome, shortest(subject, outcome)))
+            print(report(name, outcome, shortest(subject, outcome), is_traced))
             return False
     took = time.perf_counter() - began
     speed = len(seeds) / took * 60
@@ -46,16 +47,27 @@ def hunt(name: str, subject: type[Subject], seeds: range, is_traced: bool = Fals
     return True
 
 
-def report(name: str, outcome: Outcome, shortest: Outcome) -> str:
+def report(name: str, outcome: Outcome, shortest: Outcome, is_whole: bool) -> str:
     """A run that failed, for people: how to repeat it, and what happened."""
     lines = [
         f"{name:12} seed {outcome.seed}  ✗ {outcome.failure}",
         f"    python -m torture.simulation --subject {name} --seed {outcome.seed}",
         f"    needs {len(shortest.disturbances)} of its {len(outcome.disturbances)} disturbances:",
-        *(f"    {line}" for line in shortest.trace),
+        *(f"    {line}" for line in (shortest.trace if is_whole else _parts(shortest.trace))),
         f"    ✗ {shortest.failure}",
     ]
     return "\n".join(lines)
+
+
+def _parts(trace: Sequence[str]) -> Iterator[str]:
+    """The beginning and the end of a long trace."""
+    left_out = len(trace) - FIRST_LINES - LAST_LINES
+    if left_out <= 0:
+        yield from trace
+        return
+    yield from trace[:FIRST_LINES]
+    yield f"… {left_out:,} lines, which --trace prints …"
+    yield from trace[-LAST_LINES:]
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -9,7 +9,10 @@ Disturbance = tuple[str, int]
 """Which task it happened to, and at which of the points where it could."""
 
 RATES = {
-    # At each point where a thread may be interrupted.
+    # Between any two steps of the code.
+    "interrupted": (0, 0.001, 0.01, 0.05),
+    "stalled": (0, 0.0002, 0.001),
+    # Where a thread asks for the time, a lock, or the store.
     "jostled": (0, 0.02, 0.1, 0.3),
     "stopped": (0, 0.002, 0.01),
     "killed": (0, 0.0005, 0.003),
@@ -29,6 +32,9 @@ RATES = {
 That some kinds are left out of a run finds what they together would hide (Groce and others, "Swarm
 testing", 2012).
 """
+
+OF_INTERRUPTS = ("interrupted", "stalled")
+OF_STEPS = ("jostled", "stopped", "killed")
 
 
 class Chances:

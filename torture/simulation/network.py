@@ -215,5 +215,16 @@ def is_repeatable(method: Callable[..., Any], arguments: Any) -> bool:
 def _described(
     method: Callable[..., Any], keys: Sequence[bytes], operation: Operation | None
 ) -> str:
-    names = " ".join(key.decode().replace("\0", "") for key in keys)
-    return f"{operation or method.__name__} of {names}"
+    names = ", ".join(key.decode().replace("\0", "") for key in keys)
+    return f"{_text(operation) if operation else method.__name__} of {names}"
+
+
+def _text(operation: Operation) -> str:
+    """The operation without those of its arguments that are mostly the same."""
+    name = type(operation).__name__
+    if isinstance(operation, Each):
+        return f"{name}({', '.join(_text(step) for _, step in operation.steps)})"
+    if isinstance(operation, Once):
+        return f"{name}({_text(operation.increment)})"
+    arguments = [getattr(operation, part, None) for part in ("expected", "value", "delta")]
+    return f"{name}({' → '.join(f'{each!r}' for each in arguments if each is not None)})"

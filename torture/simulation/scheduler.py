@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from heapq import heappop, heappush
 from itertools import count
@@ -11,12 +12,13 @@ from typing import Any
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
-from .disturbances import Chances, Disturbance
+from .disturbances import OF_INTERRUPTS, OF_STEPS, Chances, Disturbance
 
-MAX_STEPS = 50_000
+MAX_STEPS = 500_000
 
 _JOSTLE_SECONDS = 0.002
 _STOP_SECONDS = 2.0
+_STALL_SECONDS = 1.0
 
 
 class Violation(Exception):
@@ -77,6 +79,7 @@ class Task:
             return
         kind, size = disturbance
         if kind == "jostled":
+            scheduler.note("jostled")
             self.sleep(size * _JOSTLE_SECONDS)
         elif self.process.is_mortal:
             scheduler.note(
@@ -88,6 +91,20 @@ class Task:
                 self.sleep(0)
             else:
                 scheduler.kill(self.process)
+
+    def interrupt(self) -> None:
+        """A point at which others may go on because this thread is interrupted."""
+        scheduler = self.scheduler
+        if self.is_observer or scheduler.has_ended:
+            return
+        scheduler.steps += 1
+        disturbance = self.chances.draw(scheduler.rates_of_interrupts, scheduler.disturbances)
+        if disturbance is not None:
+            kind, size = disturbance
+            if scheduler.trace is not None:
+                code = sys._getframe(2)
+                scheduler.note(f"{kind} in {code.f_code.co_qualname}, line {code.f_lineno}")
+            self.sleep(size * (_STALL_SECONDS if kind == "stalled" else _JOSTLE_SECONDS))
 
     def sleep(self, seconds: float) -> None:
         """Let others go on for so long."""
@@ -161,13 +178,15 @@ class Scheduler:
         self._names: dict[str, int] = {}
         self.rates: Sequence[tuple[str, float]] = ()
         self.rates_of_steps: Sequence[tuple[str, float]] = ()
+        self.rates_of_interrupts: Sequence[tuple[str, float]] = ()
         self.set_rates(rates)
 
     def set_rates(self, rates: Mapping[str, float]) -> None:
         """Let disturbances be this likely from now on."""
-        of_steps = ("jostled", "stopped", "killed")
-        self.rates_of_steps = [(kind, rate) for kind, rate in rates.items() if kind in of_steps]
-        self.rates = [(kind, rate) for kind, rate in rates.items() if kind not in of_steps]
+        rated = [(kind, rate) for kind, rate in rates.items() if rate]
+        self.rates_of_steps = [each for each in rated if each[0] in OF_STEPS]
+        self.rates_of_interrupts = [each for each in rated if each[0] in OF_INTERRUPTS]
+        self.rates = [each for each in rated if each[0] not in OF_STEPS + OF_INTERRUPTS]
 
     def spawn(self, process: Process, name: str, function: Callable[[], object]) -> Task:
         """Start a task; the present one goes on."""

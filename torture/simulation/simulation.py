@@ -15,6 +15,7 @@ from sharedstate.stores.combining import Combining
 from sharedstate.stores.guards.breaker import Breaker
 
 from .disturbances import RATES, Disturbance, swarm
+from .interruptions import interruptible
 from .network import Network, Server
 from .scheduler import Process, Scheduler, Task, Violation, current
 from .substitution import substituted
@@ -146,7 +147,7 @@ def simulate(
     scheduler = Scheduler(text, swarm(text, subject.kinds), chosen, is_traced)
     simulation = Simulation(scheduler, subject.driver)
     scheduler.call(QUIET_AFTER, lambda: scheduler.set_rates({}))
-    with substituted():
+    with substituted(), interruptible():
         scheduler.run(lambda: subject().run(simulation))
     error = scheduler.failure
     failure = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import inf
-from typing import Any, NamedTuple
+from typing import Any
 
 from sharedstate import StoreUnavailable
 from sharedstate.stores.base import Store
@@ -19,45 +19,75 @@ from ..simulation import QUIET_AFTER, Simulation, Subject
 THREADS = 4
 TIMEOUT = 1.5
 SETTLED = QUIET_AFTER + 2 * TIMEOUT
+TOGETHER = 0.25
 TOLERANCE = 0.02
 """For threads that are interrupted between looking and sending."""
 
 
-class Sent(NamedTuple):
-    """A call that has reached the network, and its end."""
+class _Circuit:
+    """What the breaker has to know, by what has come back from the network."""
 
-    began: float
-    ended: float
-    is_failure: bool
+    def __init__(self) -> None:
+        self.opened: float | None = None
+        """Since when it is open."""
+        self.failed = self.tried = self.closed = -inf
+        """When the last call failed, the last one was let through to try, and it was closed."""
+
+    def end(self, began: float, now: float, is_failure: bool) -> None:
+        """A call has ended; one that began while it was closed does not close it."""
+        if is_failure:
+            self.failed = now
+            self.opened = now if self.opened is None else self.opened
+        elif self.opened is not None and began >= self.opened:
+            is_certain = began > self.opened + TOLERANCE
+            self.opened, self.tried, self.closed = None, -inf, now if is_certain else inf
+
+    def is_closed(self, now: float) -> bool:
+        """Whether it certainly lets all calls through."""
+        return self.opened is None and now > self.closed + TOLERANCE
+
+    def try_once(self, now: float) -> str | None:
+        """A call is sent; returns what is wrong with that."""
+        if self.opened is None or now - self.failed < TOLERANCE:
+            return None
+        since, before = now - self.failed, now - self.tried
+        self.tried = now
+        if since < PROBE_SECONDS - TOLERANCE:
+            return f"a call is sent {since:.3f} s after a failure"
+        if before < PROBE_SECONDS - TOLERANCE:
+            return f"a second call is sent to try, {before:.3f} s after the first"
+        return None
 
 
 class _Watched(Network):
-    """Keeps what was sent, by when."""
+    """Keeps what was sent, and what came of it."""
 
     def __init__(self, server: Server) -> None:
         super().__init__(server)
-        self.begun: list[tuple[float, Operation]] = []
+        self.circuit = _Circuit()
+        self.sent: list[Operation] = []
         self.results: dict[Operation, Any] = {}
-        self.ended: list[Sent] = []
+        self.wrong: str | None = None
 
     def _call(self, keys: Sequence[bytes], method: Callable[..., Any], *arguments: Any) -> Any:
         scheduler, operation = self.server.scheduler, arguments[1]
         began = scheduler.now
-        self.begun.append((began, operation))
+        self.sent.append(operation)
+        self.wrong = self.wrong or self.circuit.try_once(began)
         try:
             result = self.results[operation] = super()._call(keys, method, *arguments)
         except StoreUnavailable as error:
             self.results[operation] = error
-            self.ended.append(Sent(began, scheduler.now, is_failure=True))
+            self.circuit.end(began, scheduler.now, is_failure=True)
             raise
-        self.ended.append(Sent(began, scheduler.now, is_failure=False))
+        self.circuit.end(began, scheduler.now, is_failure=False)
         return result
 
 
 class Breakers(Subject):
     """Threads of one process increment, each by an operation of its own."""
 
-    kinds = tuple(kind for kind in RATES if kind not in ("stopped", "killed", "full"))
+    kinds = tuple(kind for kind in RATES if kind not in ("stalled", "stopped", "killed", "full"))
 
     def run(self, simulation: Simulation) -> None:
         self.simulation = simulation
@@ -81,43 +111,29 @@ class Breakers(Subject):
     def client(self, store: Store) -> None:
         while not self.simulation.is_quiet:
             self.increment(store)
-            self.simulation.sleep(self.simulation.random() * 0.5)
+            pause = self.simulation.random()
+            if pause < 0.5:  # Several come at the same moment.
+                pause = TOGETHER - self.simulation.now % TOGETHER
+            self.simulation.sleep(pause / 2)
 
     def increment(self, store: Store) -> bool:
         """Increment, and judge what became of it; returns whether it was done."""
         operation, began = Increment(1), self.simulation.now
+        is_closed = self.network.circuit.is_closed(began)
         result: Any
         try:
             result = store.transact((b"visits",), operation)
         except StoreUnavailable as error:
             result = error
-        times = [when for when, sent in self.network.begun if sent is operation]
-        self.simulation.check(len(times) <= 1, f"one call was sent {len(times)} times")
+        times = self.network.sent.count(operation)
+        self.simulation.check(times <= 1, f"one call was sent {times} times")
+        self.simulation.check(self.network.wrong is None, str(self.network.wrong))
         if times:
             expected = self.network.results[operation]
             self.simulation.check(result is expected, f"{result!r} instead of {expected!r}")
-            self.judge_sending(times[0])
         else:
             is_refused = isinstance(result, StoreUnavailable) and not result.outcome_unknown
             self.simulation.check(is_refused, f"{result!r} for what was not sent")
-            self.judge_refusing(began)
+            has_failed = self.network.circuit.failed >= began - TOLERANCE
+            self.simulation.check(has_failed or not is_closed, "refused while all is well")
         return not isinstance(result, StoreUnavailable)
-
-    def judge_sending(self, when: float) -> None:
-        """After a failure nothing is sent for a second, unless one that was sent has succeeded."""
-        failed = max((s.ended for s in self.before(when) if s.is_failure), default=-inf)
-        successes = [s for s in self.before(when + TOLERANCE) if not s.is_failure]
-        is_closed = any(s.ended >= failed - TOLERANCE for s in successes)
-        is_due = when >= failed + PROBE_SECONDS - TOLERANCE
-        self.simulation.check(is_closed or is_due, f"sent {when - failed:.3f} s after a failure")
-
-    def judge_refusing(self, when: float) -> None:
-        """After a success that began after the last failure nothing is refused."""
-        failed = max((s.ended for s in self.network.ended if s.is_failure), default=-inf)
-        for sent in self.before(when):
-            is_news = sent.began > failed + TOLERANCE
-            self.simulation.check(sent.is_failure or not is_news, "refused after a success")
-
-    def before(self, when: float) -> list[Sent]:
-        """What had ended some time before a moment."""
-        return [sent for sent in self.network.ended if sent.ended < when - TOLERANCE]

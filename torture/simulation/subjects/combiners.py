@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import inf
 from typing import Any
 
-from sharedstate import SharedStateError, StoreUnavailable
+from sharedstate import Overloaded, SharedStateError, StoreUnavailable
 from sharedstate.stores.base import Store
 from sharedstate.stores.combining import Combining
 from sharedstate.stores.operations import Add, Each, Get, Increment, Operation
@@ -21,6 +22,8 @@ THREADS = 5
 CALLS = 6
 LONGEST = 3.0
 """How many times its time-out the store may take to fail, as it is documented."""
+LONGEST_PAUSE = 0.25
+"""For how long nobody goes to the store although somebody waits: all may be interrupted."""
 
 NEVER_SENT = "the thread that does it together with others does not return"
 
@@ -31,8 +34,12 @@ class _Watched(Network):
     def __init__(self, server: Server) -> None:
         super().__init__(server)
         self.unknown: set[Operation] = set()
+        self.calls: dict[object, tuple[float, float]] = {}
+        """When each began and ended."""
 
     def _call(self, keys: Sequence[bytes], method: Callable[..., Any], *arguments: Any) -> Any:
+        began, call = self.server.scheduler.now, object()
+        self.calls[call] = began, inf
         try:
             return super()._call(keys, method, *arguments)
         except StoreUnavailable as error:
@@ -41,12 +48,23 @@ class _Watched(Network):
                 steps = operation.steps if isinstance(operation, Each) else [((), operation)]
                 self.unknown.update(step for _, step in steps)
             raise
+        finally:
+            self.calls[call] = began, self.server.scheduler.now
+
+    def longest_pause(self, began: float, ended: float) -> float:
+        """For how long nobody asked the server, at most."""
+        longest = 0.0
+        for first, last in sorted([*self.calls.values(), (ended, ended)]):
+            if last > began:
+                longest = max(longest, min(first, ended) - began)
+                began = last
+        return longest
 
 
 class Combiners(Subject):
     """Threads of one process, some of which do not wait for their results."""
 
-    kinds = tuple(kind for kind in RATES if kind not in ("stopped", "killed"))
+    kinds = tuple(kind for kind in RATES if kind not in ("stalled", "stopped", "killed"))
 
     def run(self, simulation: Simulation) -> None:
         self.simulation = simulation
@@ -98,9 +116,15 @@ class Combiners(Subject):
 
     def done(self, operation: Operation, result: Any, error: BaseException | None) -> None:
         self.outcomes[operation].append(result if error is None else error)
-        took = self.simulation.now - self.began[operation]
-        longest = LONGEST * self.network.timeout + 0.1
-        self.simulation.check(took <= longest, f"an operation has taken {took:.2f} s")
+        self.simulation.check(not isinstance(result, Exception), f"{result!r} is returned")
+        now, timeout = self.simulation.now, self.network.timeout
+        took = now - self.began[operation]
+        is_in_time = took <= LONGEST * timeout + 0.1
+        self.simulation.check(is_in_time, f"an operation has taken {took:.2f} s")
+        if isinstance(error, Overloaded):
+            pause = self.network.longest_pause(now - timeout, now)
+            was_busy = pause < LONGEST_PAUSE
+            self.simulation.check(was_busy, f"one waited while nobody worked for {pause:.2f} s")
 
     def judge(self, operation: Operation) -> None:
         """Whether what the caller was told is what has happened."""

@@ -9,7 +9,7 @@ from ..simulation import Simulation, Subject
 
 CLIENTS = 3
 LEASE = 0.5
-ROUNDS = 4
+ROUNDS = 2
 
 
 class MakeFailed(Exception):

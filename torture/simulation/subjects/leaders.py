@@ -12,7 +12,7 @@ from ..simulation import QUIET_AFTER, Simulation, Subject
 
 CANDIDATES = 3
 LEASE = 0.6
-LOOK_SECONDS = 0.03
+LOOK_SECONDS = 0.05
 SETTLED = QUIET_AFTER + 6 * LEASE
 
 
