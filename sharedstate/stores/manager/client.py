@@ -9,17 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from .wire import (
-    MAX_HANDSHAKE_BYTES,
-    MAX_REPLY_BYTES,
-    NONCE_BYTES,
-    PROOF_BYTES,
-    PROTOCOL,
-    Refused,
-    framed,
-    message_in,
-    proof,
-)
+from . import wire
 
 Address = Path | tuple[str, int]
 """A socket's path, or a host and a port."""
@@ -68,25 +58,25 @@ class Connection:
             self._socket.settimeout(self._timeout)
         self._socket.sendall(request)
         self.sent = True
-        return self._receive(MAX_REPLY_BYTES, time.monotonic() + self._timeout)
+        return self._receive(wire.MAX_REPLY_BYTES, time.monotonic() + self._timeout)
 
     def _introduce(self, authkey: Callable[[], bytes], deadline: float) -> bytes:
         """Prove to each other that both know the authkey; returns the manager's instance."""
         self._wait_until(deadline)
-        greeting = self._receive(MAX_HANDSHAKE_BYTES, deadline)
-        if greeting[:-NONCE_BYTES] != PROTOCOL:
-            raise Refused
-        key, mine = authkey(), secrets.token_bytes(NONCE_BYTES)
-        nonces = greeting[-NONCE_BYTES:] + mine
-        self._socket.sendall(framed(mine + proof(key, b"client", nonces)))
+        greeting = self._receive(wire.MAX_HANDSHAKE_BYTES, deadline)
+        if greeting[: -wire.NONCE_BYTES] != wire.PROTOCOL:
+            raise wire.Refused
+        key, mine = authkey(), secrets.token_bytes(wire.NONCE_BYTES)
+        nonces = greeting[-wire.NONCE_BYTES :] + mine
+        self._socket.sendall(wire.framed(mine + wire.proof(key, b"client", nonces)))
         self._wait_until(deadline)
         try:
-            welcome = self._receive(MAX_HANDSHAKE_BYTES, deadline)
+            welcome = self._receive(wire.MAX_HANDSHAKE_BYTES, deadline)
         except ConnectionError as error:
-            raise Refused("the authkey is wrong") from error
-        instance, proved = welcome[:-PROOF_BYTES], welcome[-PROOF_BYTES:]
-        if not secrets.compare_digest(proved, proof(key, b"manager", nonces, instance)):
-            raise Refused("what listens there does not know the authkey")
+            raise wire.Refused("the authkey is wrong") from error
+        instance, proved = welcome[: -wire.PROOF_BYTES], welcome[-wire.PROOF_BYTES :]
+        if not secrets.compare_digest(proved, wire.proof(key, b"manager", nonces, instance)):
+            raise wire.Refused("what listens there does not know the authkey")
         return instance
 
     def _receive(self, limit: int, deadline: float) -> bytes:
@@ -94,7 +84,7 @@ class Connection:
         received = bytearray()
         while data := self._socket.recv(_READ_BYTES):
             received += data
-            message = message_in(received, limit)
+            message = wire.message_in(received, limit)
             if message is not None:
                 return message
             self._wait_until(deadline)

@@ -80,7 +80,7 @@ class Local:
         is_late = False
         while True:
             try:
-                return Connection(path, partial(_authkey, path), timeout)
+                return Connection(path, beside(path, "key").read_bytes, timeout)
             except NotRunning:
                 if is_late:
                     raise
@@ -115,26 +115,24 @@ class Local:
     def _run(self, path: Path, claim: int) -> None:
         ours, site = Path(__file__).parents[2], Path(msgspec.__file__).parents[1]
         arguments = map(str, (ours, site, path, claim, self._max_bytes))
+        log = beside(path, "log")
         try:
-            with open(beside(path, "log"), "ab", opener=_private) as log:
-                started = subprocess.run(
+            with open(log, "ab", opener=partial(os.open, mode=0o600)) as output:
+                subprocess.run(
                     [_python(), "-I", "-S", "-c", _PROGRAM, *arguments],
                     stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
+                    stdout=output,
+                    stderr=output,
                     cwd="/",
                     start_new_session=True,
                     pass_fds=[claim],
                     timeout=START_SECONDS,
+                    check=True,
                 )
-        except subprocess.TimeoutExpired as error:
+        except subprocess.SubprocessError as error:
             raise StoreUnavailable(
-                f"the manager at {path} did not start within {START_SECONDS:g} seconds"
+                f"the manager at {path} did not start within {START_SECONDS:g} seconds: see {log}"
             ) from error
-        if started.returncode:
-            raise StoreUnavailable(
-                f"the manager at {path} could not be started: see {beside(path, 'log')}"
-            )
 
 
 def beside(path: Path, ending: str) -> Path:
@@ -160,17 +158,6 @@ def claimed(path: Path, timeout: float = 0) -> int | None:
                 os.close(claim)
                 return None
         time.sleep(_POLL_SECONDS)
-
-
-def _authkey(path: Path) -> bytes:
-    try:
-        return beside(path, "key").read_bytes()
-    except OSError as error:
-        raise StoreUnavailable(f"the manager at {path} has lost its authkey: {error}") from error
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def _python() -> str:

@@ -20,27 +20,14 @@ from ...settings import GIBIBYTE
 from ..base import Store
 from ..memory import MemoryStore
 from ..support.directory import Identity
+from . import wire
 from .client import Address
 from .local import SUPERVISED, beside, claimed
-from .wire import (
-    MAX_HANDSHAKE_BYTES,
-    MAX_REQUEST_BYTES,
-    NONCE_BYTES,
-    PROTOCOL,
-    Refused,
-    framed,
-    message_in,
-    proof,
-    reply,
-    requested,
-)
 
 MAX_UNAUTHENTICATED = 512
 AUTHENTICATION_SECONDS = 5.0
 CLAIM_SECONDS = 1.0
 
-_AUTHKEY_BYTES = 32
-_INSTANCE_BYTES = 16
 _READ_BYTES = 1 << 16
 _SHORT_BYTES = 512
 _TICK_SECONDS = 1.0
@@ -48,7 +35,7 @@ _DESCRIPTORS = 4096
 _ENDING = (signal.SIGTERM, signal.SIGINT)
 
 # A request is data, and mostly one that came before.
-_known = lru_cache(maxsize=1024)(requested)
+_known = lru_cache(maxsize=1024)(wire.requested)
 
 
 def run_foreground(address: Address, authkey: bytes = b"", *, max_bytes: int = GIBIBYTE) -> None:
@@ -107,7 +94,7 @@ def _local(path: Path, store: Store) -> Server:
     """Replaces the files of a manager that died; the caller has the lock."""
     # A signal that came before there is a handler would leave the socket behind.
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
-    authkey = secrets.token_bytes(_AUTHKEY_BYTES)
+    authkey = secrets.token_bytes()
     key_file = beside(path, "key")
     key_file.unlink(missing_ok=True)
     key_file.touch(0o600)
@@ -154,7 +141,7 @@ class Server:
     ) -> None:
         self.store = store
         self.authkey = authkey
-        self.instance = secrets.token_bytes(_INSTANCE_BYTES)
+        self.instance = secrets.token_bytes()
         self.peers: set[_Peer] = set()
         self.unauthenticated: dict[_Peer, asyncio.TimerHandle] = {}
         self.buffer = memoryview(bytearray(_READ_BYTES))
@@ -206,7 +193,7 @@ class _Peer(asyncio.BufferedProtocol):
     def __init__(self, server: Server) -> None:
         self._server = server
         self._received = bytearray()
-        self._limit = MAX_HANDSHAKE_BYTES
+        self._limit = wire.MAX_HANDSHAKE_BYTES
         self._conversation = self._converse()
 
     def _converse(self) -> Generator[bytes, bytes, None]:
@@ -214,20 +201,20 @@ class _Peer(asyncio.BufferedProtocol):
 
         :raises Refused: when the connection has to end.
         """
-        server, nonce = self._server, secrets.token_bytes(NONCE_BYTES)
-        claim = yield framed(PROTOCOL + nonce)
-        nonces = nonce + claim[:NONCE_BYTES]
-        expected = proof(server.authkey, b"client", nonces)
-        if not secrets.compare_digest(claim[NONCE_BYTES:], expected):
-            raise Refused
+        server, nonce = self._server, secrets.token_bytes(wire.NONCE_BYTES)
+        claim = yield wire.framed(wire.PROTOCOL + nonce)
+        nonces = nonce + claim[: wire.NONCE_BYTES]
+        expected = wire.proof(server.authkey, b"client", nonces)
+        if not secrets.compare_digest(claim[wire.NONCE_BYTES :], expected):
+            raise wire.Refused
         self._end_authentication()
-        self._limit = MAX_REQUEST_BYTES
-        own = proof(server.authkey, b"manager", nonces, server.instance)
-        request = yield framed(server.instance + own)
+        self._limit = wire.MAX_REQUEST_BYTES
+        own = wire.proof(server.authkey, b"manager", nonces, server.instance)
+        request = yield wire.framed(server.instance + own)
         while not server.is_lost():
-            call = _known(request) if len(request) <= _SHORT_BYTES else requested(request)
-            request = yield reply(server.store, *call)
-        raise Refused
+            call = _known(request) if len(request) <= _SHORT_BYTES else wire.requested(request)
+            request = yield wire.reply(server.store, *call)
+        raise wire.Refused
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
@@ -241,21 +228,21 @@ class _Peer(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         # One for all: what it gets is taken out at once. Without, asyncio allocates 256 KiB for
-        # each request, by a system call.
+        # each request, by a system call, and the manager does half as many.
         return self._server.buffer
 
     def buffer_updated(self, size: int) -> None:
         # An error that is not the client's is logged by asyncio, and costs this connection only.
         self._received += self._server.buffer[:size]
         try:
-            message = message_in(self._received, self._limit)
+            message = wire.message_in(self._received, self._limit)
             if message is None:
                 return
             if self._transport.get_write_buffer_size():
-                raise Refused  # A client of ours reads its reply before it asks for more.
+                raise wire.Refused  # A client of ours reads its reply before it asks for more.
             self._received.clear()
             self._transport.write(self._conversation.send(message))
-        except Refused:
+        except wire.Refused:
             self.drop()
 
     def drop(self) -> None:

@@ -59,13 +59,13 @@ class ManagerStore(Store):
 
     def transact(self, keys: Sequence[bytes], operation: Operation) -> Any:
         if type(operation) is Increment and len(keys) == 1:
-            return self._ask(_increment(keys[0], operation), writes=True)
+            return self._ask(_repeated(keys[0], operation), writes=True)
         result = self._ask(request_to(operation, keys), writes=operation.writes)
         # MessagePack has one kind of array, and only a batch returns a list.
         return tuple(result) if type(result) is list and type(operation) is not Batch else result
 
     def read(self, keys: Sequence[bytes]) -> list[Record | None]:
-        return list(self._ask(_read(keys[0]) if len(keys) == 1 else request("read", keys)))
+        return list(self._ask(_repeated(keys[0]) if len(keys) == 1 else request("read", keys)))
 
     def sizes(self, keys: Sequence[bytes]) -> list[int]:
         return list(self._ask(request("sizes", keys)))
@@ -210,17 +210,10 @@ def _remote(parts: URL, settings: Settings) -> Remote:
     return Remote(address, authkey if isinstance(authkey, bytes) else str(authkey).encode())
 
 
-# Both are pure functions of what callers mostly repeat.
-
-
 @lru_cache(maxsize=1024)
-def _increment(key: bytes, increment: Increment) -> bytes:
-    return request_to(increment, [key])
-
-
-@lru_cache(maxsize=1024)
-def _read(key: bytes) -> bytes:
-    return request("read", [key])
+def _repeated(key: bytes, increment: Increment | None = None) -> bytes:
+    """The request for an increment, or for a record; callers mostly repeat theirs."""
+    return request_to(increment, [key]) if increment else request("read", [key])
 
 
 def _close_all(connections: deque[Connection]) -> None:
