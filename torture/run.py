@@ -26,6 +26,7 @@ from .servers.site import Site
 EVENTS = 600
 MOST_EVENTS = 2000
 WARM_UP = 100
+WARM_UP_SECONDS = 60
 READ_SECONDS = 0.05
 
 
@@ -33,6 +34,7 @@ READ_SECONDS = 0.05
 class Load:
     """What is asked, and for how long.
 
+    :param seconds: at least, until each nemesis has struck.
     :param quiet: seconds between faults, at least and at most.
     :param most: how many operations end the run.
     :param operations: those that clients do; all if there are none.
@@ -126,10 +128,7 @@ def _play(
     crew = Crew(orders, load.processes if site.is_shared else 1, epoch, book)
     stack.callback(crew.close)
     crew.fill()
-    while book.tally.outcomes["ok"] < WARM_UP:
-        crew.read(READ_SECONDS)
-        if crew.crashes:
-            raise RuntimeError("a client ended by itself: see its standard error")
+    _warm_up(crew, book)
     began = time.monotonic()
     agenda = Agenda(nemeses, Field(site, crew, random.Random(load.seed), clocks), book, load.quiet)
     stack.callback(agenda.close)
@@ -142,7 +141,7 @@ def _play(
         result.crashes = crew.crashes
         show(result)
 
-    while not _is_over(load, result, judge):
+    while not _is_over(load, result, judge, agenda):
         turn()
     agenda.end()
     while not agenda.is_healed:
@@ -152,9 +151,19 @@ def _play(
         judge.hand_in(book.epochs.pop(number))
 
 
-def _is_over(load: Load, result: Result, judge: Judge) -> bool:
+def _warm_up(crew: Crew, book: Book) -> None:
+    deadline = time.monotonic() + WARM_UP_SECONDS
+    while book.tally.outcomes["ok"] < WARM_UP:
+        crew.read(READ_SECONDS)
+        if crew.crashes:
+            raise RuntimeError("a client ended by itself: see its standard error")
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"the store does not do what it is asked: {dict(book.tally.errors)}")
+
+
+def _is_over(load: Load, result: Result, judge: Judge, agenda: Agenda) -> bool:
     return (
-        result.seconds >= load.seconds
+        (result.seconds >= load.seconds and agenda.has_gone_round)
         or result.operations >= load.most
         or (load.stops_early and judge.found.is_set())
     )

@@ -69,7 +69,7 @@ class Crew:
 
     def __init__(self, orders: Orders, size: int, epoch: Epoch, book: Book) -> None:
         self._orders = orders
-        self._size = size
+        self.size = size
         self._epoch = epoch
         self._book = book
         self._started = 0
@@ -86,7 +86,7 @@ class Crew:
 
     def fill(self) -> None:
         """Start as many as are missing."""
-        while len(self._processes) < self._size:
+        while len(self._processes) < self.size:
             process = Process(replace(self._orders, number=self._started), self._epoch.number)
             self._started += 1
             self._selector.register(process.reader.pipe, selectors.EVENT_READ, process)

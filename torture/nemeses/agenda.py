@@ -29,7 +29,6 @@ class Agenda:
         self._book = book
         self._ends = threading.Event()
         self._healed = threading.Event()
-        self._over = threading.Event()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._work)
         self._thread.start()
@@ -42,15 +41,23 @@ class Agenda:
     def is_healed(self) -> bool:
         return self._healed.is_set()
 
+    @property
+    def has_gone_round(self) -> bool:
+        """Whether each nemesis has struck, or none will any more."""
+        return len(self._book.faults) >= len(self._nemeses) or self.is_healed
+
     def close(self) -> None:
         """Return when all is as it was.
 
-        :raises RuntimeError: a server did not start again.
+        :raises RuntimeError: a server did not start again; not if it is closed before it has ended.
         """
+        has_ended = self.is_healed
         self._ends.set()
-        self._over.set()
+        self._field.is_over.set()
+        if self._book.present is not None:
+            self._book.present.has_recovered.set()
         self._thread.join()
-        if self._error is not None:
+        if has_ended and self._error is not None:
             raise self._error
 
     def _work(self) -> None:
@@ -65,7 +72,7 @@ class Agenda:
         except BaseException as error:  # noqa: BLE001  # Raised by `close`.
             self._error = error
         self._healed.set()
-        self._over.wait()
+        self._field.is_over.wait()
 
     def _strike(self, nemesis: Nemesis) -> None:
         fault = Fault(nemesis.name, "", time.monotonic())

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import random
-import time
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..clients.clocks import Clocks
 from ..clients.crew import Crew, Process
 from ..servers.site import Site
+
+PAUSE = 0.01
 
 
 @dataclass(frozen=True)
@@ -21,11 +23,18 @@ class Field:
     crew: Crew
     dice: random.Random
     clocks: Clocks
+    is_over: threading.Event = field(default_factory=threading.Event)
 
     def some_process(self) -> Process:
-        """A process of clients that is in its calls: one that was killed is replaced at once."""
-        while not (processes := [one for one in self.crew.processes if one.under_way]):
-            time.sleep(0.01)
+        """A process of clients, once all of them are in their calls.
+
+        One that was killed is replaced at once, and takes its time to begin.
+        """
+        while len(processes := self.crew.processes) < self.crew.size or not all(
+            process.under_way for process in processes
+        ):
+            if self.is_over.wait(PAUSE):
+                raise RuntimeError("nobody is there any more")
         return self.dice.choice(processes)
 
 

@@ -21,17 +21,21 @@ ELECTION = ("--heartbeat-interval", "50", "--election-timeout", "500")
 
 
 class Member(Node):
-    """One of the members."""
+    """One of the members; clients reach it by one wire, and the other members by another."""
 
     def __init__(self, stack: ExitStack, directory: Path, name: str) -> None:
         self.port, peer_port = (stack.enter_context(reserved_port()) for _ in range(2))
-        url, peer = f"http://{HOST}:{self.port}", f"http://{HOST}:{peer_port}"
+        self.wire, self.peer_wire = (
+            stack.enter_context(closing(Wire(port))) for port in (self.port, peer_port)
+        )
+        url, listens = f"http://{HOST}:{self.port}", f"http://{HOST}:{peer_port}"
+        peer = f"http://{HOST}:{self.peer_wire.port}"
         self.part = f"{name}={peer}"
         self.options: list[str] = [
             program("etcd"),
             *("--name", name, "--data-dir", str(directory / name)),
             *("--listen-client-urls", url, "--advertise-client-urls", url),
-            *("--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer),
+            *("--listen-peer-urls", listens, "--initial-advertise-peer-urls", peer),
             *("--logger", "zap", "--log-level", "error", *ELECTION),
         ]
         super().__init__(name, self.options, directory / f"{name}.log", self._is_ready)
@@ -66,14 +70,14 @@ def _etcd(directory: Path) -> Iterator[Site]:
             member.launch()
         for member in members:
             member.wait()
-        wires = [stack.enter_context(closing(Wire(member.port))) for member in members]
+        wires = [wire for member in members for wire in (member.wire, member.peer_wire)]
 
         def leader() -> Node:
             wait_until(lambda: any(member.leads() for member in members))
             return next(filter(Member.leads, members), members[0])
 
         settings = {
-            "CACHE_URL": "etcd://" + ",".join(f"{HOST}:{wire.port}" for wire in wires),
+            "CACHE_URL": "etcd://" + ",".join(f"{HOST}:{member.wire.port}" for member in members),
             "CACHE_TIMEOUT": 3.0,  # Most calls can wait for a new leader.
         }
         yield Site("etcd", settings, nodes=[*members], wires=wires, leader=leader)
