@@ -216,7 +216,9 @@ def test_notes_are_not_trusted(
         (path,) = long_turns.glob("*.note")
         match what:
             case "damaged":
-                path.write_bytes(path.read_bytes().replace(b"8", b"5"))
+                damaged = path.read_bytes().replace(b'"8"', b'"5"')
+                with path.open("r+b") as file:
+                    assert file.write(damaged) == len(damaged)
             case "wrong":
                 Note(path).write([(b"sharedstate/test:n", Found(b"9", NEVER, 1, 0))])
             case "old":

@@ -35,6 +35,6 @@ def groups(operation: Each) -> Iterator[tuple[list[int], list[tuple[Sequence[int
 
 
 def _size_of(operation: Operation) -> int:
-    if isinstance(operation, Batch):
+    if type(operation) is Batch:
         return sum(_size_of(step) for _, step in operation.steps)
     return len(getattr(operation, "value", None) or b"")

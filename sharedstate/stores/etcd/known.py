@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
+import struct
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from zlib import crc32
 
@@ -16,7 +19,8 @@ Rows = Iterable[tuple[bytes, Found | None]]
 """Keys, and what they hold; ``None`` where that is not worth knowing."""
 
 _MOST = 1024
-_MOST_BYTES = 1 << 14
+_BYTES = 1 << 14
+_HEAD = struct.Struct("=II")
 _SECONDS = 0.5
 
 
@@ -55,12 +59,15 @@ class Note:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._map: mmap.mmap | None = None
 
     def view(self, keys: Sequence[bytes]) -> View | None:
         """What may be there, if it is noted of all of them and was written a moment ago."""
         try:
-            checksum, _, text = self._path.read_bytes().partition(b" ")
-            if int(checksum) != crc32(text):  # Who wrote it was killed meanwhile.
+            mapped = self._mapped()
+            checksum, size = _HEAD.unpack_from(mapped)
+            text = mapped[_HEAD.size : _HEAD.size + size]
+            if checksum != crc32(text):  # Who wrote it was killed meanwhile.
                 return None
             written, rows = json.loads(text)
         except (OSError, ValueError):
@@ -81,16 +88,30 @@ class Note:
             if one is not None and one.value is not None
         ]
         text = json.dumps((time.monotonic(), rows)).encode()
-        if len(text) > _MOST_BYTES:
+        if _HEAD.size + len(text) > _BYTES:
             text = b""
-        try:
-            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        whole = _HEAD.pack(crc32(text), len(text)) + text
+        with suppress(OSError, ValueError):  # It is read instead.
+            self._mapped()[: len(whole)] = whole
+
+    def close(self) -> None:
+        """Close the file; it is opened when needed."""
+        mapped, self._map = self._map, None
+        if mapped is not None:
+            mapped.close()
+
+    def _mapped(self) -> mmap.mmap:
+        if self._map is None:
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            descriptor = os.open(self._path, flags, 0o600)
             try:
-                os.write(descriptor, b"%d %s" % (crc32(text), text))
+                if os.fstat(descriptor).st_size < _BYTES:
+                    # Written, not only made longer: a hole on a full disk would be a SIGBUS.
+                    os.pwrite(descriptor, bytes(_BYTES), 0)
+                self._map = mmap.mmap(descriptor, _BYTES)
             finally:
                 os.close(descriptor)
-        except OSError:
-            pass  # It is read instead.
+        return self._map
 
 
 def _view(known: dict[bytes, Found], keys: Sequence[bytes]) -> View | None:

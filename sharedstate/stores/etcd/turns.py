@@ -71,9 +71,10 @@ class Turns:
             lock.release()
 
     def close(self) -> None:
-        """Close the file; the next turn opens it again."""
+        """Close the files; the next turn opens them again."""
         if self._lock is not None:
-            self._lock[0].close()
+            for each in self._lock:
+                each.close()
 
     def _lock_for(self, keys: Sequence[bytes]) -> tuple[FileLock, Note] | None:
         crowded = self._crowded
