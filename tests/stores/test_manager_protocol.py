@@ -336,6 +336,17 @@ class TestHostileClients:
         with served.unauthenticated() as client:
             assert is_dropped(client)
 
+    def test_too_many(self, served: Served) -> None:
+        """One more than there is room for is an error; those inside stay."""
+        served.server.room = 3
+        peers = [served.authenticated() for _ in range(3)]
+        with pytest.raises(OSError):
+            served.authenticated()
+        for peer in peers:
+            assert result(peer, ("ping", [])) is None
+            peer.close()
+        served.assert_serves()
+
     def test_mistake(self, served: Served, caplog: pytest.LogCaptureFixture) -> None:
         """A mistake of the manager's own is logged, and costs one connection only."""
         served.server.store.ping = lambda: 1 / 0  # type: ignore[method-assign,assignment]

@@ -88,7 +88,7 @@ class Connection:
             if message is not None:
                 return message
             self._wait_until(deadline)
-        raise ConnectionResetError("the manager closed the connection")
+        raise ConnectionResetError("it closed the connection, as it ends or is full")
 
     def _wait_until(self, deadline: float) -> None:
         left = deadline - time.monotonic()

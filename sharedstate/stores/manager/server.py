@@ -32,6 +32,8 @@ _READ_BYTES = 1 << 16
 _SHORT_BYTES = 512
 _TICK_SECONDS = 1.0
 _DESCRIPTORS = 4096
+_SPARE_DESCRIPTORS = 64
+_ACCEPTS = 32
 _ENDING = (signal.SIGTERM, signal.SIGINT)
 
 # A request is data, and mostly one that came before.
@@ -142,6 +144,7 @@ class Server:
         self.store = store
         self.authkey = authkey
         self.instance = secrets.token_bytes()
+        self.room = _DESCRIPTORS
         self.peers: set[_Peer] = set()
         self.unauthenticated: dict[_Peer, asyncio.TimerHandle] = {}
         self.buffer = memoryview(bytearray(_READ_BYTES))
@@ -151,10 +154,11 @@ class Server:
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT, which may be blocked until then, and clean up."""
-        # A connection more than these is accepted when another one has ended.
+        # asyncio itself, when no descriptor is left, logs that hundreds of times a second.
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        limit = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+        self.room = limit - _SPARE_DESCRIPTORS
         asyncio.run(self.serve(*_ENDING))
         if self._file and not self._file.is_other():
             self._file.path.unlink(missing_ok=True)
@@ -166,8 +170,10 @@ class Server:
             loop.add_signal_handler(number, self.stopped.set)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
         server = await loop.create_server(
-            lambda: _Peer(self), sock=self._listener, backlog=MAX_UNAUTHENTICATED
+            lambda: _Peer(self), sock=self._listener, backlog=_ACCEPTS
         )
+        # For asyncio the backlog is also how many it accepts before it looks at their number.
+        self._listener.listen(socket.SOMAXCONN)
         while not self.stopped.is_set() and not self.is_lost():
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.stopped.wait(), _TICK_SECONDS)
@@ -219,6 +225,9 @@ class _Peer(asyncio.BufferedProtocol):
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
         server = self._server
+        if len(server.peers) >= server.room:
+            self.drop()
+            return
         if len(server.unauthenticated) >= MAX_UNAUTHENTICATED:
             next(iter(server.unauthenticated)).drop()
         server.peers.add(self)
