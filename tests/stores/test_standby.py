@@ -329,6 +329,7 @@ def test_urls(url: str, location: str) -> None:
     [
         ("postgresql://a,b/d?target_session_attrs=prefer-standby", "target_session_attrs.*standby"),
         ("postgresql://u:s@a:b:c,d/d", "entry 1"),
+        ("mariadb://u:s@a,b/d", "only one of PostgreSQL"),
     ],
 )
 def test_bad_urls(url: str, problem: str) -> None:

@@ -26,7 +26,7 @@ from typing import Any, ClassVar, Literal
 from ....errors import ConfigurationError
 from ...support.addresses import malformed
 from ...support.drivers import import_driver
-from .hosts import in_query, shown, spelled_out
+from .hosts import has_several, in_query, shown, spelled_out
 
 _TABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]{0,40})(\.[A-Za-z_][A-Za-z0-9_]{0,40})?")
 
@@ -210,6 +210,10 @@ def parsed(url: str) -> Any:
         raise malformed("CACHE_DATABASE_URL", _EXAMPLE)
     if name == "postgresql":
         parts = spelled_out(parts)
+    elif has_several(parts):
+        raise ConfigurationError(
+            "CACHE_DATABASE_URL names several hosts, which only one of PostgreSQL can"
+        )
     if name == "sqlite" and parts.database in (None, "", ":memory:"):
         raise ConfigurationError(
             "CACHE_DATABASE_URL names no file, and a database in memory is not shared: "
