@@ -284,13 +284,12 @@ class EtcdStore(Store):
         self._turns.close()
 
     def before_fork(self) -> None:
-        self.close()
+        self._members.close()
 
     def after_fork_in_child(self) -> None:
         # A writer is of one process: what it has written tells what was applied.
         self._members.reset()
-        self._turns.close()
-        self._turns.reset()
+        self._turns.after_fork_in_child()
         self._begin()
 
     def _deadline(self) -> float:

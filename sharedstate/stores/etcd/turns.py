@@ -38,13 +38,19 @@ class Turns:
 
     def __init__(self, location: str) -> None:
         self._file = f"etcd-{sha256(location.encode()).hexdigest()[:16]}.lock"
-        self.reset()
+        self._begin()
 
-    def reset(self) -> None:
-        """Begin as one who has not met anybody yet, with a lock of its own."""
+    def _begin(self) -> None:
         self._crowded: dict[bytes, float] = {}
         self._lock: tuple[FileLock, Note] | None = None
         self._held = threading.local()
+
+    def after_fork_in_child(self) -> None:
+        """Begin as one who has not met anybody yet; the parent has its turn all the same."""
+        if self._lock is not None:
+            for each in self._lock:
+                each.close()
+        self._begin()
 
     def met(self, keys: Iterable[bytes]) -> None:
         """Take turns for a while, as others change these keys too."""
@@ -71,10 +77,14 @@ class Turns:
             lock.release()
 
     def close(self) -> None:
-        """Close the files; the next turn opens them again."""
-        if self._lock is not None:
-            for each in self._lock:
-                each.close()
+        """Close the files, if no other thread uses them; the next turn opens them again."""
+        if self._lock is None:
+            return
+        lock, note = self._lock
+        if _acquired(lock):
+            lock.close()
+            note.close()
+            lock.release()
 
     def _lock_for(self, keys: Sequence[bytes]) -> tuple[FileLock, Note] | None:
         crowded = self._crowded
