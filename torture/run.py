@@ -23,8 +23,6 @@ from .nemeses.agenda import Agenda
 from .nemeses.nemesis import Field, Nemesis
 from .servers.site import Site
 
-EVENTS = 600
-MOST_EVENTS = 2000
 WARM_UP = 100
 WARM_UP_SECONDS = 60
 READ_SECONDS = 0.05
@@ -35,6 +33,7 @@ class Load:
     """What is asked, and for how long.
 
     :param seconds: at least, until each nemesis has struck.
+    :param events: how many there are before clients go on to fresh keys; thrice that in a fault.
     :param quiet: seconds between faults, at least and at most.
     :param most: how many operations end the run.
     :param operations: those that clients do; all if there are none.
@@ -46,6 +45,7 @@ class Load:
     processes: int = 2
     threads: int = 4
     broken: str = ""
+    events: int = 600
     quiet: tuple[float, float] = (0.2, 0.6)
     most: float = math.inf
     operations: Sequence[str] = ()
@@ -136,7 +136,7 @@ def _play(
     def turn() -> None:
         crew.read(READ_SECONDS)
         crew.fill()
-        _advance(epoch, book, crew, judge)
+        _advance(epoch, book, crew, judge, load.events)
         result.seconds = time.monotonic() - began
         result.crashes = crew.crashes
         show(result)
@@ -149,6 +149,7 @@ def _play(
     crew.end()
     for number in sorted(book.epochs):
         judge.hand_in(book.epochs.pop(number))
+    judge.close()  # Before the thread ends that has started servers again: they end with it.
 
 
 def _warm_up(crew: Crew, book: Book) -> None:
@@ -169,13 +170,13 @@ def _is_over(load: Load, result: Result, judge: Judge, agenda: Agenda) -> bool:
     )
 
 
-def _advance(epoch: Epoch, book: Book, crew: Crew, judge: Judge) -> None:
+def _advance(epoch: Epoch, book: Book, crew: Crew, judge: Judge, events: int) -> None:
     """Go on to fresh keys when there is enough to judge, and judge what nobody asks for any more.
 
     A fault stays within an epoch if it can: what was lost shows in what comes after it.
     """
     present = book.open(epoch.number)
-    if present.size > (MOST_EVENTS if book.present else EVENTS):
+    if present.size > (3 * events if book.present else events):
         epoch.number += 1
     reached = crew.reached()
     for number in [number for number in sorted(book.epochs) if number < reached]:

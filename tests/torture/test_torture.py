@@ -49,7 +49,9 @@ def test_broken_is_caught(
     broken: str, store: str, nemesis: str, operations: tuple[str, ...], tmp_path: Path
 ) -> None:
     """Each fault that is known in the field leads to a history that cannot have happened."""
-    load = Load(SECONDS, broken=broken, quiet=NONE, operations=operations, stops_early=True)
+    load = Load(
+        SECONDS, broken=broken, events=50, quiet=NONE, operations=operations, stops_early=True
+    )
     result = tortured(store, (nemesis,), load, tmp_path)
     assert result.verdicts.violated
     assert not result.is_good

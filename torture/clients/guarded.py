@@ -18,7 +18,7 @@ from ..judging.key_model import Inc
 from .calls import Call, NotDone, Part
 
 LEASE, WAIT = 0.3, 0.5
-THINK = 0.002
+THINK = 0.01
 
 
 class Stale(Exception):
