@@ -18,6 +18,13 @@ from .wire import Wire
 NOTHING_KEPT = "the server keeps nothing on disk: when it ends, all is gone"
 LOSSES = {"server-kill": NOTHING_KEPT}
 
+MANAGER = """
+import os, sys
+from sharedstate.stores.manager.server import run_foreground
+key = os.environ["FLASK_CACHE_MANAGER_AUTHKEY"].encode()
+run_foreground((sys.argv[1], int(sys.argv[2])), key)
+"""
+
 
 @contextmanager
 def _server(
@@ -45,9 +52,8 @@ def _memcached(directory: Path) -> Iterator[Site]:
 
 @contextmanager
 def _manager(directory: Path) -> Iterator[Site]:
-    module = "sharedstate.stores.manager.server"
     key = secrets.token_urlsafe(32)
-    command = [sys.executable, "-m", module, HOST + ":{port}"]
+    command = [sys.executable, "-c", MANAGER, HOST, "{port}"]
     with _server(
         directory, "manager", command, f"manager://:{key}@", FLASK_CACHE_MANAGER_AUTHKEY=key
     ) as site:
