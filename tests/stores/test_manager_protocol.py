@@ -278,6 +278,13 @@ class TestHostileClients:
             assert replied(peer.ask(message[2 * size :])).result() is None
             peer.close()
 
+    def test_each_request_has_its_time(self, served: Served) -> None:
+        """What was left of the time for the last message is not the next request's."""
+        with closing(served.authenticated()) as peer:
+            assert peer._socket.gettimeout() != SECONDS
+            assert result(peer, ("ping", [])) is None
+            assert peer._socket.gettimeout() == SECONDS
+
     def test_client_that_does_not_read(self, served: Served) -> None:
         """A client that leaves a long reply unread keeps nobody waiting, and gets it later."""
         value = os.urandom(8 << 20)

@@ -193,7 +193,7 @@ class _Peer(asyncio.BufferedProtocol):
     """One connection, with the part of a message that has come.
 
     With asyncio's streams the manager takes three times the CPU time a request; with a thread for
-    each connection, half as much again where many are busy.
+    each connection it and its clients take a third more where many are busy.
     """
 
     def __init__(self, server: Server) -> None:
