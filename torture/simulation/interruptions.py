@@ -16,7 +16,7 @@ from functools import lru_cache
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, TypeVar
 
-from .scheduler import current
+from .scheduler import countdown, current
 
 T = TypeVar("T")
 
@@ -35,8 +35,8 @@ _NAME = "__interrupted__"
 
 def interrupted(value: T) -> T:
     """The value, after others may have gone on."""
-    task = current()
-    if task is not None:
+    countdown[0] -= 1
+    if countdown[0] < 0 and (task := current()) is not None:
         task.interrupt()
     return value
 

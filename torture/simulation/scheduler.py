@@ -12,13 +12,17 @@ from typing import Any
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
-from .disturbances import OF_INTERRUPTS, OF_STEPS, Chances, Disturbance
+from .disturbances import OF_INTERRUPTS, OF_STEPS, Chances, Disturbance, sure
 
 MAX_STEPS = 500_000
 
 _JOSTLE_SECONDS = 0.002
 _STOP_SECONDS = 2.0
 _STALL_SECONDS = 1.0
+_NO_INTERRUPT = 10_000
+
+countdown = [0]
+"""How many points the task that runs passes until it is interrupted."""
 
 
 class Violation(Exception):
@@ -50,6 +54,7 @@ class Task:
         self.process = process
         self.name = name
         self.chances = Chances(scheduler.seed, name, scheduler.chosen)
+        self._interrupts = Chances(scheduler.seed, f"{name} interrupted", scheduler.chosen)
         self.random = Random(f"{scheduler.seed} {name}")
         """For the code under test."""
         self.own: dict[object, Any] = {}
@@ -59,6 +64,7 @@ class Task:
         """Whether it only looks, at one moment: nothing happens at its steps."""
         self.ticket = 0
         self.tokens = count(1)
+        self.countdown = self._distance = self._next_interrupt()
         self._function = function
         self._joining: list[Task] = []
         self.greenlet = greenlet(self._run, scheduler.hub)
@@ -70,10 +76,7 @@ class Task:
         scheduler = self.scheduler
         if self.is_observer:
             return
-        scheduler.steps += 1
-        if scheduler.steps > MAX_STEPS:
-            scheduler.fail(Violation(f"{self.name} goes round in circles"), "too many steps")
-            self.wait()
+        self.count_steps(1)
         disturbance = self.chances.draw(scheduler.rates_of_steps, scheduler.disturbances)
         if disturbance is None:
             return
@@ -95,16 +98,30 @@ class Task:
     def interrupt(self) -> None:
         """A point at which others may go on because this thread is interrupted."""
         scheduler = self.scheduler
-        if self.is_observer or scheduler.has_ended:
+        self.count_steps(self._distance)
+        rates = scheduler.rates_of_interrupts
+        self._distance = countdown[0] = self._next_interrupt()
+        if not rates or self.is_observer or scheduler.has_ended:
             return
-        scheduler.steps += 1
-        disturbance = self.chances.draw(scheduler.rates_of_interrupts, scheduler.disturbances)
+        disturbance = self._interrupts.draw(sure(rates), scheduler.disturbances)
         if disturbance is not None:
             kind, size = disturbance
             if scheduler.trace is not None:
                 code = sys._getframe(2)
                 scheduler.note(f"{kind} in {code.f_code.co_qualname}, line {code.f_lineno}")
             self.sleep(size * (_STALL_SECONDS if kind == "stalled" else _JOSTLE_SECONDS))
+
+    def _next_interrupt(self) -> int:
+        rate = sum(rate for _, rate in self.scheduler.rates_of_interrupts)
+        return self._interrupts.distance(rate) if rate else _NO_INTERRUPT
+
+    def count_steps(self, number: int) -> None:
+        """End the run if there were too many of them: something goes round in circles."""
+        scheduler = self.scheduler
+        scheduler.steps += number
+        if scheduler.steps > MAX_STEPS:
+            scheduler.fail(Violation(f"{self.name} goes round in circles"), "too many steps")
+            self.wait()
 
     def sleep(self, seconds: float) -> None:
         """Let others go on for so long."""
@@ -258,7 +275,9 @@ class Scheduler:
                 heappush(self._queue, (task.process.resumes, next(self._order), task, ticket, None))
                 return
             task.ticket += 1
+            countdown[0] = task.countdown
             task.greenlet.switch()
+            task.countdown = countdown[0]
 
     def _end(self) -> None:
         """End every task where it waits; what it does to clean up is not done any more."""

@@ -14,7 +14,7 @@ CLIENTS = 3
 LEASE = 0.5
 SETTLED = QUIET_AFTER + 3
 """When nothing is on its way any more that was sent before it became quiet."""
-LONGEST_WAIT = 10.0
+LONGEST_WAIT = 4.0
 
 
 class Locks(Subject):
