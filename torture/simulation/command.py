@@ -36,13 +36,14 @@ def hunt(name: str, subject: type[Subject], seeds: range, is_traced: bool = Fals
         if is_traced and outcome.failure is None:
             print(*outcome.trace, sep="\n")
         if outcome.failure is not None:
-            print(report(name, outcome, shortest(subject, outcome), is_traced))
+            print(report(name, outcome, shortest(subject, outcome), is_traced), flush=True)
             return False
     took = time.perf_counter() - began
     speed = len(seeds) / took * 60
     print(
         f"{name:12} {len(seeds):7,} seeds  {simulated:9,.0f} s simulated in {took:6.1f} s"
-        f"  {speed:9,.0f} seeds a minute  ✓"
+        f"  {speed:9,.0f} seeds a minute  ✓",
+        flush=True,
     )
     return True
 

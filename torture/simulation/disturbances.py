@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import log
 from random import Random
 from typing import NamedTuple
@@ -52,6 +52,17 @@ def sure(rates: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
     return [(kind, rate / total) for kind, rate in rates]
 
 
+class Rates:
+    """How likely each kind of disturbance is, by where it can happen; without any, none does."""
+
+    def __init__(self, rates: Mapping[str, float]) -> None:
+        kinds = [(kind, rate) for kind, rate in rates.items() if rate]
+        self.of_interrupts = [each for each in kinds if each[0] in OF_INTERRUPTS]
+        self.of_steps = [each for each in kinds if each[0] in OF_STEPS]
+        elsewhere = OF_INTERRUPTS + OF_STEPS
+        self.of_requests = [each for each in kinds if each[0] not in elsewhere]
+
+
 class Chances:
     """Draws disturbances for one task, from a random stream of its own.
 
@@ -90,7 +101,7 @@ class Chances:
         return None
 
 
-def swarm(seed: str, kinds: Sequence[str]) -> dict[str, float]:
+def swarm(seed: str, kinds: Sequence[str]) -> Rates:
     """How likely each kind of disturbance is in the run of a seed.
 
     In one of five nothing fails, and there is only the order in which threads go on.
@@ -99,4 +110,4 @@ def swarm(seed: str, kinds: Sequence[str]) -> dict[str, float]:
     rates = {kind: random.choice(RATES[kind]) for kind in RATES if kind in kinds}
     if random.random() < 0.2:
         rates = {kind: rate for kind, rate in rates.items() if kind in HARMLESS}
-    return rates
+    return Rates(rates)

@@ -26,6 +26,7 @@ MODULES = (
     "sharedstate.locks.",
     "sharedstate.state.compute",
     "sharedstate.stores.combining.",
+    "sharedstate.stores.etcd.",
     "sharedstate.stores.guards.",
 )
 """What the names of the modules begin with that have to be right when they are interrupted."""

@@ -128,10 +128,7 @@ class Network(Wrapper):
         is_write = operation is not None and operation.writes
         task.step()
         call = _described(method, keys, operation)
-        kind, size = task.chances.draw(task.scheduler.rates, task.scheduler.disturbances) or (
-            "",
-            0.0,
-        )
+        kind, size = task.trouble()
         if kind:
             task.scheduler.note(f"{call}: {kind}")
         if kind == "down":

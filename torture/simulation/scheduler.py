@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from heapq import heappop, heappush
 from itertools import count
 from random import Random
@@ -12,7 +12,7 @@ from typing import Any
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
-from .disturbances import OF_INTERRUPTS, OF_STEPS, Chances, Disturbance, sure
+from .disturbances import Chances, Disturbance, Rates, sure
 
 MAX_STEPS = 500_000
 
@@ -77,7 +77,7 @@ class Task:
         if self.is_observer:
             return
         self.count_steps(1)
-        disturbance = self.chances.draw(scheduler.rates_of_steps, scheduler.disturbances)
+        disturbance = self.chances.draw(scheduler.rates.of_steps, scheduler.disturbances)
         if disturbance is None:
             return
         kind, size = disturbance
@@ -95,11 +95,16 @@ class Task:
             else:
                 scheduler.kill(self.process)
 
+    def trouble(self) -> tuple[str, float]:
+        """What goes wrong with a request, and how much; an empty text if nothing does."""
+        scheduler = self.scheduler
+        return self.chances.draw(scheduler.rates.of_requests, scheduler.disturbances) or ("", 0.0)
+
     def interrupt(self) -> None:
         """A point at which others may go on because this thread is interrupted."""
         scheduler = self.scheduler
         self.count_steps(self._distance)
-        rates = scheduler.rates_of_interrupts
+        rates = scheduler.rates.of_interrupts
         self._distance = countdown[0] = self._next_interrupt()
         if not rates or self.is_observer or scheduler.has_ended:
             return
@@ -112,7 +117,7 @@ class Task:
             self.sleep(size * (_STALL_SECONDS if kind == "stalled" else _JOSTLE_SECONDS))
 
     def _next_interrupt(self) -> int:
-        rate = sum(rate for _, rate in self.scheduler.rates_of_interrupts)
+        rate = sum(rate for _, rate in self.scheduler.rates.of_interrupts)
         return self._interrupts.distance(rate) if rate else _NO_INTERRUPT
 
     def count_steps(self, number: int) -> None:
@@ -174,7 +179,7 @@ class Scheduler:
     def __init__(
         self,
         seed: str,
-        rates: Mapping[str, float],
+        rates: Rates,
         chosen: frozenset[Disturbance] | None = None,
         is_traced: bool = False,
     ) -> None:
@@ -193,17 +198,7 @@ class Scheduler:
         self._queue: list[tuple[float, int, Task | None, int, Callable[[], object] | None]] = []
         self._order = count()
         self._names: dict[str, int] = {}
-        self.rates: Sequence[tuple[str, float]] = ()
-        self.rates_of_steps: Sequence[tuple[str, float]] = ()
-        self.rates_of_interrupts: Sequence[tuple[str, float]] = ()
-        self.set_rates(rates)
-
-    def set_rates(self, rates: Mapping[str, float]) -> None:
-        """Let disturbances be this likely from now on."""
-        rated = [(kind, rate) for kind, rate in rates.items() if rate]
-        self.rates_of_steps = [each for each in rated if each[0] in OF_STEPS]
-        self.rates_of_interrupts = [each for each in rated if each[0] in OF_INTERRUPTS]
-        self.rates = [each for each in rated if each[0] not in OF_STEPS + OF_INTERRUPTS]
+        self.rates = rates
 
     def spawn(self, process: Process, name: str, function: Callable[[], object]) -> Task:
         """Start a task; the present one goes on."""

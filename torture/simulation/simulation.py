@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from sharedstate import State
 from sharedstate.stores.base import Store
 from sharedstate.stores.combining import Combining
 from sharedstate.stores.guards.breaker import Breaker
 
-from .disturbances import RATES, Disturbance, swarm
+from .disturbances import RATES, Disturbance, Rates, swarm
 from .interruptions import interruptible
 from .network import Network, Server
 from .scheduler import Process, Scheduler, Task, Violation, current
@@ -30,8 +30,8 @@ class Subject(ABC):
     kinds: ClassVar[tuple[str, ...]] = tuple(kind for kind in RATES if kind != "full")
     """Which disturbances there can be."""
 
-    driver: ClassVar[type[Network]] = Network
-    """What leads from a process to the server."""
+    driver: Any = Network
+    """Makes what leads from a process to the server."""
 
     @abstractmethod
     def run(self, simulation: Simulation) -> None:
@@ -41,7 +41,7 @@ class Subject(ABC):
 class Simulation:
     """What a subject works with: processes on one server, in one run."""
 
-    def __init__(self, scheduler: Scheduler, driver: type[Network] = Network) -> None:
+    def __init__(self, scheduler: Scheduler, driver: Callable[[Server], Store] = Network) -> None:
         self.scheduler = scheduler
         self.server = Server(scheduler)
         self._driver = driver
@@ -145,10 +145,11 @@ def simulate(
     """
     text = f"{seed}"
     scheduler = Scheduler(text, swarm(text, subject.kinds), chosen, is_traced)
-    simulation = Simulation(scheduler, subject.driver)
-    scheduler.call(QUIET_AFTER, lambda: scheduler.set_rates({}))
+    run = subject()
+    simulation = Simulation(scheduler, run.driver)
+    scheduler.call(QUIET_AFTER, lambda: setattr(scheduler, "rates", Rates({})))
     with substituted(), interruptible():
-        scheduler.run(lambda: subject().run(simulation))
+        scheduler.run(lambda: run.run(simulation))
     error = scheduler.failure
     failure = None
     if error is not None:

@@ -141,5 +141,5 @@ _MODULES = {
     ),
     "queue": _Module(queue, SimpleQueue=primitives.SimpleQueue),
     "random": _Random(random),
-    "secrets": _Module(secrets, token_urlsafe=_token),
+    "secrets": _Module(secrets, token_urlsafe=_token, token_hex=_token),
 }

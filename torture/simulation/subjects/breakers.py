@@ -25,32 +25,48 @@ TOLERANCE = 0.02
 
 
 class _Circuit:
-    """What the breaker has to know, by what has come back from the network."""
+    """What the breaker has to know, by what has come back from the network.
+
+    A thread may be interrupted between looking and sending, and between a reply and noting it: for
+    a moment it may be open and it may be closed.
+    """
 
     def __init__(self) -> None:
-        self.opened: float | None = None
-        """Since when it is open."""
+        self.open_since = inf
+        """Since when it is open for certain."""
+        self.perhaps_since = inf
+        """Since when it may be open."""
         self.failed = self.tried = self.closed = -inf
-        """When the last call failed, the last one was let through to try, and it was closed."""
+        """When a call failed, one was let through to try, and it was closed for certain."""
 
-    def end(self, began: float, now: float, is_failure: bool) -> None:
-        """A call has ended; one that began while it was closed does not close it."""
-        if is_failure:
-            self.failed = now
-            self.opened = now if self.opened is None else self.opened
-        elif self.opened is not None and began >= self.opened:
-            is_certain = began > self.opened + TOLERANCE
-            self.opened, self.tried, self.closed = None, -inf, now if is_certain else inf
+    def is_open(self, when: float) -> bool:
+        """Whether every call that was begun then has seen that it is open."""
+        return when > self.open_since + TOLERANCE
 
-    def is_closed(self, now: float) -> bool:
-        """Whether it certainly lets all calls through."""
-        return self.opened is None and now > self.closed + TOLERANCE
+    def is_closed(self, when: float) -> bool:
+        """Whether no call that was begun then can have seen it open."""
+        return self.perhaps_since == inf and when > self.closed + TOLERANCE
 
-    def try_once(self, now: float) -> str | None:
+    def fail(self, now: float) -> None:
+        """A call has failed."""
+        self.failed = now
+        self.open_since = min(self.open_since, now)
+        self.perhaps_since = min(self.perhaps_since, now)
+
+    def succeed(self, now: float, began: float, was_open: bool) -> None:
+        """A call has succeeded; it closes the circuit if it has seen it open."""
+        if began >= self.perhaps_since or began <= self.closed + TOLERANCE:
+            self.open_since, self.tried = inf, -inf
+            if was_open:
+                is_clear = now > self.failed + TOLERANCE
+                self.perhaps_since = inf if is_clear else self.failed
+                self.closed = now
+
+    def send(self, now: float) -> str | None:
         """A call is sent; returns what is wrong with that."""
-        if self.opened is None or now - self.failed < TOLERANCE:
-            return None
         since, before = now - self.failed, now - self.tried
+        if not self.is_open(now) or since < TOLERANCE:
+            return None
         self.tried = now
         if since < PROBE_SECONDS - TOLERANCE:
             return f"a call is sent {since:.3f} s after a failure"
@@ -73,14 +89,15 @@ class _Watched(Network):
         scheduler, operation = self.server.scheduler, arguments[1]
         began = scheduler.now
         self.sent.append(operation)
-        self.wrong = self.wrong or self.circuit.try_once(began)
+        self.wrong = self.wrong or self.circuit.send(began)
+        was_open = self.circuit.is_open(began)
         try:
             result = self.results[operation] = super()._call(keys, method, *arguments)
         except StoreUnavailable as error:
             self.results[operation] = error
-            self.circuit.end(began, scheduler.now, is_failure=True)
+            self.circuit.fail(scheduler.now)
             raise
-        self.circuit.end(began, scheduler.now, is_failure=False)
+        self.circuit.succeed(scheduler.now, began, was_open)
         return result
 
 
@@ -111,10 +128,10 @@ class Breakers(Subject):
     def client(self, store: Store) -> None:
         while not self.simulation.is_quiet:
             self.increment(store)
-            pause = self.simulation.random()
-            if pause < 0.5:  # Several come at the same moment.
+            pause = self.simulation.random() * 0.5
+            if self.simulation.random() < 0.7:  # Several come at the same moment.
                 pause = TOGETHER - self.simulation.now % TOGETHER
-            self.simulation.sleep(pause / 2)
+            self.simulation.sleep(pause)
 
     def increment(self, store: Store) -> bool:
         """Increment, and judge what became of it; returns whether it was done."""

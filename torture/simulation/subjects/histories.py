@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from math import inf
 from typing import Any
 
-from sharedstate import ABSENT, NotACounter, State, StoreUnavailable
+from sharedstate import ABSENT, OutOfBounds, State, StoreUnavailable
 from torture.judging.key_model import MISSING, CompareAndSet, Inc, Raised, Update, one_key
 from torture.judging.linearizability import Event, linearizable
 
@@ -15,7 +15,7 @@ from ..simulation import Simulation, Subject
 
 CLIENTS = 2
 OPERATIONS = 8
-KEYS = ("k1", "k2")
+MAXIMUM = 500
 
 
 def _doubled(value: int) -> int:
@@ -27,7 +27,7 @@ CALLS: Mapping[str, Callable[[State, str, Any], Any]] = {
     "set": lambda state, key, value: state.set(key, value),
     "add": lambda state, key, value: state.add(key, value),
     "delete": lambda state, key, _: state.delete(key),
-    "inc": lambda state, key, inc: state.inc(key, inc.delta),
+    "inc": lambda state, key, inc: state.inc(key, inc.delta, maximum=inc.maximum),
     "update": lambda state, key, update: state.update(key, update.change, default=update.default),
     "compare_and_set": lambda state, key, swap: state.compare_and_set(
         key, ABSENT if swap.expected is MISSING else swap.expected, swap.value
@@ -39,6 +39,8 @@ class Histories(Subject):
     """Clients do whatever a key can be asked for, and note what they see."""
 
     calls = CALLS
+    keys: tuple[str, ...] = ("k1", "k2")
+    operations: tuple[str, ...] = tuple(CALLS)
 
     def run(self, simulation: Simulation) -> None:
         self.simulation = simulation
@@ -46,7 +48,7 @@ class Histories(Subject):
         self.pending: dict[tuple[str, str], Event] = {}
         simulation.each(CLIENTS, self.client, threads=2)
         reader = simulation.state()
-        for key in KEYS:
+        for key in self.keys:
             self.do(reader, "main", key, "get", None)
         for (_, key), event in self.pending.items():  # Of those that were killed.
             self.histories[key].append(event)
@@ -68,12 +70,13 @@ class Histories(Subject):
             "set": number,
             "add": number,
             "delete": None,
-            "inc": Inc(1 + number % 3),
+            "inc": Inc(1 + number % 3, maximum=MAXIMUM if number % 2 else None),
             "update": Update(_doubled, 1),
             "compare_and_set": CompareAndSet(1 + number % 3, number),
         }
-        operation = list(arguments)[int(self.simulation.random() * len(arguments))]
-        return KEYS[number % len(KEYS)], operation, arguments[operation]
+        operation = self.operations[int(self.simulation.random() * len(self.operations))]
+        key = self.keys[int(self.simulation.random() * len(self.keys))]
+        return key, operation, arguments[operation]
 
     def do(self, state: State, name: str, key: str, operation: str, argument: Any) -> None:
         """Do an operation, and note what became of it."""
@@ -81,14 +84,14 @@ class Histories(Subject):
         self.pending[name, key] = Event(name, operation, argument, None, began, inf)
         try:
             result = self.calls[operation](state, key, argument)
-        except NotACounter:
-            result = Raised("NotACounter")
+        except OutOfBounds:
+            result = Raised("OutOfBounds")
         except StoreUnavailable as error:
             event = self.pending.pop((name, key))
             if error.outcome_unknown:
                 self.histories[key].append(event)
             return
         ended = self.simulation.now
-        self.simulation.note(f"{operation} {argument} of {key} → {result}")
+        self.simulation.note(f"{operation} of {key} → {result}")
         self.histories[key].append(Event(name, operation, argument, result, began, ended))
         del self.pending[name, key]

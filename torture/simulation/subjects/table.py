@@ -9,6 +9,7 @@ from .computing import Computing
 from .histories import Histories
 from .leaders import Leaders
 from .locks import Locks
+from .on_etcd import HistoriesOnEtcd, TokensOnEtcd
 from .periods import Periods
 from .semaphores import Semaphores
 from .tokens import Tokens
@@ -23,4 +24,6 @@ SUBJECTS: dict[str, type[Subject]] = {
     "breaker": Breakers,
     "combiner": Combiners,
     "operations": Histories,
+    "etcd": HistoriesOnEtcd,
+    "etcd_once": TokensOnEtcd,
 }
