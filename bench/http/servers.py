@@ -169,7 +169,7 @@ class _Starter:
     def _service(self, name: str, checkout: Path) -> list[Contestant]:
         """Increments, and of the default durability also reads and batches."""
         label = name if checkout == ROOT else f"{name}{BEFORE}"
-        settings = {"FLASK_CACHE_URL": self._etcd} if name == "etcd" else _settings(name)
+        settings = {"FLASK_CACHE_URL": self._etcd_url()} if name == "etcd" else _settings(name)
         started = self._serve(label, "app.py", "", settings, SERVICE, checkout)
         found = [self._counter(started)]
         if name.endswith("-full"):
@@ -202,6 +202,10 @@ class _Starter:
 
     def _redis_url(self) -> str:
         return f"{self._url.rpartition('/')[0]}/{next(self._databases)}"
+
+    def _etcd_url(self) -> str:
+        """With a namespace for each version that is measured."""
+        return f"{self._etcd}/{next(self._databases)}"
 
     def _webdis(self) -> Running:
         port = self._stack.enter_context(reserved_port())
