@@ -60,6 +60,15 @@ class Note:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._map: mmap.mmap | None = None
+        self._wrote = b""
+
+    def is_own(self) -> bool:
+        """Whether this process has written it last."""
+        mapped = self._map
+        try:
+            return mapped is not None and mapped[: len(self._wrote)] == self._wrote != b""
+        except ValueError:  # It was closed meanwhile.
+            return False
 
     def view(self, keys: Sequence[bytes]) -> View | None:
         """What may be there, if it is noted of all of them and was written a moment ago."""
@@ -93,6 +102,7 @@ class Note:
         whole = _HEAD.pack(crc32(text), len(text)) + text
         with suppress(OSError, ValueError):  # It is read instead.
             self._mapped()[: len(whole)] = whole
+            self._wrote = whole
 
     def close(self) -> None:
         """Close the file; it is opened when needed."""

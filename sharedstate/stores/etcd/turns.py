@@ -26,7 +26,8 @@ from ..support.file_lock import FileLock
 from .known import Note
 
 _CROWDED_SECONDS = 1.0
-_WAIT_SECONDS = 0.1
+_WAIT_SECONDS = 0.2
+_YIELD_SECONDS = 0.002
 _MOST = 1024
 
 
@@ -66,7 +67,7 @@ class Turns:
         """
         held = getattr(self._held, "note", None)
         found = None if held else self._lock_for(keys)
-        if found is None or not _acquired(found[0]):
+        if found is None or not _acquired(*found):
             yield held
             return
         lock, self._held.note = found
@@ -81,7 +82,7 @@ class Turns:
         if self._lock is None:
             return
         lock, note = self._lock
-        if _acquired(lock):
+        if _acquired(lock, note):
             lock.close()
             note.close()
             lock.release()
@@ -102,8 +103,10 @@ class Turns:
         return self._lock
 
 
-def _acquired(lock: FileLock) -> bool:
+def _acquired(lock: FileLock, note: Note) -> bool:
     try:
+        if note.is_own() and lock.is_waited_for:
+            time.sleep(_YIELD_SECONDS)  # Who waits looks for the lock now and then only.
         return lock.acquire(_WAIT_SECONDS)
     except (OSError, ValueError):  # There is no room for it, or it was closed meanwhile.
         return False

@@ -65,6 +65,11 @@ class FileLock:
         """Whether the lock file is open."""
         return self._descriptor is not None
 
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether a thread of any process has waited for the lock file, milliseconds ago."""
+        return self._descriptor is not None and self._is_set(_WAITED_FOR, time.monotonic())
+
     def acquire(self, timeout: float) -> bool:
         """Wait for the lock.
 
