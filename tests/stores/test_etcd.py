@@ -26,6 +26,7 @@ from sharedstate.stores.etcd.messages import Found, from_text, to_text
 from sharedstate.stores.etcd.store import EtcdStore
 from sharedstate.stores.operations import NEVER
 from sharedstate.stores.registry import open_store
+from sharedstate.stores.support import file_lock
 from sharedstate.stores.support.file_lock import FileLock
 
 DEADLINE = 60
@@ -203,6 +204,29 @@ def test_a_turn_is_gone_on_with(state: State, etcd_member: Cluster, asked: list[
             assert [state.inc("n"), state.inc("n")] == [9, 10]
         assert other.inc("n") == 11
     assert asked == ["kv/txn"] * 3
+
+
+def test_a_turn_is_left_to_others(
+    state: State, etcd_member: Cluster, long_turns: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who had the last turn lets one who waits go first, and nobody else pauses."""
+    pauses: list[float] = []
+    with etcd_member.state() as other:
+        for each in (state, other) * 4:
+            each.inc("n")
+        monkeypatch.setattr(turns.time, "sleep", pauses.append)
+        other.inc("n")
+        assert not pauses
+        monkeypatch.setattr(file_lock, "_FLAG_SECONDS", 1000)
+        lock = FileLock(*long_turns.glob("*.lock"))
+        assert lock.acquire(10)
+        lock.announce()
+        lock.release()
+        lock.close()
+        state.inc("n")
+        assert not pauses
+        state.inc("n")
+        assert len(pauses) == 1
 
 
 @pytest.mark.parametrize("what", ["damaged", "wrong", "old"])

@@ -27,7 +27,7 @@ from .known import Note
 
 _CROWDED_SECONDS = 1.0
 _WAIT_SECONDS = 0.2
-_YIELD_SECONDS = 0.002
+_YIELD_SECONDS = 0.001
 _MOST = 1024
 
 
