@@ -44,6 +44,7 @@ testing", 2012).
 OF_INTERRUPTS = ("interrupted", "stalled")
 HARMLESS = ("interrupted", "jostled")
 OF_STEPS = ("jostled", "stopped", "killed")
+OF_THREADS = OF_INTERRUPTS + OF_STEPS
 
 
 def sure(rates: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
@@ -59,8 +60,7 @@ class Rates:
         kinds = [(kind, rate) for kind, rate in rates.items() if rate]
         self.of_interrupts = [each for each in kinds if each[0] in OF_INTERRUPTS]
         self.of_steps = [each for each in kinds if each[0] in OF_STEPS]
-        elsewhere = OF_INTERRUPTS + OF_STEPS
-        self.of_requests = [each for each in kinds if each[0] not in elsewhere]
+        self.of_requests = [each for each in kinds if each[0] not in OF_THREADS]
 
 
 class Chances:
@@ -104,10 +104,14 @@ class Chances:
 def swarm(seed: str, kinds: Sequence[str]) -> Rates:
     """How likely each kind of disturbance is in the run of a seed.
 
-    In one of five nothing fails, and there is only the order in which threads go on.
+    In one of five nothing fails, and there is only the order in which threads go on; in another one
+    nothing happens to threads.
     """
     random = Random(f"{seed} rates")
     rates = {kind: random.choice(RATES[kind]) for kind in RATES if kind in kinds}
-    if random.random() < 0.2:
+    mode = random.random()
+    if mode < 0.2:
         rates = {kind: rate for kind, rate in rates.items() if kind in HARMLESS}
+    elif mode < 0.4:
+        rates = {kind: rate for kind, rate in rates.items() if kind not in OF_THREADS}
     return Rates(rates)

@@ -7,6 +7,7 @@ from functools import partial
 from sharedstate import State
 from sharedstate.jobs.leader import Leader
 
+from ..disturbances import OF_THREADS
 from ..scheduler import Process
 from ..simulation import QUIET_AFTER, Simulation, Subject
 
@@ -23,6 +24,8 @@ class Leaders(Subject):
         self.simulation = simulation
         self.candidates: list[tuple[Process, Leader]] = []
         self.fence = 0
+        self.leading: set[str] = set()
+        """Those that were told that they lead, and not yet that they do not."""
         for number in range(CANDIDATES):
             process = Process(chr(ord("a") + number))
             leader = self.make(simulation.state(), process.name)
@@ -35,8 +38,8 @@ class Leaders(Subject):
         simulation.check(not alive or len(self.leaders()) == 1, "nobody leads")
 
     def make(self, state: State, name: str) -> Leader:
-        began = partial(self.begin, name)
-        return Leader(lambda: state, "scheduler", LEASE, on_start=began, on_stop=self.look)
+        began, ended = partial(self.begin, name), partial(self.end, name)
+        return Leader(lambda: state, "scheduler", LEASE, on_start=began, on_stop=ended)
 
     def begin(self, name: str) -> None:
         """One has become the leader."""
@@ -48,6 +51,16 @@ class Leaders(Subject):
             self.simulation.note(f"{name} leads with fence {leader.fence}")
             self.simulation.check(leader.fence > self.fence, f"the fence {leader.fence} is not new")
             self.fence = leader.fence
+
+        if not any(each.kind in OF_THREADS for each in self.simulation.scheduler.disturbances):
+            untold = f"{self.leading} were not told before {name} leads"
+            self.simulation.check(not self.leading, untold)
+        self.leading.add(name)
+
+    def end(self, name: str) -> None:
+        """One is the leader no more."""
+        self.leading.discard(name)
+        self.look()
 
     def look(self) -> None:
         leaders = self.leaders()
