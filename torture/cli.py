@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     results: list[Result] = []
     try:
         for store in stores:
-            results.append(torture(store, [NEMESES[name] for name in names], load, err))
+            torture(store, [NEMESES[name] for name in names], load, results, err)
     except KeyboardInterrupt:
         _report(options, results, load)
         return INTERRUPTED
@@ -53,12 +53,19 @@ def main(arguments: list[str] | None = None) -> int:
     return int(not all(result.is_good for result in results))
 
 
-def torture(store: str, nemeses: Sequence[Nemesis], load: Load, err: Console) -> Result:
-    """Start a store, torture it, and stop it."""
+def torture(
+    store: str, nemeses: Sequence[Nemesis], load: Load, results: list[Result], err: Console
+) -> None:
+    """Start a store, torture it, and stop it.
+
+    :param results: is given what comes of it as soon as there is something, for Ctrl-C.
+    """
     shown = time.monotonic()
 
     def show(result: Result) -> None:
         nonlocal shown
+        if result not in results:
+            results.append(result)
         if time.monotonic() - shown >= SHOW_SECONDS:
             shown = time.monotonic()
             status.update(terminal.line(result))
@@ -71,11 +78,13 @@ def torture(store: str, nemeses: Sequence[Nemesis], load: Load, err: Console) ->
             with SITES[store](Path(directory)) as site:
                 result = run(site, nemeses, load, show)
         except Missing as error:
-            return Result(store, skipped=str(error))
+            results.append(Result(store, skipped=str(error)))
         except RuntimeError as error:
-            return Result(store, failed=str(error))
-    err.print(terminal.line(result), markup=False)
-    return result
+            if not results or results[-1].store != store:
+                results.append(Result(store))
+            results[-1].failed = str(error)
+        else:
+            err.print(terminal.line(result), markup=False)
 
 
 def matching(patterns: Sequence[str], known: Sequence[str]) -> list[str]:

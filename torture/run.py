@@ -52,7 +52,7 @@ class Load:
     stops_early: bool = False
 
 
-@dataclass
+@dataclass(eq=False)
 class Result:
     """What came of a run."""
 

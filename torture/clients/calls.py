@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from sharedstate import (
-    LockTimeout,
     NotACounter,
     NotSupported,
     OutOfBounds,
@@ -59,7 +58,7 @@ class Done(NamedTuple):
 
 REFUSED = "<refused>"
 _OF_ONE_KEY = (NotACounter, OutOfBounds, TypeError)
-_CERTAINLY_NOT = (NotDone, StoreFull, LockTimeout, Overloaded)
+_CERTAINLY_NOT = (NotDone, StoreFull, Overloaded)
 
 
 def outcome_of(call: Call, state: State) -> Done:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from sharedstate import SharedStateError, State
+from sharedstate import Deadlock, SharedStateError, State
 
 from ..judging.key_model import Inc
 from .calls import Call, NotDone, Part
@@ -35,6 +35,8 @@ def _run(state: State, key: str) -> int:
     try:
         lock.acquire()
         number = _look(state, key, lock.fence)
+    except Deadlock:
+        raise  # Nobody holds two locks here.
     except (SharedStateError, Stale) as error:
         _leave(lock)
         raise NotDone from error
