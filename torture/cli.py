@@ -84,7 +84,7 @@ def torture(
                 results.append(Result(store))
             results[-1].failed = str(error)
         else:
-            err.print(terminal.line(result), markup=False)
+            err.print(terminal.line(result), markup=False, soft_wrap=True)
 
 
 def matching(patterns: Sequence[str], known: Sequence[str]) -> list[str]:

@@ -13,6 +13,8 @@ from contextlib import suppress
 from dataclasses import replace
 from fcntl import F_SETPIPE_SZ, fcntl
 
+from race.servers.programs import python_path
+
 from ..book import Book
 from .epoch import END, Epoch
 from .tape import Begun, Reader, Record
@@ -36,7 +38,9 @@ class Process:
         self.under_way: dict[int, Begun] = {}
         self.stopped: list[list[float]] = []
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "torture.clients.worker", orders.as_text()], pass_fds=[theirs]
+            [sys.executable, "-m", "torture.clients.worker", orders.as_text()],
+            pass_fds=[theirs],
+            env=os.environ | {"PYTHONPATH": python_path()},
         )
         os.close(theirs)
 

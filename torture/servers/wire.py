@@ -13,6 +13,7 @@ import sys
 from contextlib import suppress
 
 from race.servers.processes import HOST
+from race.servers.programs import python_path
 
 PASS, HOLD, SLOW, HALF = "pass", "hold", "slow", "half"
 
@@ -25,6 +26,7 @@ class Wire:
             [sys.executable, "-m", __name__, str(port)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": python_path()},
             text=True,
         )
         assert self._process.stdout is not None
