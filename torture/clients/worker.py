@@ -81,7 +81,7 @@ def _ask(state: State, tape: Tape, epoch: Epoch, orders: Orders, thread: int) ->
                 done = outcome_of(call, state)
             except NotSupported:
                 chooser.leave_out(call.name)
-                done = Done("refused")
+                done = Done("refused", (), NotSupported.__name__)
             ended = time.monotonic()
             if done.outcome in ("refused", "unknown"):
                 time.sleep(PAUSE)
