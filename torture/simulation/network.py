@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from math import inf
 from typing import Any, TypeVar
 
@@ -93,19 +92,76 @@ class Server:
             watcher(keys, operation, result, error)
 
 
-class _Reply:
-    """What a client waits for."""
+class _Request:
+    """A call on its way to the server, and the reply on its way back."""
 
-    def __init__(self, task: Task) -> None:
-        self.waiter: Task | None = task
+    def __init__(
+        self, server: Server, keys: Sequence[bytes], method: Callable[..., Any], arguments: Any
+    ) -> None:
+        self.operation: Operation | None = None
+        if method.__name__ == "transact":
+            self.operation = arguments[1]
+        self.is_write = self.operation is not None and self.operation.writes
         self.has_come = False
         self.result: Any = None
         self.error: Exception | None = None
+        self._server = server
+        self._call = keys, method, arguments
+        self._back = LATENCY
+        self._waiter: Task | None = None
 
-    def come(self) -> None:
+    def send(self, kind: str, size: float) -> None:
+        """Let it arrive some time, or never."""
+        to, self._back = _delays(kind, size)
+        if self._server.is_down or to == inf:
+            return
+        if kind == "duplicated" and is_repeatable(self.operation):
+            self._server.scheduler.call(to, self._apply)
+            to += size * 2 * LATENCY
+        self._server.scheduler.call(to, self._arrive)
+
+    def wait(self, task: Task, seconds: float) -> None:
+        """Wait for the reply, unless it has come."""
+        if not self.has_come:
+            self._waiter = task
+            task.wait(seconds)
+            self._waiter = None
+
+    def note(self, text: str = "") -> None:
+        """Add what became of it to the trace."""
+        scheduler = self._server.scheduler
+        if scheduler.trace is not None:
+            keys, method, _ = self._call
+            names = ", ".join(key.decode().replace("\0", "") for key in keys)
+            name = _text(self.operation) if self.operation else method.__name__
+            scheduler.note(f"{name} of {names}{text or f' → {self.error or self.result!r}'}")
+
+    def _apply(self) -> None:
+        if self._server.is_down:
+            return
+        self.error = None
+        try:
+            self.result = self._server.apply(*self._call)
+        except Exception as error:  # noqa: BLE001  # its caller gets it
+            self.error = error
+
+    def _arrive(self) -> None:
+        is_down = self._server.is_down
+        self._apply()
+        if not is_down and self._back < inf:
+            self._server.scheduler.call(self._back, self._come)
+
+    def _come(self) -> None:
         self.has_come = True
-        if self.waiter is not None:
-            self.waiter.scheduler.wake(self.waiter)
+        if self._waiter is not None:
+            self._waiter.scheduler.wake(self._waiter)
+
+
+def _delays(kind: str, size: float) -> tuple[float, float]:
+    """How long a request and its response are on their way."""
+    slow = LATENCY + size * _SLOW_SECONDS
+    to = {"request lost": inf, "request slow": slow}.get(kind, LATENCY)
+    return to, {"response lost": inf, "response slow": slow}.get(kind, LATENCY)
 
 
 class Network(Wrapper):
@@ -124,96 +180,49 @@ class Network(Wrapper):
     def _call(self, keys: Sequence[bytes], method: Callable[..., R], *arguments: Any) -> R:
         task = current()
         assert task is not None
-        operation = arguments[1] if method.__name__ == "transact" else None
-        is_write = operation is not None and operation.writes
+        request, seconds = _Request(self.server, keys, method, arguments), self.timeout
         task.step()
-        call = _described(method, keys, operation)
         kind, size = task.trouble()
         if kind:
-            task.scheduler.note(f"{call}: {kind}")
+            request.note(f": {kind}")
         if kind == "down":
             self.server.go_down(size)
+        self._refuse(task, request, kind, size)
+        request.send(kind, size)
+        request.wait(task, seconds)
+        request.note("" if request.has_come else " → no response")
+        task.step()
+        if not request.has_come:
+            raise _unavailable("the server does not respond", request)
+        if request.error is not None:
+            raise request.error
+        result: R = request.result
+        return result
+
+    def _refuse(self, task: Task, request: _Request, kind: str, size: float) -> None:
+        """Raise the error of a request that fails at once."""
         if kind == "refused" or (self.server.is_down and self.server.refuses):
             task.sleep(LATENCY)
             raise StoreUnavailable("the server refused the connection")
-        if kind == "full" and is_write:
+        if kind == "full" and request.is_write:
             task.sleep(LATENCY)
             raise StoreFull("the server has no room")
         if kind == "cut":
-            lost = "response lost" if size < 0.5 else "request lost"
-            self._send(task, keys, method, arguments, lost, size).waiter = None
+            request.send("response lost" if size < 0.5 else "request lost", size)
             task.sleep(size * 4 * LATENCY)
-            raise StoreUnavailable("the connection was reset", outcome_unknown=is_write)
-        reply = self._send(task, keys, method, arguments, kind, size)
-        task.wait(self.timeout)
-        reply.waiter = None
-        if not reply.has_come:
-            task.scheduler.note(f"{call} → no response")
-            task.step()
-            raise StoreUnavailable("the server does not respond", outcome_unknown=is_write)
-        task.scheduler.note(f"{call} → {reply.error or reply.result!r}")
-        task.step()
-        if reply.error is not None:
-            raise reply.error
-        result: R = reply.result
-        return result
-
-    def _send(
-        self,
-        task: Task,
-        keys: Sequence[bytes],
-        method: Callable[..., Any],
-        arguments: Any,
-        kind: str,
-        size: float,
-    ) -> _Reply:
-        reply, scheduler, server = _Reply(task), task.scheduler, self.server
-        to = from_ = LATENCY
-        if server.is_down or kind == "request lost":
-            to = inf
-        elif kind == "request slow":
-            to += size * _SLOW_SECONDS
-        elif kind == "response slow":
-            from_ += size * _SLOW_SECONDS
-        elif kind == "response lost":
-            from_ = inf
-
-        def arrive(is_last: bool = True) -> None:
-            if server.is_down:
-                return
-            error: Exception | None = None
-            result: Any = None
-            try:
-                result = server.apply(keys, method, arguments)
-            except Exception as raised:  # noqa: BLE001  # its caller gets it
-                error = raised
-            if is_last:
-                reply.result, reply.error = result, error
-                if from_ < inf:
-                    scheduler.call(from_, reply.come)
-
-        if to < inf:
-            if kind == "duplicated" and is_repeatable(method, arguments):
-                scheduler.call(to, partial(arrive, is_last=False))
-                to += size * 2 * LATENCY
-            scheduler.call(to, arrive)
-        return reply
+            raise _unavailable("the connection was reset", request)
 
 
-def is_repeatable(method: Callable[..., Any], arguments: Any) -> bool:
+def _unavailable(reason: str, request: _Request) -> StoreUnavailable:
+    return StoreUnavailable(reason, outcome_unknown=request.is_write)
+
+
+def is_repeatable(operation: Operation | None) -> bool:
     """Whether a driver may send it twice."""
-    if method.__name__ != "transact":
+    if operation is None:
         return True
-    operation = arguments[1]
     steps = [step for _, step in operation.steps] if isinstance(operation, Each) else [operation]
     return all(not step.writes or isinstance(step, Once) for step in steps)
-
-
-def _described(
-    method: Callable[..., Any], keys: Sequence[bytes], operation: Operation | None
-) -> str:
-    names = ", ".join(key.decode().replace("\0", "") for key in keys)
-    return f"{_text(operation) if operation else method.__name__} of {names}"
 
 
 def _text(operation: Operation) -> str:
