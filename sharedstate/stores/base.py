@@ -87,10 +87,11 @@ class Store(ABC):
         :returns: the operation's result.
         """
 
-    def turn(self, keys: Sequence[bytes]) -> AbstractContextManager[object]:
-        """What the thread holds that takes what waits for the store, and does it in one step.
+    def host_lock(self, keys: Sequence[bytes]) -> AbstractContextManager[object]:
+        """A lock that is held while operations that wait are collected and done in one step.
 
-        A store whose processes wait for each other lets them wait here: so much more waits then.
+        A store whose processes wait for each other lets them wait here: meanwhile more operations
+        come, which are then done in the same step. Most stores have none.
 
         :param keys: of the operation that has waited longest.
         """

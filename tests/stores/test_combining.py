@@ -207,19 +207,19 @@ class TestTogether:
         assert keys == [b"n", b"a", b"t", b"m"]
         assert isinstance(each, Each) and len(each.steps) == 8
 
-    def test_what_comes_before_its_turn(
+    def test_what_comes_meanwhile(
         self, company: Company, held: Held, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Those that come while the one that leads waits for other processes go along."""
         waits, goes_on = threading.Semaphore(0), threading.Semaphore(0)
 
         @contextmanager
-        def turn(keys: Sequence[bytes]) -> Iterator[None]:
+        def host_lock(keys: Sequence[bytes]) -> Iterator[None]:
             waits.release()
             assert goes_on.acquire(timeout=SECONDS)
             yield
 
-        monkeypatch.setattr(held, "turn", turn)
+        monkeypatch.setattr(held, "host_lock", host_lock)
         leader = company.lead()
         first = company.follow(([b"n"], ONE))
         company.go()

@@ -16,7 +16,7 @@ from backends import FakeClock, program
 from etcd_servers import Cluster, Member, etcd_cluster
 
 from sharedstate import ConfigurationError, NotSerializable, State, StoreUnavailable
-from sharedstate.stores.etcd import known, turns
+from sharedstate.stores.etcd import host_lock, known
 from sharedstate.stores.etcd import store as etcd_store
 from sharedstate.stores.etcd.errors import Again
 from sharedstate.stores.etcd.known import Note
@@ -170,20 +170,20 @@ def test_revision_of_another(state: State, etcd_member: Cluster) -> None:
         assert state.inc("n", maximum=10) == 10
 
 
-# Turns among the processes of a host.
+# The lock among the processes of a host.
 
 
 @pytest.fixture
-def long_turns(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Whoever has met others once takes turns for the rest of the test; where their files are."""
-    monkeypatch.setattr(turns, "_CROWDED_SECONDS", 1000)
+def contended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Keys that were contended once are so for the rest of the test; where the lock file is."""
+    monkeypatch.setattr(host_lock, "_CONTENDED_SECONDS", 1000)
     monkeypatch.setattr(known, "_SECONDS", 1000)
-    monkeypatch.setattr(turns, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(host_lock, "gettempdir", lambda: str(tmp_path))
     return tmp_path
 
 
-@pytest.mark.usefixtures("long_turns")
-def test_turns_save_requests(state: State, etcd_member: Cluster, asked: list[str]) -> None:
+@pytest.mark.usefixtures("contended")
+def test_the_lock_saves_requests(state: State, etcd_member: Cluster, asked: list[str]) -> None:
     """Two that count on one key need a request each time, as one alone does."""
     with etcd_member.state() as other:
         numbers = [each.inc("n") for each in (state, other) * 4]
@@ -193,32 +193,32 @@ def test_turns_save_requests(state: State, etcd_member: Cluster, asked: list[str
     assert asked == ["kv/txn"] * 8
 
 
-@pytest.mark.usefixtures("long_turns")
+@pytest.mark.usefixtures("contended")
 def test_a_turn_is_gone_on_with(state: State, etcd_member: Cluster, asked: list[str]) -> None:
-    """Who has waited for a turn before does not wait for it once more."""
+    """Who holds the lock already does not wait for it."""
     with etcd_member.state() as other:
         for each in (state, other) * 4:
             each.inc("n")
         del asked[:]
-        with state.store.turn([b"test:n"]):
+        with state.store.host_lock([b"test:n"]):
             assert [state.inc("n"), state.inc("n")] == [9, 10]
         assert other.inc("n") == 11
     assert asked == ["kv/txn"] * 3
 
 
 def test_a_turn_is_left_to_others(
-    state: State, etcd_member: Cluster, long_turns: Path, monkeypatch: pytest.MonkeyPatch
+    state: State, etcd_member: Cluster, contended: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who had the last turn lets one who waits go first, and nobody else pauses."""
+    """Who held it last lets one who waits go first, and nobody else pauses."""
     pauses: list[float] = []
     with etcd_member.state() as other:
         for each in (state, other) * 4:
             each.inc("n")
-        monkeypatch.setattr(turns.time, "sleep", pauses.append)
+        monkeypatch.setattr(host_lock.time, "sleep", pauses.append)
         other.inc("n")
         assert not pauses
         monkeypatch.setattr(file_lock, "_FLAG_SECONDS", 1000)
-        lock = FileLock(*long_turns.glob("*.lock"))
+        lock = FileLock(*contended.glob("*.lock"))
         assert lock.acquire(10)
         lock.announce()
         lock.release()
@@ -231,13 +231,17 @@ def test_a_turn_is_left_to_others(
 
 @pytest.mark.parametrize("what", ["damaged", "wrong", "old"])
 def test_notes_are_not_trusted(
-    state: State, etcd_member: Cluster, long_turns: Path, what: str, monkeypatch: pytest.MonkeyPatch
+    state: State,
+    etcd_member: Cluster,
+    contended: Path,
+    what: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What the one before has noted is compared with what is there."""
     with etcd_member.state() as other:
         for each in (state, other) * 4:
             each.inc("n")
-        (path,) = long_turns.glob("*.note")
+        (path,) = contended.glob("*.note")
         match what:
             case "damaged":
                 damaged = path.read_bytes().replace(b'"8"', b'"5"')
@@ -250,12 +254,14 @@ def test_notes_are_not_trusted(
         assert [state.inc("n"), other.inc("n")] == [9, 10]
 
 
-def test_turns_that_do_not_come(state: State, etcd_member: Cluster, long_turns: Path) -> None:
-    """A process that is stopped while it is its turn stops nobody else."""
+def test_a_lock_that_does_not_come_free(
+    state: State, etcd_member: Cluster, contended: Path
+) -> None:
+    """A process that is stopped while it holds the lock stops nobody else."""
     with etcd_member.state() as other:
         for each in (state, other) * 4:
             each.inc("n")
-    (path,) = long_turns.glob("*.lock")
+    (path,) = contended.glob("*.lock")
     lock = FileLock(path)
     assert lock.acquire(10)
     try:

@@ -168,6 +168,6 @@ class OnEtcd:
         store = EtcdStore([(f"member{n}", 2379) for n in range(MEMBERS)], timeout=TIMEOUT)
         members: Any = store._members
         members._all = [Member(server, self._cluster, n, self._back) for n in range(MEMBERS)]
-        turns: Any = store._turns  # Each process is on a host of its own.
-        turns._lock_for = lambda keys: None
+        host_lock: Any = store._host_lock  # Each process is on a host of its own.
+        host_lock._lock_for = lambda keys: None
         return store

@@ -154,7 +154,7 @@ class Combining(Wrapper):
         """Lead: do the operations that wait, and hand over."""
         taken = [first]
         try:
-            with self._store.turn(first.keys):
+            with self._store.host_lock(first.keys):
                 self._take(taken)
                 do_together(self._store, self._current(taken))
             for waiting in taken:

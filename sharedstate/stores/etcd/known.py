@@ -50,7 +50,7 @@ class Known:
 
 
 class Note:
-    """A file with what one process wrote last, for the one whose turn is next.
+    """A file with what one process wrote last, for the next holder of the lock.
 
     It is short and ends soon: a cluster that was set up anew counts its revisions from one again.
 

@@ -27,12 +27,12 @@ from ..support.addresses import Address, addresses, malformed, parsed, shown
 from ..support.paging import Rows, ordered_page
 from .errors import LeaseGone
 from .grouping import groups, is_blind
+from .host_lock import HostLock
 from .known import Known, Note
 from .leases import Leases
 from .members import Login, Members
 from .messages import ANYTHING, delete, found, look, put, raw, span
 from .records import EXACT, Changes, View, conditions, parts, read
-from .turns import Turns
 from .writer import Writers
 
 _PORT = 2379
@@ -82,10 +82,10 @@ class EtcdStore(Store):
         self._lost = namespace.encode() + b"#lost"
         self._deleted = namespace.encode() + b"#deleted"
         self._members = Members(members, self.timeout, tls=tls, login=login, options=tls_options)
-        self._turns = Turns(self._location)
+        self._host_lock = HostLock(self._location)
         self._begin()
         finalize(self, self._members.close)
-        finalize(self, self._turns.close)
+        finalize(self, self._host_lock.close)
 
     def _begin(self) -> None:
         self._leases = Leases(self._members)
@@ -109,8 +109,8 @@ class EtcdStore(Store):
             timeout=settings["CACHE_TIMEOUT"],
         )
 
-    def turn(self, keys: Sequence[bytes]) -> AbstractContextManager[object]:
-        return self._turns.taken([self._prefix + key for key in keys])
+    def host_lock(self, keys: Sequence[bytes]) -> AbstractContextManager[object]:
+        return self._host_lock.held([self._prefix + key for key in keys])
 
     def transact(self, keys: Sequence[bytes], operation: Operation) -> Any:
         if not operation.writes:
@@ -149,7 +149,7 @@ class EtcdStore(Store):
         names = [self._prefix + key for key in keys]
         if is_blind(operation):
             return self._attempt(names, operation, View([ANYTHING] * len(names), 0, True))
-        with self._turns.taken(names) as note:
+        with self._host_lock.held(names) as note:
             view = (note or self._known).view(names)
             return self._attempt(names, operation, view, note)
 
@@ -217,13 +217,13 @@ class EtcdStore(Store):
             if outcome.has_company:
                 # Who has lost has a reply less to wait for than one that reads again, and is next.
                 self._known.forget()
-                self._turns.met(names)
+                self._host_lock.contended(names)
             else:
                 self._known.remember(changes.known(outcome.revision))
             return outcome.revision, None
         if blind:
             return 0, view
-        self._turns.met(names)
+        self._host_lock.contended(names)
         return 0, View(list(map(found, outcome.looked)), 0, True) if looks else None
 
     def read(self, keys: Sequence[bytes]) -> list[Record | None]:
@@ -281,7 +281,7 @@ class EtcdStore(Store):
 
     def close(self) -> None:
         self._members.close()
-        self._turns.close()
+        self._host_lock.close()
 
     def before_fork(self) -> None:
         self._members.close()
@@ -289,7 +289,7 @@ class EtcdStore(Store):
     def after_fork_in_child(self) -> None:
         # A writer is of one process: what it has written tells what was applied.
         self._members.reset()
-        self._turns.after_fork_in_child()
+        self._host_lock.after_fork_in_child()
         self._begin()
 
     def _deadline(self) -> float:

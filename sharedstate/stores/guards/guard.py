@@ -82,8 +82,8 @@ class Wrapper(Store):
     def transact(self, keys: Sequence[bytes], operation: Operation) -> Any:
         return self._call(keys, self._store.transact, keys, operation)
 
-    def turn(self, keys: Sequence[bytes]) -> AbstractContextManager[object]:
-        return self._store.turn(keys)
+    def host_lock(self, keys: Sequence[bytes]) -> AbstractContextManager[object]:
+        return self._store.host_lock(keys)
 
     def submit(self, keys: Sequence[bytes], operation: Operation, done: Done) -> None:
         self._store.submit(keys, operation, done)

@@ -1,4 +1,4 @@
-"""The processes of a host change one after the other what several of them want to change.
+"""A lock among the processes of a host, under which they change keys that several of them change.
 
 Without it each of them would lose every other time to another one, and a transaction that is
 refused costs etcd as much as one that is applied::
@@ -6,7 +6,7 @@ refused costs etcd as much as one that is applied::
     A   reads at 7, applied at 8 ── reads, refused: 9 ── applied at 10
     B   reads at 7, refused: 8 ──── applied at 9 ─────── reads, refused: 10
 
-Each leaves a note of what it wrote to the next one, who then need not read it either.
+Each leaves a note of what it wrote to the next holder, which then need not read it either.
 Nothing depends on it for being right: who waits in vain, or has no file to lock, goes on without.
 """
 
@@ -25,16 +25,18 @@ from ..support.directory import make_private
 from ..support.file_lock import FileLock
 from .known import Note
 
-_CROWDED_SECONDS = 1.0
+_CONTENDED_SECONDS = 1.0
 _WAIT_SECONDS = 0.2
 _YIELD_SECONDS = 0.001
 _MOST = 1024
 
 
-class Turns:
-    """Whose turn it is among the processes of a host.
+class HostLock:
+    """The lock file of a store, and the note of the process that had it last.
 
-    :param location: of the store; those who name it alike take turns.
+    It is taken only for keys that other processes have changed a moment ago.
+
+    :param location: of the store; processes that name it alike share the lock.
     """
 
     def __init__(self, location: str) -> None:
@@ -42,28 +44,28 @@ class Turns:
         self._begin()
 
     def _begin(self) -> None:
-        self._crowded: dict[bytes, float] = {}
+        self._contended: dict[bytes, float] = {}
         self._lock: tuple[FileLock, Note] | None = None
         self._held = threading.local()
 
     def after_fork_in_child(self) -> None:
-        """Begin as one who has not met anybody yet; the parent has its turn all the same."""
+        """Begin without the lock; the parent keeps it if it has it."""
         if self._lock is not None:
             for each in self._lock:
                 each.close()
         self._begin()
 
-    def met(self, keys: Iterable[bytes]) -> None:
-        """Take turns for a while, as others change these keys too."""
-        if len(self._crowded) > _MOST:
-            self._crowded = {}
-        self._crowded.update(dict.fromkeys(keys, time.monotonic() + _CROWDED_SECONDS))
+    def contended(self, keys: Iterable[bytes]) -> None:
+        """Take the lock for these keys for a while, as other processes change them too."""
+        if len(self._contended) > _MOST:
+            self._contended = {}
+        self._contended.update(dict.fromkeys(keys, time.monotonic() + _CONTENDED_SECONDS))
 
     @contextmanager
-    def taken(self, keys: Sequence[bytes]) -> Iterator[Note | None]:
-        """Wait for a turn if others change these keys too; the note of the one before, if so.
+    def held(self, keys: Sequence[bytes]) -> Iterator[Note | None]:
+        """Hold the lock if others change these keys too; yields the note of its last holder, if so.
 
-        A thread that has its turn already goes on with it.
+        A thread that holds it already goes on with it. One that waits in vain goes on without.
         """
         held = getattr(self._held, "note", None)
         found = None if held else self._lock_for(keys)
@@ -78,7 +80,7 @@ class Turns:
             lock.release()
 
     def close(self) -> None:
-        """Close the files, if no other thread uses them; the next turn opens them again."""
+        """Close the files, if no other thread uses them; the next holder opens them again."""
         if self._lock is None:
             return
         lock, note = self._lock
@@ -88,11 +90,11 @@ class Turns:
             lock.release()
 
     def _lock_for(self, keys: Sequence[bytes]) -> tuple[FileLock, Note] | None:
-        crowded = self._crowded
-        if not crowded:
+        contended = self._contended
+        if not contended:
             return None
         now = time.monotonic()
-        if all(crowded.get(key, 0.0) < now for key in keys):
+        if all(contended.get(key, 0.0) < now for key in keys):
             return None
         if self._lock is None:
             try:
