@@ -1,4 +1,4 @@
-"""A cluster of etcd behind a network that loses, delays and repeats what is sent to its members.
+"""A cluster of etcd behind a network that loses and delays what is sent to its members.
 
 The cluster itself is one that keeps what it promises: whatever arrives at any member is done in one
 order. What is simulated is what this library makes of replies that do not come.
@@ -15,6 +15,7 @@ from sharedstate.stores.etcd.errors import Again, NotReached
 from sharedstate.stores.etcd.messages import Message, raw, text
 from sharedstate.stores.etcd.store import EtcdStore
 
+from .disturbances import RATES
 from .network import LATENCY, TIMEOUT, Server
 from .scheduler import current
 
@@ -142,8 +143,6 @@ class Member:
 
         if not is_down and kind != "request lost":
             scheduler.call(to, lambda: arrive(kind not in ("response lost", "cut")))
-        if kind == "duplicated":
-            scheduler.call(to + size * _SLOW_SECONDS, lambda: arrive(False))
         task.wait(LATENCY if kind == "cut" else seconds)
         is_waiting.clear()
         task.step()
@@ -158,7 +157,12 @@ class Member:
 
 
 class OnEtcd:
-    """For a subject: the store of each process is that for etcd, on one cluster for all."""
+    """For a subject: the store of each process is that for etcd, on one cluster for all.
+
+    Nothing is sent twice but by the store itself: neither TCP nor the standard library's HTTP does.
+    """
+
+    kinds = tuple(kind for kind in RATES if kind != "duplicated")
 
     def __init__(self) -> None:
         self._cluster = Cluster()
