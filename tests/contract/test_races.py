@@ -363,13 +363,20 @@ def can(backend: Backend, kind: str) -> bool:
         return kind in ("threads", "greenlets")
     if backend.id in _OTHER_CONNECTIONS:
         return kind == "threads"
+    if kind == "spawned":
+        return backend.id == "filesystem"
     if backend.id == "etcd":  # Processes remember revisions each for itself, which threads share.
         return kind == "forked"
     return backend.id in _ALL_CROWDS or kind in ("threads", "forked")
 
 
-# What the other races are made of, for the stores that are slow.
+# What the other races are made of, for stores that are slow, and for greenlets but on one of them.
 _BASE = ("inc", "update", "lock", "once", "set_many")
+
+
+def has_all(backend: Backend, kind: str) -> bool:
+    """Whether such a crowd meets every race on the store, and not only those of `_BASE`."""
+    return not backend.slow and (kind != "greenlets" or backend.id == "redis")
 
 
 CROWDS = [
@@ -377,7 +384,8 @@ CROWDS = [
     for name, race in RACES.items()
     for kind in race.ways
     for backend in BACKENDS
-    if race.needs <= backend.can and can(backend, kind) and (name in _BASE or not backend.slow)
+    if race.needs <= backend.can and can(backend, kind)
+    if name in _BASE or has_all(backend, kind)
 ]
 
 

@@ -124,8 +124,9 @@ def test_buttons_of_two_browsers_count_exactly(visit: Visit, api: APIRequestCont
         expect(row(page, "visits")).to_be_visible()
     for _ in range(10):
         for page in pages:
-            page.get_by_role("button", name="+1 for visits").click(no_wait_after=True)
-    pages[0].get_by_role("button", name="−1 for visits").click()
+            # Chromium drops clicks of the mouse at times when it has much to do.
+            page.get_by_role("button", name="+1 for visits").dispatch_event("click")
+    pages[0].get_by_role("button", name="−1 for visits").dispatch_event("click")
     for page in pages:
         expect(cell(page, "visits", "value")).to_have_text("19")
     assert api.get("/v1/values/visits").json()["value"] == 19

@@ -191,7 +191,7 @@ def test_leaves_nothing_behind(number):
 @pytest.mark.slow
 def test_quick_matrix(tmp_path):
     """The quick matrix: ours is exact everywhere, and the races do catch the others."""
-    page, servers = tmp_path / "race.html", ["gunicorn-sync", "granian"]
+    page, servers = tmp_path / "race.html", ["gunicorn-sync"]
     done = subprocess.run(
         [sys.executable, "-m", "race", "--quick", "--rounds", "3", "--json", "--html", str(page)]
         + ["--server", *servers],

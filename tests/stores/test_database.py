@@ -98,7 +98,7 @@ class TestTable:
         """Of many processes that find no table one makes it, and the others go on."""
         with client_of(url) as execute:
             execute(f"DROP TABLE IF EXISTS {TABLE}")
-        outcome = crowd.run("spawned", partial(state_at, url), _inc_once, 5, _get)
+        outcome = crowd.run("forked", partial(state_at, url), _inc_once, 5, _get)
         assert exactly_one_to([answer.result for answer in outcome.answers], 5)
         assert outcome.found == 5
 

@@ -55,9 +55,8 @@ def of_ids(*ids: str) -> Any:
 
 
 embedded = of("filesystem", "lmdb")
-hosted = of("filesystem", "lmdb", "redis")
 # Other lines of the table are opened by the same module as one of these.
-_OPENED_ALIKE = ("redis-sentinel", "database-mariadb")
+_OPENED_ALIKE = ("redis-sentinel", "redis-cluster", "database-mariadb")
 shared = pytest.mark.parametrize(
     "backend",
     [
@@ -372,10 +371,20 @@ def _count(state: State) -> list[int]:
 
 
 @pytest.mark.slow
-@hosted
 @pytest.mark.parametrize(
-    "server, preload",
-    [("gunicorn-sync", True), ("gunicorn-gevent", True), ("gunicorn-sync", False)],
+    "server, preload, backend",
+    [
+        pytest.param(server, preload, backend, id=f"{server}-{preload}-{backend.id}")
+        for server, preload, name in (
+            ("gunicorn-sync", True, "filesystem"),
+            ("gunicorn-sync", True, "redis"),
+            ("gunicorn-sync", False, "lmdb"),
+            ("gunicorn-gevent", True, "lmdb"),
+            ("gunicorn-gevent", True, "redis"),
+        )
+        for backend in BACKENDS
+        if backend.id == name
+    ],
 )
 def test_gunicorn(server: str, preload: bool, cache_settings: Settings) -> None:
     """Workers count exactly, whether the application was used before they were forked or not."""
