@@ -95,6 +95,7 @@ def test_a_number_given_twice_is_found(load: Load) -> None:
         (0, "", "broken"),
     ],
 )
+@pytest.mark.slow
 def test_a_wrong_response_is_named(load: Load, status: int, body: str, fault: str) -> None:
     """What is refused, belongs to another request or breaks off is counted by its kind."""
     plan = Plan([request("POST", "/x", '"key":"count-x"')], b'"value":')

@@ -82,6 +82,7 @@ def test_again(state: State) -> None:
     assert not it.started.acquire(blocking=False)
 
 
+@pytest.mark.slow
 def test_another_has_it(state: State) -> None:
     """A leader whose lease is another's is told so, and leads again when that has ended."""
     it = Candidate(state, lease=2)
@@ -94,6 +95,7 @@ def test_another_has_it(state: State) -> None:
         assert it.starts()
 
 
+@pytest.mark.slow
 def test_store_hangs(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
     """A leader gives up in time though the store does not respond."""
     it = Candidate(state, lease=0.5)
@@ -181,6 +183,7 @@ def test_fork(state: State) -> None:
 
 
 @pytest.mark.on("filesystem", "redis")
+@pytest.mark.slow
 def test_killed(state: State) -> None:
     """When the process of the leader is killed, another one leads once the lease has ended."""
     context = multiprocessing.get_context("fork")

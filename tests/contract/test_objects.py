@@ -371,6 +371,7 @@ class TestLocked:
             with pytest.raises(Deadlock):
                 thing.query()
 
+    @pytest.mark.slow
     def test_left_by_the_dead(self, thing, maker):
         """Once the lease of one that died has ended, a step goes on with the last state."""
         thing.query()

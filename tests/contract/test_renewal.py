@@ -75,6 +75,7 @@ def is_free(state: State) -> bool:
     return is_acquired
 
 
+@pytest.mark.slow
 def test_outlasts_its_lease(state: State, swaps: Watched, clock: Clock) -> None:
     """A lock that renews itself is held for longer than its lease, and free at its release."""
     with state.lock("job", lease=LEASE, renew=True) as lock:
@@ -106,6 +107,7 @@ def test_lost_to_another(state: State) -> None:
     assert state.namespace("lock", TEXTS).get("job") == "another"
 
 
+@pytest.mark.slow
 def test_store_down(state: State, swaps: Watched) -> None:
     """A renewal that fails is tried again; if it keeps failing, the lock is lost."""
     lock = state.lock("job", lease=SHORT_LEASE, renew=True).acquire()
@@ -129,6 +131,7 @@ def test_store_down(state: State, swaps: Watched) -> None:
     lock.discard()
 
 
+@pytest.mark.slow
 def test_store_hangs(state: State, swaps: Watched) -> None:
     """The lock is lost in time although the store does not respond."""
     lock = state.lock("job", lease=SHORT_LEASE, renew=True).acquire()
@@ -150,6 +153,7 @@ def test_again(state: State) -> None:
         assert lock.is_held and not lock.lost.is_set()
 
 
+@pytest.mark.slow
 def test_forgotten(state: State, swaps: Watched, clock: Clock) -> None:
     """A lock that nobody has any more is not renewed, and free when its lease ends."""
     lock = state.lock("job", lease=LEASE, renew=True).acquire()

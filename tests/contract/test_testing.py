@@ -122,6 +122,7 @@ class TestMemoryCache:
             assert cache.get("a") is None
 
 
+@pytest.mark.slow
 def test_the_plugin(tmp_path):
     """Pytest finds the fixtures by the name in the package, and the example's own tests pass."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -227,6 +227,7 @@ SETTINGS = {
 
 
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+@pytest.mark.slow
 def test_generated_requests_are_answered_alike(settings: Any, monkeypatch: Any) -> None:
     """2,000 with each of six settings, and many of them by the front."""
     known = count_answers(monkeypatch)

@@ -155,6 +155,7 @@ class TestIfNoneMatch:
 
 
 @ON_ALL
+@pytest.mark.slow
 def test_no_conditional_write_is_lost(client: FlaskClient) -> None:
     """Of clients that change what they have read, each that is answered 200 has changed it."""
     app = client.application
@@ -224,6 +225,7 @@ class TestPatch:
         assert client.get(PATH).get_json()["value"] == {"a": 1}
 
     @ON_ALL
+    @pytest.mark.slow
     def test_at_once(self, client: FlaskClient) -> None:
         """Patches that come at once are all in the value."""
         app = client.application

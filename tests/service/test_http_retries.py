@@ -63,6 +63,7 @@ class TestIdempotencyKey:
         assert client.get(COUNTER).status_code == 404
 
     @ON_ALL
+    @pytest.mark.slow
     def test_hundred_clients_three_times(self, client: FlaskClient) -> None:
         """100 clients that each send the same key three times at once count 100."""
         app = client.application

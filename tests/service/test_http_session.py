@@ -129,6 +129,7 @@ def test_a_made_up_id_is_replaced(client: FlaskClient) -> None:
 
 
 @ON_ALL
+@pytest.mark.slow
 def test_parallel_requests_of_one_client(client: FlaskClient) -> None:
     """A client's requests at once each get a number of their own, and lose no value."""
     client.post(COUNTER)

@@ -194,6 +194,7 @@ def test_json_is_nested_at_most_max_json_depth_deep(value: str) -> None:
 
 
 @pytest.mark.parametrize("value", FLAT)
+@pytest.mark.slow
 def test_brackets_that_nest_nothing_do_not_count(value: str) -> None:
     """Brackets in texts, and any number of them beside each other, are no depth."""
     for request, around in zip(putting(value), (1, 1, 0, 3), strict=True):

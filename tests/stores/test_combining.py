@@ -774,6 +774,7 @@ def opened(name: str, directory: Path, durability: str = "full") -> Iterator[Sta
 
 
 @pytest.mark.parametrize("name", ["simple", "filesystem", "lmdb"])
+@pytest.mark.slow
 def test_as_one_after_the_other(name: str, tmp_path: Path) -> None:
     """Whatever is done together has the results, and leaves the records, that it has in turn."""
     with opened(name, tmp_path, "normal") as state:

@@ -129,6 +129,7 @@ class TestTable:
                     execute("DROP OWNED BY plain")
                 execute("DROP USER plain")
 
+    @pytest.mark.slow
     def test_ddl(self, url: str) -> None:
         """The printed statements make the table that the store uses, in a schema where asked."""
         with client_of(url) as execute:

@@ -442,6 +442,7 @@ class TestSupervised:
             beside(path, "pid").unlink()
             _settle(lambda: state.inc("n"))
 
+    @pytest.mark.slow
     def test_only_one(self, path: Path) -> None:
         """Where one serves, another is refused, with the number of the one that does."""
         with opened(path.parent) as state:

@@ -279,6 +279,7 @@ def cluster(empty_cluster: str) -> Iterator[RedisClusterStore]:
         yield store
 
 
+@pytest.mark.slow
 def test_a_key_that_has_moved(cluster: RedisClusterStore) -> None:
     """What a node refuses as it does not have the slot is done on the one that has."""
     client = cluster.client

@@ -75,6 +75,7 @@ def test_a_write_waits_for_its_replicas(tmp_path: Path, monkeypatch: pytest.Monk
         state.close()
 
 
+@pytest.mark.slow
 def test_counters_with_one_hash_tag_change_together(cluster: State) -> None:
     """What is on one node is changed in one step, as on one server."""
     assert cluster.inc_many({"{cart}a": 1, "{cart}b": 2}) == {"{cart}a": 1, "{cart}b": 2}

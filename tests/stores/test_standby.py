@@ -263,6 +263,7 @@ def test_given_up_once() -> None:
 # Which of the hosts.
 
 
+@pytest.mark.slow
 def test_the_one_that_was_primary_is_tried_first(empty_postgresql: str) -> None:
     """Hosts that hang or refuse are passed over in time, and are not asked again."""
     real = make_url(empty_postgresql)
@@ -280,6 +281,7 @@ def test_the_one_that_was_primary_is_tried_first(empty_postgresql: str) -> None:
                 silent.accept()
 
 
+@pytest.mark.slow
 def test_one_that_is_slow(empty_postgresql: str) -> None:
     """A host that needs more than its share of the time is not given up for one that hangs."""
     real = make_url(empty_postgresql)

@@ -46,6 +46,7 @@ SEEDS_TO_FIND = 1000
 
 
 @pytest.mark.parametrize("name", SUBJECTS)
+@pytest.mark.slow
 def test_what_is_promised_holds(name: str) -> None:
     """Whatever is lost, late, stopped or killed."""
     assert hunt(name, SUBJECTS[name], range(SEEDS))
@@ -210,6 +211,7 @@ def _any_writer(key: bytes, revision: int) -> Message:
         ),
     ],
 )
+@pytest.mark.slow
 def test_what_is_broken_is_found(
     monkeypatch: pytest.MonkeyPatch, subject: type[Subject], target: Any, name: str, wrong: Any
 ) -> None:
@@ -240,6 +242,7 @@ def test_a_failure_says_how_to_repeat_it(capsys: pytest.CaptureFixture[str]) -> 
     assert "VIOLATION: the history of" in text
 
 
+@pytest.mark.slow
 def test_a_seed_is_the_same_run_everywhere() -> None:
     """In another process, whatever the order of its sets, the same happens at the same times."""
 

@@ -133,6 +133,7 @@ def test_terminal() -> None:
     assert "what is promised did not hold on redis" in shown
 
 
+@pytest.mark.slow
 def test_command(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
