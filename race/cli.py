@@ -7,11 +7,11 @@ import json
 import signal
 import sys
 from collections.abc import Iterable
-from fnmatch import fnmatchcase
 from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, NoReturn
 
 from . import options as command_line
+from .arguments import matching
 from .judging.verdict import Result, judge
 from .own import notice
 from .reporting.html import page
@@ -71,21 +71,6 @@ def chosen(options: argparse.Namespace) -> tuple[list[Strategy], list[str]]:
         return [command_line.own(options)], matching(servers, known)
     names = options.strategy or (QUICK_STRATEGIES if options.quick else STRATEGIES)
     return [STRATEGIES[name] for name in matching(names, STRATEGIES)], matching(servers, SERVERS)
-
-
-def matching(patterns: Iterable[str], names: Iterable[str]) -> list[str]:
-    """The names that match, in the order of the patterns, each once.
-
-    :raises SystemExit: a pattern matches none.
-    """
-    known = list(names)
-    found: dict[str, None] = {}
-    for pattern in patterns:
-        matches = [name for name in known if fnmatchcase(name, pattern)]
-        if not matches:
-            sys.exit(f"race: there is no {pattern!r}; there are: {', '.join(known)}")
-        found |= dict.fromkeys(matches)
-    return list(found)
 
 
 def _run_all(

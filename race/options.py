@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+from .arguments import new_file, positive
 from .clients.numbers import number_in, reader
 from .runner import Place, site_of
 from .servers.recipes import SERVERS
@@ -121,11 +122,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--strategy", nargs="+", metavar="NAME", help=f"of: {', '.join(STRATEGIES)}")
     add("--server", nargs="+", metavar="NAME", help=f"of: {', '.join(SERVERS)}")
     add("--quick", action="store_true", help="a few of each, in less than a minute")
-    add("--clients", type=_positive, default=100, help="that ask at once (%(default)s)")
-    add("--rounds", type=_positive, help=f"requests of each client ({ROUNDS})")
+    add("--clients", type=positive, default=100, help="that ask at once (%(default)s)")
+    add("--rounds", type=positive, help=f"requests of each client ({ROUNDS})")
     add("--seconds", type=float, help=f"after which no round begins ({SECONDS})")
     add("--json", action="store_true", help="print JSON instead of tables")
-    add("--html", type=_new_file, metavar="FILE", help="write a page to look at and to share")
+    add("--html", type=new_file, metavar="FILE", help="write a page to look at and to share")
     _add_own(parser.add_argument_group("your own application", "Its counter counts for real."))
     return parser
 
@@ -160,13 +161,6 @@ def _add_own(group: argparse._ArgumentGroup) -> None:
     add("--python", type=_python, metavar="PATH", help="of the virtual environment it needs")
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return number
-
-
 def _checked(check: Callable[[str], T]) -> Callable[[str], str]:
     """A text that the function accepts."""
 
@@ -178,13 +172,6 @@ def _checked(check: Callable[[str], T]) -> Callable[[str], str]:
         return text
 
     return checked
-
-
-def _new_file(text: str) -> Path:
-    path = Path(text)
-    if not path.absolute().parent.is_dir():
-        raise argparse.ArgumentTypeError("its directory does not exist")
-    return path
 
 
 def _existing(text: str) -> str:

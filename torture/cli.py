@@ -5,16 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import signal
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 from rich.console import Console
+
+from race.arguments import matching
 
 from . import options as command_line
 from .nemeses.nemesis import Nemesis
@@ -85,20 +85,6 @@ def torture(
             results[-1].failed = str(error)
         else:
             err.print(terminal.line(result), markup=False, soft_wrap=True)
-
-
-def matching(patterns: Sequence[str], known: Sequence[str]) -> list[str]:
-    """The names that match, in the order of the patterns, each once.
-
-    :raises SystemExit: a pattern matches none.
-    """
-    found: dict[str, None] = {}
-    for pattern in patterns:
-        matches = [name for name in known if fnmatchcase(name, pattern)]
-        if not matches:
-            sys.exit(f"torture: there is no {pattern!r}; there are: {', '.join(known)}")
-        found |= dict.fromkeys(matches)
-    return list(found)
 
 
 def _report(options: argparse.Namespace, results: list[Result], load: Load) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import math
 from dataclasses import replace
-from pathlib import Path
+
+from race.arguments import new_file, positive
 
 from .clients.broken import BROKEN
 from .nemeses.table import NEMESES
@@ -54,24 +55,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--nemesis", **several, help=f"of: {', '.join(NEMESES)}")  # type: ignore[arg-type]
     add("--seconds", type=float, default=SECONDS, help="for each store (%(default)s)")
     add("--seed", default="1", help="of all dice (%(default)s)")
-    add("--processes", type=_positive, default=2, help="of clients (%(default)s)")
-    add("--threads", type=_positive, default=4, help="of each of them (%(default)s)")
+    add("--processes", type=positive, default=2, help="of clients (%(default)s)")
+    add("--threads", type=positive, default=4, help="of each of them (%(default)s)")
     add("--long", action="store_true", help=f"{LONG:,} operations over all stores: a night")
     add("--broken", choices=BROKEN, help="torture what is known to be wrong, until it is caught")
     add("--json", action="store_true", help="print JSON instead of tables")
-    add("--html", type=_new_file, metavar="FILE", help="write a page to look at and to share")
+    add("--html", type=new_file, metavar="FILE", help="write a page to look at and to share")
     return parser
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return number
-
-
-def _new_file(text: str) -> Path:
-    path = Path(text)
-    if not path.absolute().parent.is_dir():
-        raise argparse.ArgumentTypeError("its directory does not exist")
-    return path
