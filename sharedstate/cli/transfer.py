@@ -138,7 +138,12 @@ def store_entry(state: State, entry: Entry, *, overwrite: bool) -> bool:
     raw, expires = entry.record
     if is_fence(entry):
         space = state.namespace(entry.namespace)
-        space.update(entry.key.decode(), lambda present: max(present, int(raw)), default=0)
+        number = int(raw)
+        space.revise(
+            entry.key.decode(),
+            lambda item: number if item is None else max(item.value, number),
+            timeout=0,  # The default timeout is not for it: later locks would begin at 1 again.
+        )
         return True
     timeout = 0.0 if expires == NEVER else max(expires - state.store.clock(), MIN_SECONDS)
     physical = physical_key(state, entry)

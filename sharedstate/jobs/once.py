@@ -54,7 +54,10 @@ class Once:
             if self._is_done(jobs, number):  # Between the first look and the lock.
                 return None
             result = job()
-            jobs.update(self.name, lambda done: max(done, number), default=number)
+            # For ever: it must not end with the default timeout, which is that of values.
+            jobs.revise(
+                self.name, lambda done: max(done.value, number) if done else number, timeout=0
+            )
         return result
 
     def _is_done(self, jobs: State, number: int) -> bool:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
+from ..keyspace import Item
+from ..keyspace.arguments import ABSENT
 from ..state import State
 
 
@@ -33,11 +36,7 @@ class Users:
     def add(self, user: str, key: str, created: float) -> None:
         """Note a session of the user."""
         gone = {other for other, _ in self._known(user).items() if not self._states.has(other)}
-        self._keys.update(
-            user,
-            lambda keys: {**_without(keys, gone), key: created},
-            default={},
-        )
+        self._change(user, lambda keys: {**_without(keys, gone), key: created})
 
     def of(self, user: str) -> list[Entry]:
         """Return the sessions of a user, the oldest one first."""
@@ -60,8 +59,15 @@ class Users:
             if public(key) != keep and (only is None or public(key) == only)
         }
         removed = sum(self._states.delete(key) for key in gone)
-        self._keys.update(user, lambda keys: _without(keys, gone), default={})
+        self._change(user, lambda keys: _without(keys, gone))
         return removed
+
+    def _change(self, user: str, change: Callable[[dict[str, float]], dict[str, float]]) -> None:
+        def changed(item: Item | None) -> Any:
+            return change(item.value if item else {}) or ABSENT
+
+        # For ever, as a session may be used again and again: whose it is must not end before.
+        self._keys.revise(user, changed, timeout=0)
 
     def _known(self, user: str) -> dict[str, float]:
         known: dict[str, float] = self._keys.get(user, {})
