@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import crowd
 import pytest
 from backends import BACKENDS, Backend, Clock
 from browsers import api, chromium, playwright, site, visit  # noqa: F401  # fixtures
@@ -69,6 +70,13 @@ def temporary_files() -> Iterator[None]:
         del os.environ["TMPDIR"]
     else:
         os.environ["TMPDIR"] = before
+
+
+@pytest.fixture(scope="session", autouse=True)
+def greenlets() -> Iterator[None]:
+    """The process of the crowds of greenlets ends with the tests."""
+    yield
+    crowd.end_greenlets()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import select
 import subprocess
 import sys
 import threading
@@ -61,7 +62,7 @@ def run(
     """What a crowd saw.
 
     :param kind: ``threads`` on one state; ``greenlets`` on one state in a process that gevent has
-        patched; ``spawned`` processes with a state each; or ``forked`` ones that all go on with
+        patched, which :func:`end_greenlets` ends; ``spawned`` processes with a state each; or ``forked`` ones that all go on with
         the state which their parent had used before.
     :param open_state: returns the state; this and `work` and `look` can be pickled.
     """
@@ -92,27 +93,62 @@ def _in_this_process(open_state: Any, work: Work, size: int, look: Any) -> Outco
 
 
 def _greenlets(open_state: Any, work: Work, size: int, look: Any) -> Outcome:
-    process = subprocess.run(
-        [sys.executable, "-c", _PATCHED],
-        input=pickle.dumps(sys.path) + pickle.dumps((open_state, work, size, look)),
-        stdout=subprocess.PIPE,
-        timeout=SECONDS,
-    )
-    assert process.returncode == 0, "the process of the greenlets failed, see its standard error"
-    return pickle.loads(process.stdout)
+    return _Patched.run(open_state, work, size, look)
+
+
+class _Patched:
+    """A process that gevent has patched. Its start takes longer than most crowds: it is kept."""
+
+    _process: subprocess.Popen[bytes] | None = None
+
+    @classmethod
+    def run(cls, *job: Any) -> Outcome:
+        process = cls._process = cls._process or subprocess.Popen(
+            [sys.executable, "-c", _PATCHED], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert process.stdin and process.stdout
+        result: Outcome | str = "no result in time"
+        try:
+            process.stdin.write(pickle.dumps(sys.path) + pickle.dumps(job))
+            process.stdin.flush()
+            if select.select([process.stdout], [], [], SECONDS)[0]:
+                result = pickle.load(process.stdout)
+        except (EOFError, BrokenPipeError):
+            result = "the process of the greenlets died, see its standard error"
+        if isinstance(result, str):
+            cls.end()  # Who knows what is left in it.
+            raise AssertionError(result)
+        return result
+
+    @classmethod
+    def end(cls) -> None:
+        process, cls._process = cls._process, None
+        if process is not None:
+            process.kill()
+            process.communicate()
+
+
+end_greenlets = _Patched.end
 
 
 _PATCHED = """
 import gevent.monkey
 gevent.monkey.patch_all()
-import os, pickle, sys
-source, sink = os.fdopen(0, "rb", closefd=False), os.dup(1)
-os.dup2(2, 1)  # What anybody prints is not taken for the answer.
-sys.path[:] = pickle.load(source)
-import crowd
-outcome = crowd._in_this_process(*pickle.load(source))
-with open(sink, "wb") as file:
-    pickle.dump(outcome, file)
+import os, pickle, sys, traceback
+source, sink = os.fdopen(0, "rb", closefd=False), os.fdopen(os.dup(1), "wb")
+os.dup2(2, 1)  # What anybody prints is not taken for a result.
+while True:
+    try:
+        sys.path[:] = pickle.load(source)
+    except EOFError:
+        break
+    try:
+        import crowd
+        result = crowd._in_this_process(*pickle.load(source))
+    except Exception:
+        result = traceback.format_exc()
+    pickle.dump(result, sink)
+    sink.flush()
 """
 
 
