@@ -127,6 +127,12 @@ def cache_settings(
 
 
 @pytest.fixture
+def race_settings(cache_settings: dict[str, str], backend: Backend) -> dict[str, str]:
+    """The same for a crowd, however long a busy machine keeps it waiting."""
+    return cache_settings | {"CACHE_KEY_PREFIX": backend.prefix, "CACHE_TIMEOUT": "30"}
+
+
+@pytest.fixture
 def store(cache_settings: Mapping[str, str]) -> Iterator[Store]:
     """An empty store, closed when the test ends."""
     store = open_store(cache_settings)

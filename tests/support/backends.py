@@ -166,6 +166,25 @@ GREENLETS = [
 ]
 
 
+# The others are slower, or another way to one of these: they meet fewer crowds.
+_ALL_CROWDS = ("simple", "filesystem", "redis")
+# They send the commands of "redis" by other connections; test_lifecycle.py forks with those.
+_OTHER_CONNECTIONS = ("redis-sentinel", "redis-cluster")
+
+
+def meets(backend: Backend, kind: str) -> bool:
+    """Whether such a crowd shares the store, and meets it in these tests."""
+    if backend.scope == "process":
+        return kind in ("threads", "greenlets")
+    if backend.id in _OTHER_CONNECTIONS:
+        return kind == "threads"
+    if kind == "spawned":
+        return backend.id == "filesystem"
+    if backend.id == "etcd":  # Processes remember revisions each for itself, which threads share.
+        return kind == "forked"
+    return backend.id in _ALL_CROWDS or kind in ("threads", "forked")
+
+
 def innermost(store: Store) -> Any:
     """The store that has the records, behind those that stand before it."""
     while hasattr(store, "_store"):

@@ -62,8 +62,8 @@ def run(
     """What a crowd saw.
 
     :param kind: ``threads`` on one state; ``greenlets`` on one state in a process that gevent has
-        patched, which :func:`end_greenlets` ends; ``spawned`` processes with a state each; or ``forked`` ones that all go on with
-        the state which their parent had used before.
+        patched, which :func:`end_greenlets` ends; ``spawned`` processes with a state each; or
+        ``forked`` ones that all go on with the state which their parent had used before.
     :param open_state: returns the state; this and `work` and `look` can be pickled.
     """
     return _KINDS[kind](open_state, work, size, look)
