@@ -125,7 +125,8 @@ def _oldest_first(store: Store, keys: Sequence[bytes], ends: float) -> list[byte
 def _remove(store: Store, keys: Sequence[bytes]) -> None:
     for some in _chunks(keys, _REMOVE_KEYS):
         if "atomic_batch" in store.can:
-            store.transact(some, Batch([(i, Remove()) for i in range(len(some))]))
+            batch = Batch([(i, Remove()) for i in range(len(some))], divisible=True)
+            store.transact(some, batch)
         else:
             for key in some:
                 store.transact((key,), Remove())

@@ -200,11 +200,16 @@ class Keyspace:
         return write_with_room(self.store, self.key_prefix, lambda: transact(keys, operation), full)
 
     def apply_all(
-        self, steps: Iterable[tuple[str, Operation]], max_bytes: int | None = None
+        self,
+        steps: Iterable[tuple[str, Operation]],
+        max_bytes: int | None = None,
+        *,
+        divisible: bool = False,
     ) -> list[Any]:
         """Do operations on a key each, in one transaction where the store has them.
 
         :param max_bytes: how long the values that they read may be together.
+        :param divisible: whether those on different nodes of a store may be done one by one.
         :returns: their results. If one raises, none is done where there are transactions.
         """
         steps = list(steps)
@@ -214,8 +219,8 @@ class Keyspace:
         if "atomic_batch" not in self.store.can:
             return [self.apply(key, operation) for key, operation in steps]
         positions = {key: i for i, key in enumerate(dict.fromkeys(key for key, _ in operations))}
-        batch = Batch([(positions[key], operation) for key, operation in operations], max_bytes)
-        keys = tuple(positions)
+        numbered = [(positions[key], operation) for key, operation in operations]
+        keys, batch = tuple(positions), Batch(numbered, max_bytes, divisible)
         results: list[Any]
         try:
             results = self.store.transact(keys, batch)

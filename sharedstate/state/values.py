@@ -179,7 +179,8 @@ class Values:
         space = self.keyspace
         seconds = space.seconds(timeout)
         space.apply_all(
-            [(key, Put(space.encode(value, key), seconds)) for key, value in mapping.items()]
+            [(key, Put(space.encode(value, key), seconds)) for key, value in mapping.items()],
+            divisible=True,
         )
         return list(mapping)
 
@@ -188,5 +189,5 @@ class Values:
 
         :returns: the keys that were there and were removed by this call.
         """
-        removed = self.keyspace.apply_all([(key, Remove()) for key in keys])
+        removed = self.keyspace.apply_all([(key, Remove()) for key in keys], divisible=True)
         return [key for key, was_there in zip(keys, removed, strict=True) if was_there]

@@ -246,10 +246,12 @@ class Batch(Operation):
     :param steps: pairs of a position among the records and the operation on that record.
     :param max_bytes: how long the values that its :class:`Get` return may be together, each
         counted as often as it is returned; :exc:`ResultTooLarge` otherwise.
+    :param divisible: whether a store that cannot do them in one step may do them one by one.
     """
 
     steps: Sequence[tuple[int, Operation]]
     max_bytes: int | None = None
+    divisible: bool = False
 
     def __call__(self, records: Records, now: float) -> tuple[Records, list[Any]]:
         present = list(records)

@@ -100,6 +100,18 @@ def test_counters_on_different_nodes_do_not(cluster: State) -> None:
     assert cluster.keys() == []
 
 
+def test_a_batch_on_different_nodes_is_refused(cluster: State) -> None:
+    """Neither is a batch without a counter applied by parts; by itself each of it is done."""
+    batch = cluster.batch()
+    for number in range(20):
+        batch.set(f"n{number}", number)
+    with pytest.raises(NotSupported, match="hash tag"):
+        batch.apply()
+    assert cluster.keys() == []
+    assert batch.apply_each() == [True] * 20
+    assert len(cluster.keys()) == 20
+
+
 def test_many_keys_go_node_by_node(cluster: State) -> None:
     """Setting, reading, listing and removing work for keys on all nodes."""
     values = {f"k{number}": number for number in range(200)}

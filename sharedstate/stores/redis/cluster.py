@@ -12,7 +12,7 @@ from typing import Any
 from ...errors import ConfigurationError, NotSupported, SharedStateError, StoreUnavailable
 from ...settings import Settings
 from ..base import Page
-from ..operations import Batch, Increment, Once, Operation, Record
+from ..operations import Batch, Once, Operation, Record
 from ..support.drivers import import_driver
 from .commands import pattern
 from .connections import Connection, cluster
@@ -177,10 +177,10 @@ class RedisClusterStore(RedisStore):
         return list(groups.values())
 
     def _key_by_key(self, keys: Sequence[bytes], batch: Batch) -> list[Any]:
-        if any(isinstance(operation, Increment) for _, operation in batch.steps):
+        if not batch.divisible:
             raise NotSupported(
-                "these counters are on different nodes of the Redis Cluster, which cannot be "
-                "changed in one step; give their keys the same hash tag, as in {tag}name"
+                "these keys are on different nodes of the Redis Cluster, which cannot be "
+                "changed in one step; give them the same hash tag, as in {tag}name"
             )
         return [
             super(RedisClusterStore, self).transact((keys[position],), operation)
