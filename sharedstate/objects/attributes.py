@@ -9,6 +9,9 @@ from ..errors import NotSerializable
 
 T = TypeVar("T")
 
+# Those of which it does not show in how they are pickled.
+_WITH_STATE_ELSEWHERE = (BaseException, bytearray, dict, frozenset, set)
+
 
 def state_of(thing: object) -> Any:
     """The state of an object: what its ``__getstate__`` returns, or its attributes by name.
@@ -30,9 +33,10 @@ def with_state(kind: type[T], state: Any, upgrade: Callable[[T], object] | None 
     :param upgrade: is given the object, to add what its class has had only since.
     """
     thing = kind.__new__(kind)
-    set_state = getattr(thing, "__setstate__", None)
+    # Asked of the class: its __getattr__ may need attributes that are not there yet.
+    set_state = getattr(kind, "__setstate__", None)
     if set_state is not None:
-        set_state(state)
+        set_state(thing, state)
     else:
         for name, value in state.items():
             object.__setattr__(thing, name, value)  # A frozen class has another one.
@@ -45,7 +49,8 @@ def refuse_state_elsewhere(thing: object) -> None:
     """Raise :exc:`NotSerializable` for an object that has state besides its attributes."""
     reduced: Any = thing.__reduce_ex__(2)
     _, arguments, _, *items = (*reduced, None, None, None)[:5]
-    if len(arguments) > 1 or any(found is not None for found in items):
+    is_elsewhere = len(arguments) > 1 or any(found is not None for found in items)
+    if is_elsewhere or isinstance(thing, _WITH_STATE_ELSEWHERE):
         raise NotSerializable(
             f"{type(thing).__name__} holds its state elsewhere than in attributes, as subclasses "
             "of list, dict or int do: keep that in an attribute"

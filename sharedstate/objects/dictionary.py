@@ -13,6 +13,7 @@ from ..state import State
 R = TypeVar("R")
 
 _PAGE_ITEMS = 100
+_TAKEN = object()
 
 
 class SharedDict(MutableMapping[str, Any]):
@@ -94,6 +95,21 @@ class SharedDict(MutableMapping[str, Any]):
         if default is ABSENT:
             raise KeyError(key)
         return default
+
+    def popitem(self) -> tuple[str, Any]:
+        """Remove some item and return its key and value, in one step: of many callers one gets it.
+
+        :raises KeyError: if there is none.
+        """
+        is_empty = False
+        while not is_empty:
+            is_empty = True
+            for item in self.pages():
+                is_empty = False
+                value = self.pop(item.key, _TAKEN)
+                if value is not _TAKEN:
+                    return item.key, value
+        raise KeyError("the shared dictionary is empty")
 
     def inc(self, key: str, delta: int = 1, *, initial: int = 0) -> int:
         """Add to the number of an item; one that is not there is created with the timeout.

@@ -14,8 +14,11 @@ T = TypeVar("T")
 _HANDLE = "_sharedstate_handle"
 _METHODS = (partialmethod, singledispatchmethod)
 _COMPARISONS = {"__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__", "__hash__", "__str__"}
-# What every class has, or what the making, copying and awaiting of objects asks for.
-_NOT_PASSED_ON = {*dir(object), "__dict__", "__weakref__", "__del__", "__await__"} - _COMPARISONS
+# What every class has, or what the making, copying and awaiting of objects asks for. What a class
+# has for attributes that are missing is asked by the copy, where they may be there.
+_NOT_PASSED_ON = {
+    *(*dir(object), "__dict__", "__weakref__", "__del__", "__await__", "__getattr__")
+} - _COMPARISONS
 
 
 class Shared:
