@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from ..errors import StoreUnavailable
 from ..keyspace.arguments import checked_key
 from ..locks.held import checked_lease
 from .period import Period
@@ -58,6 +59,9 @@ class Once:
             jobs.revise(
                 self.name, lambda done: max(done.value, number) if done else number, timeout=0
             )
+            held.pop_all()
+        with suppress(StoreUnavailable):  # It is done, and the lock ends by itself.
+            lock.release()
         return result
 
     def _is_done(self, jobs: State, number: int) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Generic, TypeVar
 
 from ..errors import LockLost, SharedStateError
@@ -78,15 +78,14 @@ class Handle(Generic[T]):
         :raises Deadlock: if ``function`` changes the same object each time.
         :raises LockTimeout: if others had it :meth:`locked` for 10 seconds.
         """
+        is_locked = False
         while True:
             try:
-                return self._step(function)
+                return self._step_with_lock(function) if is_locked else self._step(function)
             except _Missing:
                 self._first()
             except _Locked:
-                with self._lock(30, 10):
-                    # A mark that is still there was left by one that has lost the lock.
-                    return self._step(function, ignore_mark=True)
+                is_locked = True
 
     @contextmanager
     def locked(self, lease: float = 30, wait: float = 10) -> Iterator[T]:
@@ -113,7 +112,8 @@ class Handle(Generic[T]):
                 raise
             self._unmark(lock.fence, lambda state: after)
         finally:
-            lock.discard()
+            with suppress(SharedStateError):  # It ends by itself.
+                lock.discard()
 
     def reset(self) -> None:
         """Forget the state: the next use makes the object anew."""
@@ -135,6 +135,15 @@ class Handle(Generic[T]):
 
         self._records().update(self.name, change, default=ABSENT)
         return result
+
+    def _step_with_lock(self, function: Callable[[T], R]) -> R:
+        lock = self._lock(30, 10).acquire()
+        try:
+            # A mark that is still there was left by one that has lost the lock.
+            return self._step(function, ignore_mark=True)
+        finally:
+            with suppress(SharedStateError):  # It ends by itself, and the step is done or not.
+                lock.discard()
 
     def _first(self) -> Any:
         """The record; made where there is none, by one of many callers."""

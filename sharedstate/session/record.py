@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from werkzeug.exceptions import ServiceUnavailable
 
-from ..errors import LockTimeout, StoreUnavailable
+from ..errors import LockTimeout, SharedStateError, StoreUnavailable
 from ..keyspace import Item
 from ..keyspace.arguments import ABSENT
 from ..locks.lock import Lock
@@ -86,7 +86,8 @@ class Record:
         """Let other requests of the client have it."""
         lock, self._lock = self._lock, None
         if lock is not None:
-            lock.discard()
+            with suppress(SharedStateError):  # It ends by itself; what was stored is stored.
+                lock.discard()
 
     def create(self, token: str, data: str, user: str | None, lifetime: float) -> None:
         """Store it under a new token, and remove it where it was."""
