@@ -592,10 +592,16 @@ class TestSubmit:
         assert len(held.calls) == calls
 
 
+def committers() -> set[threading.Thread]:
+    """The threads of all stores that combine; one of another test may just be ending."""
+    return {thread for thread in threading.enumerate() if "committer" in thread.name}
+
+
 class TestClose:
     def test_drained(self, company: Company, store: Combining, held: Held) -> None:
         """What was left before a store is closed is done; and it can be used again."""
         told: list[Any] = []
+        before = committers()
         company.lead()
         for _ in range(10):
             store.submit([b"n"], ONE, lambda *each: told.append(each))
@@ -605,7 +611,7 @@ class TestClose:
         company.go()
         closing.result(SECONDS)
         assert told == [(number, None) for number in range(1, 11)]
-        assert not [each for each in threading.enumerate() if "committer" in each.name]
+        assert committers() <= before
         assert store.transact([b"n"], ONE) == 11
         again = threading.Event()
         store.submit([b"n"], ONE, lambda *_: again.set())
@@ -645,11 +651,12 @@ class TestClose:
 
     def test_collected(self) -> None:
         """The thread of a store that nobody has any more ends."""
+        before = committers()
         store = Combining(MemoryStore())
         done = threading.Event()
         store.submit([b"n"], ONE, lambda *_: done.set())
         assert done.wait(SECONDS)
-        [thread] = [each for each in threading.enumerate() if "committer" in each.name]
+        [thread] = committers() - before
         del store
         thread.join(SECONDS)
         assert not thread.is_alive()

@@ -34,7 +34,7 @@ DEADLINE = 60
 
 @pytest.fixture
 def state(empty_etcd: str, etcd_member: Cluster) -> Iterator[State]:
-    with etcd_member.state(timeout=10) as state:
+    with etcd_member.state() as state:
         yield state
 
 
@@ -375,6 +375,7 @@ class Load:
         self.acknowledged: list[int] = []
         self.unknown = 0
         self._cluster = cluster
+        self._lock = threading.Lock()
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._count) for _ in range(threads)]
 
@@ -410,7 +411,8 @@ class Load:
                 try:
                     number = state.inc("n")
                 except StoreUnavailable as error:
-                    self.unknown += error.outcome_unknown
+                    with self._lock:
+                        self.unknown += error.outcome_unknown
                 else:
                     self.acknowledged.append(number)
 
@@ -444,7 +446,7 @@ def test_one_member_fails(cluster: Cluster, fault: str, whom: str) -> None:
         load.wait_for(100)
         end(member)
         load.wait_for(100)
-    with cluster.state(timeout=10) as state:
+    with cluster.state() as state:
         load.check(state.get("n"))
 
 
@@ -464,7 +466,7 @@ def test_one_member_is_cut_off(whom: str) -> None:
                 member.ask("kv/range", {"key": "YQ=="}, seconds=1)
             cluster.mend()
             load.wait_for(100)
-        with cluster.state(timeout=10) as state:
+        with cluster.state() as state:
             load.check(state.get("n"))
 
 
@@ -484,14 +486,14 @@ def test_majority_fails(cluster: Cluster) -> None:
         for member in cluster.members[:2]:
             member.signal(signal.SIGCONT)
         load.wait_for(100)
-    with cluster.state(timeout=10) as state:
+    with cluster.state() as state:
         load.check(state.get("n"))
 
 
 @pytest.mark.slow
 def test_cluster_restarts(cluster: Cluster) -> None:
     """After all members were killed the same store goes on where it was."""
-    with cluster.state(timeout=10) as state:
+    with cluster.state() as state:
         assert state.inc("n", 41) == 41
         for member in cluster.members:
             member.kill()
@@ -607,12 +609,12 @@ def test_login() -> None:
         member.ask("auth/role/add", {"name": "root"})
         member.ask("auth/user/grant", {"user": "root", "role": "root"})
         member.ask("auth/enable", {})
-        with cluster.state(timeout=10) as nobody, pytest.raises(ConfigurationError, match="user"):
+        with cluster.state() as nobody, pytest.raises(ConfigurationError, match="user"):
             nobody.inc("n")
-        with cluster.state(login=Login("root", "wrong"), timeout=10) as stranger:
+        with cluster.state(login=Login("root", "wrong")) as stranger:
             with pytest.raises(ConfigurationError, match="password"):
                 stranger.inc("n")
-        with cluster.state(login=Login("root", "s3cret"), timeout=10) as state:
+        with cluster.state(login=Login("root", "s3cret")) as state:
             assert state.inc("n") == 1
             state.store._members._token = "ended.1"
             assert state.inc("n") == 2

@@ -138,7 +138,7 @@ def test_a_write_whose_answer_is_lost_is_not_sent_again(name: str) -> None:
     seen: list[bytes] = []
 
     def die(connection: socket.socket) -> None:
-        connection.settimeout(5)
+        connection.settimeout(30)
         request = connection.recv(65536)
         if request.startswith(b"mg"):
             connection.sendall(found)
@@ -243,8 +243,9 @@ class Overtaken(Increment):
 
 def test_always_too_late(memcached_port: int, empty_memcached: str, server: Telnet) -> None:
     """Who never comes first gives up after a while, and has changed nothing."""
-    with state_at(memcached_port, timeout=0.01) as state:
+    with state_at(memcached_port) as state:
         state.set("n", 0)
+        state.store.timeout = 0.01
         operation = Overtaken(1000, maximum=10**6)
         operation.server = server
         with pytest.raises(StoreUnavailable, match="faster") as caught:
@@ -373,5 +374,7 @@ def test_after_a_time_out_the_connection_is_not_used_again() -> None:
     with stand_in(behave, timeout=0.1) as state:
         with pytest.raises(StoreUnavailable, match="timed out"):
             state.get("a")
+        for server in state.store._servers:
+            server._timeout = 30
         assert state.get("b") is None
     assert [len(requests) for requests in connections] == [1, 1]

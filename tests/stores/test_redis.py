@@ -9,13 +9,16 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import redis
-from backends import give_up, program
+from backends import give_up, innermost
+from redis_servers import redis_server
 from stand_ins import listening
 
+from race.servers.processes import reserved_port
 from sharedstate import (
     ABSENT,
     InvalidKey,
@@ -28,12 +31,15 @@ from sharedstate import (
 from sharedstate.cli.check import check_state
 from sharedstate.state import Batch
 from sharedstate.stores.guards import breaker
+from sharedstate.stores.redis import store as redis_store
+from sharedstate.stores.redis.pipeline import Replicas
+
+SECONDS = 30  # Guards against a hang, and nothing else.
 
 
 def state_at(url: str, **settings: Any) -> State:
-    return State.from_settings(
-        {"CACHE_TYPE": "redis", "CACHE_REDIS_URL": url, "CACHE_KEY_PREFIX": "test:"} | settings
-    )
+    settings = {"CACHE_KEY_PREFIX": "test:", "CACHE_TIMEOUT": SECONDS} | settings
+    return State.from_settings({"CACHE_TYPE": "redis", "CACHE_REDIS_URL": url} | settings)
 
 
 @pytest.fixture
@@ -246,6 +252,7 @@ def stand_in(behave: Callable[[socket.socket], None], **settings: Any) -> Iterat
                 "CACHE_REDIS_HOST": "127.0.0.1",
                 "CACHE_REDIS_PORT": port,
                 "CACHE_OPTIONS": {"protocol": 2},
+                "CACHE_TIMEOUT": SECONDS,
             }
             | settings
         )
@@ -267,7 +274,7 @@ def test_a_write_whose_answer_is_lost_is_not_sent_again(name: str) -> None:
     seen: list[bytes] = []
 
     def die(connection: socket.socket) -> None:
-        connection.settimeout(5)
+        connection.settimeout(SECONDS)
         while True:
             request = connection.recv(65536)
             if b"CLIENT" not in request:
@@ -307,30 +314,10 @@ def test_a_server_that_is_down_has_changed_nothing() -> None:
     assert "secret" not in f"{caught.value}{state.store.describe()}"
 
 
-@contextmanager
-def private_server(directory: Path, *options: str) -> Iterator[int]:
-    """A Redis server with settings of its own; returns its port."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as probe:
-        port: int = probe.getsockname()[1]
-    ports = [str(port) if option == "PORT" else option for option in options]
-    command = [program("redis-server", "valkey-server"), "--bind", "127.0.0.1", "--save", ""]
-    process = subprocess.Popen(
-        [*command, "--dir", str(directory), *ports], stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stdout
-        for line in process.stdout:
-            if "ready to accept connections" in line.lower():
-                break
-        yield port
-    finally:
-        process.terminate()
-        process.communicate()
-
-
 def test_a_password_is_used_and_not_shown(tmp_path: Path) -> None:
     """A server with a password lets us in with it, and a wrong one is a clear error."""
-    with private_server(tmp_path, "--port", "PORT", "--requirepass", "secret") as port:
+    with redis_server(tmp_path, "--save", "", "--requirepass", "secret") as server:
+        port = server.port  # type: ignore[attr-defined]
         for state in (
             state_at(f"redis://:secret@127.0.0.1:{port}/0"),
             State.from_settings(
@@ -356,7 +343,8 @@ def test_a_password_is_used_and_not_shown(tmp_path: Path) -> None:
 @pytest.mark.parametrize("login", ["", ":wrong@", "somebody:secret@"])
 def test_a_login_that_fails_names_its_setting(tmp_path: Path, scheme: str, login: str) -> None:
     """Who is not let in reads which setting to correct, and not to start the server."""
-    with private_server(tmp_path, "--port", "PORT", "--requirepass", "secret") as port:
+    with redis_server(tmp_path, "--save", "", "--requirepass", "secret") as server:
+        port = server.port  # type: ignore[attr-defined]
         state = state_at(f"redis://{login}127.0.0.1:{port}")
         if scheme != "redis":
             state = State.from_settings({"CACHE_URL": f"{scheme}://{login}127.0.0.1:{port}"})
@@ -401,8 +389,11 @@ def test_tls_is_used(tmp_path: Path) -> None:
         capture_output=True,
     )
     tls = ["--tls-cert-file", certificate, "--tls-key-file", key, "--tls-ca-cert-file", certificate]
-    options = ["--port", "0", "--tls-port", "PORT", "--tls-auth-clients", "no", *map(str, tls)]
-    with private_server(tmp_path, *options) as port:
+    options = ["--save", "", "--tls-auth-clients", "no", *map(str, tls)]
+    with (
+        reserved_port() as port,
+        redis_server(tmp_path, *options, "--tls-port", str(port)),
+    ):
         state = state_at(f"rediss://127.0.0.1:{port}?ssl_ca_certs={certificate}")
         assert state.inc("a") == 1
         state.close()
@@ -415,15 +406,14 @@ def test_tls_is_used(tmp_path: Path) -> None:
 def test_a_restarted_server_is_used_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Idle connections to a server that was restarted are noticed before something is sent."""
     monkeypatch.setattr(breaker, "PROBE_SECONDS", 0)
-    with private_server(tmp_path, "--port", "PORT") as port:
-        state = state_at(f"redis://127.0.0.1:{port}")
-        assert state.inc("a") == 1
-    with pytest.raises(StoreUnavailable):
-        state.inc("a")
-    with private_server(tmp_path, "--port", str(port)):
-        assert state.compare_and_set("a", ABSENT, 5)
-        assert state.inc("a") == 6
-    state.close()
+    with reserved_port() as port, closing(state_at(f"redis://127.0.0.1:{port}")) as state:
+        with redis_server(tmp_path, "--save", "", port=port):
+            assert state.inc("a") == 1
+        with pytest.raises(StoreUnavailable):
+            state.inc("a")
+        with redis_server(tmp_path, "--save", "", port=port):
+            assert state.compare_and_set("a", ABSENT, 5)
+            assert state.inc("a") == 6
 
 
 @pytest.mark.parametrize("name", [b"\xff", b"a\xff", b"\xc3"], ids=repr)
@@ -458,22 +448,25 @@ def test_pages_of_a_rare_prefix(state: State, server: redis.Redis) -> None:
     assert sorted(listed) == sorted(names)
 
 
-def test_a_page_ends_in_time() -> None:
+def test_a_page_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """A walk through more keys than there is time for ends early, with where to go on."""
-    answers = 0
+    now = [1000.0]
+    looks = 0
 
     def walk(connection: socket.socket) -> None:
-        nonlocal answers
-        while answers < 100_000 and (request := connection.recv(65536)):
+        nonlocal looks
+        while looks < 100 and (request := connection.recv(65536)):
             if b"SCAN" in request:
-                answers += 1
+                looks += 1
+                now[0] += SECONDS / 10
                 connection.sendall(b"*2\r\n$2\r\n17\r\n*0\r\n")
             else:
                 connection.sendall(b"+OK\r\n" * request.count(b"CLIENT"))
 
-    with stand_in(walk, CACHE_TIMEOUT=0.2) as state:
+    monkeypatch.setattr(redis_store, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    with stand_in(walk) as state:
         assert state.items(limit=1) == ([], "17")
-        assert answers > 1
+    assert looks == 6  # Half of the time is for a walk.
 
 
 def test_a_key_that_is_scanned_twice_is_listed_once() -> None:
@@ -521,7 +514,10 @@ def test_what_is_none_of_ours_is_not_listed(state: State, server: redis.Redis) -
 
 def test_too_few_replicas_are_an_error(empty_redis: str) -> None:
     """A write that not enough replicas have is an error which says that it may be applied."""
-    state = state_at(empty_redis, CACHE_REDIS_WAIT=1, CACHE_TIMEOUT=1)
+    state = state_at(empty_redis, CACHE_REDIS_WAIT=1)
+    store = innermost(state.store)
+    assert store._replicas == Replicas(1, SECONDS * 500)
+    store._replicas = Replicas(1, 50)
     with pytest.raises(StoreUnavailable, match="0 of 1 replicas") as caught:
         state.inc("n")
     assert caught.value.outcome_unknown
@@ -550,13 +546,19 @@ def test_a_write_that_is_not_answered_in_time_may_be_applied() -> None:
 
     def hang(connection: socket.socket) -> None:
         while request := connection.recv(65536):
-            if b"CLIENT" not in request:
+            if b"CLIENT" in request:
+                connection.sendall(b"+OK\r\n" * request.count(b"CLIENT"))
+            elif b"PING" in request:
+                connection.sendall(b"+PONG\r\n")
+            else:
                 tested.wait()
                 return
-            connection.sendall(b"+OK\r\n" * request.count(b"CLIENT"))
 
     for operation, unknown in ((lambda s: s.inc("a"), True), (lambda s: s.get("a"), False)):
-        with stand_in(hang, CACHE_TIMEOUT=0.1) as state:
+        with stand_in(hang) as state:
+            state.store.ping()
+            [connection] = innermost(state.store).client.connection_pool._available_connections
+            connection._sock.settimeout(0.1)
             try:
                 with pytest.raises(StoreUnavailable) as caught:
                     operation(state)

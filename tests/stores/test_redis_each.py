@@ -27,6 +27,7 @@ from sharedstate.stores.operations import (
     Touch,
 )
 from sharedstate.stores.redis import RedisClusterStore, RedisStore
+from sharedstate.stores.redis.pipeline import Replicas
 from sharedstate.stores.registry import open_store
 
 Steps = Sequence[tuple[Sequence[bytes], Operation]]
@@ -45,7 +46,7 @@ def each(store: Any, steps: Steps) -> list[Any]:
 
 def store_at(url: str, **settings: Any) -> Any:
     """The store without what stands before it."""
-    store: Any = open_store({"CACHE_URL": url} | settings)
+    store: Any = open_store({"CACHE_URL": url, "CACHE_TIMEOUT": 30} | settings)
     while hasattr(store, "_store"):
         store = store._store
     return store
@@ -225,7 +226,8 @@ def test_replicas_confirm_once_for_all(empty_redis: str, server: redis.Redis) ->
         ([b"n"], Get()),
     ]
     server.config_resetstat()
-    with closing(store_at(empty_redis, CACHE_REDIS_WAIT=1, CACHE_TIMEOUT=0.2)) as store:
+    with closing(store_at(empty_redis, CACHE_REDIS_WAIT=1)) as store:
+        store._replicas = Replicas(1, 50)
         first, second, refused, found = each(store, steps)
         assert each(store, [([b"n"], Get())] * 2) == [(b"1", float("inf"))] * 2
     assert server.info("commandstats")["cmdstat_wait"]["calls"] == 1

@@ -22,12 +22,14 @@ from sharedstate import (
     TokenReused,
 )
 from sharedstate.stores.guards import breaker
+from sharedstate.stores.redis.pipeline import Replicas
 
 PATIENCE = 60
 
 
 def state_at(url: str, **settings: object) -> State:
-    return State.from_settings({"CACHE_URL": url, "CACHE_KEY_PREFIX": "test:"} | settings)
+    settings = {"CACHE_KEY_PREFIX": "test:", "CACHE_TIMEOUT": 30} | settings
+    return State.from_settings({"CACHE_URL": url} | settings)
 
 
 @pytest.fixture
@@ -63,10 +65,11 @@ def test_a_write_waits_for_its_replicas(tmp_path: Path, monkeypatch: pytest.Monk
     """With ``CACHE_REDIS_WAIT`` an answer means that so many replicas have the write."""
     monkeypatch.setattr(breaker, "PROBE_SECONDS", 0)
     with watched_master(tmp_path) as (url, (_, replica, _)):
-        state = state_at(url, CACHE_REDIS_WAIT=1, CACHE_TIMEOUT=1)
+        state = state_at(url, CACHE_REDIS_WAIT=1)
         assert state.inc("n") == 1
         assert state.set("a", 1)
         replica.kill()
+        innermost(state.store)._replicas = Replicas(1, 50)
         for write in (lambda: state.inc("n"), lambda: state.inc("n", maximum=9)):
             with pytest.raises(StoreUnavailable, match="0 of 1 replicas") as caught:
                 write()

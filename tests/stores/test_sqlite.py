@@ -59,7 +59,7 @@ def test_many_keys_are_of_one_moment(
     reads: list[str] = []
     # On `database` such a read keeps writers out meanwhile.
     waits = backend.name == "database"
-    impatient = cache_settings | ({"CACHE_TIMEOUT": "0.2"} if waits else {})
+    impatient = cache_settings | ({"CACHE_TIMEOUT": "1"} if waits else {})
     with opened(cache_settings) as first:
         first.set_many(dict.fromkeys(keys, "old"))
     with opened(impatient) as writer, opened(cache_settings) as reader:

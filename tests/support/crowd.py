@@ -62,8 +62,9 @@ def run(
     """What a crowd saw.
 
     :param kind: ``threads`` on one state; ``greenlets`` on one state in a process that gevent has
-        patched, which :func:`end_greenlets` ends; ``spawned`` processes with a state each; or
-        ``forked`` ones that all go on with the state which their parent had used before.
+        patched, which :func:`end_greenlets` ends; ``separate`` processes with a state each, or
+        ``spawned`` ones, which begin with nothing of this one; or ``forked`` ones that all go on
+        with the state which their parent had used before.
     :param open_state: returns the state; this and `work` and `look` can be pickled.
     """
     return _KINDS[kind](open_state, work, size, look)
@@ -154,6 +155,10 @@ while True:
 
 def _spawned(open_state: Any, work: Work, size: int, look: Any) -> Outcome:
     return _processes("spawn", open_state, open_state, work, size, look)
+
+
+def _separate(open_state: Any, work: Work, size: int, look: Any) -> Outcome:
+    return _processes("fork", open_state, open_state, work, size, look)
 
 
 def _forked(open_state: Any, work: Work, size: int, look: Any) -> Outcome:
@@ -290,6 +295,7 @@ def in_child(function: Callable[..., Any], *arguments: Any) -> Any:
 _KINDS = {
     "threads": _threads,
     "greenlets": _greenlets,
+    "separate": _separate,
     "spawned": _spawned,
     "forked": _forked,
 }

@@ -97,7 +97,7 @@ class Member:
             self._process.kill()
             self._process.wait()
 
-    def ask(self, path: str, message: dict[str, Any], seconds: float = 5) -> dict[str, Any]:
+    def ask(self, path: str, message: dict[str, Any], seconds: float = 30) -> dict[str, Any]:
         """What it replies, without our client."""
         request = urllib.request.Request(
             f"{self.url}/v3/{path}", json.dumps(message).encode(), method="POST"
@@ -132,14 +132,18 @@ class Cluster:
         return "etcd://" + ",".join(f"127.0.0.1:{member.port}" for member in self.members)
 
     def leader(self) -> Member:
-        """The member that leads now."""
-        return next(member for member in self.members if member.is_leader())
+        """The member that leads now; on a busy machine there may be none for a moment."""
+        while True:
+            for member in self.members:
+                if member.is_leader():
+                    return member
+            threading.Event().wait(0.02)
 
     def wait(self) -> None:
         """Wait until it does what it is asked."""
         for _ in range(1000):
             try:
-                self.members[0].ask("kv/range", {"key": "YQ=="})
+                self.members[0].ask("kv/range", {"key": "YQ=="}, seconds=5)
                 return
             except OSError:
                 threading.Event().wait(0.02)
@@ -160,8 +164,11 @@ class Cluster:
 
     @contextmanager
     def state(self, **options: Any) -> Iterator[State]:
-        """A state on it, without the breaker that settings put before the store."""
-        store = EtcdStore(self.addresses, **options)
+        """A state on it, without the breaker that settings put before the store.
+
+        A member has to be scheduled for each reply, and the machine may be busy.
+        """
+        store = EtcdStore(self.addresses, **{"timeout": 30, **options})
         with closing(State(store, codec=JSONCodec(), prefix="test:")) as state:
             yield state
 

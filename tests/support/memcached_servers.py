@@ -100,6 +100,7 @@ def empty_memcached(memcached_port: int) -> Iterator[str]:
 @contextmanager
 def state_at(*ports: int, prefix: str = "test:", **options: Any) -> Iterator[State]:
     """A state on servers of this host, without the breaker that settings put before it."""
+    options = {"timeout": 30, **options}  # The machine may be busy.
     store = MemcachedStore([("127.0.0.1", port) for port in ports], **options)
     with closing(State(store, codec=JSONCodec(), prefix=prefix)) as state:
         yield state
