@@ -12,7 +12,7 @@ from pathlib import Path
 import crowd
 import pytest
 from backends import BACKENDS, Backend, Clock
-from browsers import api, chromium, playwright, site, visit  # noqa: F401  # fixtures
+from browsers import api, chromium, playwright, site, tabs, visit  # noqa: F401  # fixtures
 from database_servers import (  # noqa: F401  # fixtures
     empty_mariadb,
     empty_postgresql,

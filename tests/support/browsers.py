@@ -6,7 +6,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         Browser,
         BrowserContext,
         ConsoleMessage,
+        Error,
         Locator,
         Page,
         Playwright,
@@ -32,7 +33,7 @@ PHONE = {"width": 360, "height": 740}
 
 Visit = Callable[..., "Page"]
 
-# What Chromium itself writes about an answer that is an error.
+# What Chromium itself writes about a response that is an error.
 _FAILED = re.compile(r"Failed to load resource: .*(?:status of (\d+)|net::ERR_CONNECTION)")
 
 
@@ -42,7 +43,7 @@ def playwright() -> Iterator[Playwright]:
     # left to the tests of other modules.
     from playwright.sync_api import expect, sync_playwright
 
-    expect.set_options(timeout=20_000)
+    expect.set_options(timeout=30_000)
     with sync_playwright() as playwright:
         yield playwright
 
@@ -70,9 +71,9 @@ def page_server(*arguments: str, **settings: str) -> Iterator[str]:
             yield f"http://127.0.0.1:{port}"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def site() -> Iterator[str]:
-    """The address of a server that the tests of a module share."""
+    """The address of a server that all tests of the page share."""
     with page_server() as url:
         yield url
 
@@ -87,41 +88,106 @@ def api(playwright: Playwright, site: str) -> Iterator[APIRequestContext]:
     client.dispose()
 
 
+class Tabs:
+    """Two tabs that the tests of a module have one after the other: a new one costs a second.
+
+    In one of them time stands still.
+    """
+
+    def __init__(self, chromium: Browser) -> None:
+        self._chromium = chromium
+        self._tabs: dict[bool, Page] = {}
+
+    def get(self, clock: bool) -> Page:
+        if clock not in self._tabs:
+            self._tabs[clock] = _new_page(self._chromium, clock)
+        return self._tabs[clock]
+
+    def empty(self) -> None:
+        """Leave nothing of a test to the next."""
+        for page in self._tabs.values():
+            page.unroute_all(behavior="ignoreErrors")
+            hide(page)  # So that it asks for nothing; another address would cost as much as a test.
+            page.context.clear_cookies()
+            for other in page.context.pages:
+                if other is not page:
+                    other.close()
+
+    def close(self) -> None:
+        for page in self._tabs.values():
+            page.context.close()
+
+
+@pytest.fixture(scope="module")
+def tabs(chromium: Browser) -> Iterator[Tabs]:
+    """See :class:`Tabs`."""
+    tabs = Tabs(chromium)
+    yield tabs
+    tabs.close()
+
+
 @pytest.fixture
-def visit(chromium: Browser, site: str) -> Iterator[Visit]:
+def visit(chromium: Browser, site: str, tabs: Tabs) -> Iterator[Visit]:
     """Opens the page in a browser of its own; see :func:`visits`."""
-    with visits(chromium, site) as visit:
+    with visits(chromium, site, tabs) as visit:
         yield visit
+    tabs.empty()
 
 
 @contextmanager
-def visits(chromium: Browser, url: str) -> Iterator[Visit]:
+def visits(chromium: Browser, url: str, tabs: Tabs | None = None) -> Iterator[Visit]:
     """Opens the page, each time in another browser, and holds it against its console.
 
     ``expected`` are the statuses of errors that a test provokes, 0 for no connection; anything
     else on the console fails it. ``clock`` makes the page's time stand still, until the test lets
     it pass. Everything else is for the browser: its size, colours, ….
+
+    :param tabs: the first page without anything else is opened in one of these.
     """
     complaints: list[str] = []
-    contexts: list[BrowserContext] = []
+    opened: list[Page] = []
 
     def visit(*, expected: tuple[int, ...] = (), clock: bool = False, **options: object) -> Page:
-        context = chromium.new_context(**options)  # type: ignore[arg-type]
-        contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda message: complaints.extend(_complaint(message, expected)))
-        if clock:
-            page.clock.install()
+        tab = tabs.get(clock) if tabs and not options else None
+        page = tab if tab and tab not in opened else _new_page(chromium, clock, **options)
+        stack.callback(_listen(page, complaints, expected))
+        if page is not tab:
+            stack.callback(page.context.close)
+        opened.append(page)
         page.goto(url)
-        if clock:
-            page.clock.pause_at(page.evaluate("Date.now() / 1000 + 1"))
         return page
 
-    yield visit
-    for context in contexts:
-        context.close()
+    with ExitStack() as stack:
+        yield visit
     assert complaints == []
+
+
+def _new_page(chromium: Browser, clock: bool, **options: object) -> Page:
+    page = chromium.new_context(**options).new_page()  # type: ignore[arg-type]
+    if clock:
+        page.clock.install()
+        # Nothing has begun to wait here, so that an hour more or less is nothing.
+        page.clock.pause_at(page.evaluate("Date.now() / 1000 + 3600"))
+    return page
+
+
+def _listen(page: Page, complaints: list[str], expected: tuple[int, ...]) -> Callable[[], None]:
+    """Collect what goes wrong in a page, until what is returned is called."""
+
+    def failed(error: Error) -> None:
+        complaints.append(str(error))
+
+    def said(message: ConsoleMessage) -> None:
+        complaints.extend(_complaint(message, expected))
+
+    page.on("pageerror", failed)
+    page.on("console", said)
+
+    def stop() -> None:
+        page.remove_listener("pageerror", failed)
+        page.remove_listener("console", said)
+
+    return stop
 
 
 def _complaint(message: ConsoleMessage, expected: tuple[int, ...]) -> list[str]:
@@ -133,8 +199,8 @@ def _complaint(message: ConsoleMessage, expected: tuple[int, ...]) -> list[str]:
 
 def put(api: APIRequestContext, key: str, value: object, ttl: float | None = None) -> None:
     """Store a value, as another client does."""
-    answer = api.put(f"/v1/values/{key}", data={"value": value, "ttl": ttl})
-    assert answer.ok, answer.text()
+    response = api.put(f"/v1/values/{key}", data={"value": value, "ttl": ttl})
+    assert response.ok, response.text()
 
 
 def row(page: Page, key: str) -> Locator:
