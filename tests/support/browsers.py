@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import (
         APIRequestContext,
         Browser,
-        BrowserContext,
         ConsoleMessage,
         Error,
         Locator,
