@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 from ..errors import ConfigurationError, NotSupported, SharedStateError, StoreFull, StoreUnavailable
 from ..keyspace.arguments import ABSENT
+from ..locks.lock import ALL_LOCKS, FENCES
 from ..state import State
 
 REMEDIES: dict[type[SharedStateError], str] = {
@@ -57,6 +58,7 @@ def _forget(state: State, key: str) -> None:
     try:
         state.delete(key)
         state.namespace("once").delete(key)
+        state.namespace("lock").namespace(FENCES).delete(ALL_LOCKS)
     except SharedStateError:
         pass  # What is wrong has been said.
 

@@ -16,6 +16,10 @@ from .fairness import Record
 from .held import Held
 
 
+FENCES, ALL_LOCKS = "fence", "all locks"
+"""The namespace and the key of the counter from which the locks of a state draw their fences."""
+
+
 class Shared(Protocol):
     """What a lock needs of a :class:`State`."""
 
@@ -117,7 +121,7 @@ class Lock(Held):
         nonce = secrets.token_urlsafe(16)
         if not self._record.take(nonce, self.lease, wait):
             return False
-        fence = self._state.namespace("fence").inc("all locks", timeout=0)
+        fence = self._state.namespace(FENCES).inc(ALL_LOCKS, timeout=0)
         token = f"{nonce}.{fence}"
         began = time.monotonic()
         if not self._record.replace(nonce, token, self.lease):
