@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import runpy
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 from flask import Flask
+from flask.cli import prepare_import
 
 from race.servers.processes import reserved_port, running
 
@@ -30,6 +32,17 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def application(name: str) -> Flask:
     app: Flask = runpy.run_path(str(EXAMPLES / name))["app"]
     return app
+
+
+def test_the_commands_find_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each application is started by a name that lets it import from the root of the clone."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    names = re.findall(r"`flask --app (\S+) run`", (EXAMPLES / "README.md").read_text())
+    assert len(names) == 4
+    for name in names:
+        assert prepare_import(name) == name
+        assert sys.path[0] == str(ROOT)
 
 
 def test_before_counts_alone() -> None:

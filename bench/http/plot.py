@@ -6,6 +6,7 @@ the same server. A bar is the median of the rounds, the line on it their least a
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Iterator
@@ -47,7 +48,11 @@ SCHEMES = {
 
 
 def main(arguments: list[str]) -> None:
-    source, directory = map(Path, arguments)
+    parser = argparse.ArgumentParser(prog="python -m bench.http.plot", description=__doc__)
+    parser.add_argument("results", type=Path, help="what `bench.http --json` printed")
+    parser.add_argument("directory", type=Path, help="where the two pictures go")
+    options = parser.parse_args(arguments)
+    source, directory = options.results, options.directory
     results = Results.from_plain(json.loads(source.read_text())["measurements"])
     for name, colours in SCHEMES.items():
         (directory / f"http-{name}.svg").write_text(picture(results, colours))
