@@ -15,7 +15,6 @@ from ..keyspace import Keyspace
 from .fairness import Record
 from .held import Held
 
-
 FENCES, ALL_LOCKS = "fence", "all locks"
 """The namespace and the key of the counter from which the locks of a state draw their fences."""
 
