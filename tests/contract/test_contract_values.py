@@ -2,6 +2,7 @@
 
 import datetime
 import math
+import time
 from collections import OrderedDict
 from decimal import Decimal
 from functools import partial
@@ -341,7 +342,7 @@ class TestExpiry:
 
     def test_prolonged(self, state, clock):
         """What was to end sooner once is not collected while it lives on."""
-        ways = [(name, timeout, i) for name in PROLONG for timeout in (0, 1000) for i in range(5)]
+        ways = [(name, timeout, i) for name in PROLONG for timeout in (0, 1000) for i in range(2)]
         for name, timeout, i in ways:
             state.set(f"{name} {timeout} {i}", i, timeout=100)
             PROLONG[name](state, f"{name} {timeout} {i}", i, timeout)
@@ -357,7 +358,7 @@ class TestTimeouts:
 
     def test_ends(self, state, clock, create):
         """It ends after the timeout, which may be a fraction of seconds or a timedelta."""
-        for timeout in (100, 100.9, datetime.timedelta(minutes=1, seconds=40)):
+        for timeout in (100.9, datetime.timedelta(minutes=1, seconds=40)):
             keys = create(state, 1, timeout=timeout)
             assert {key: state.ttl(key) for key in keys} == dict.fromkeys(keys, about(100))
             clock.advance(110)
@@ -365,8 +366,11 @@ class TestTimeouts:
 
     def test_fraction(self, state, create):
         """The fraction of seconds counts."""
+        began = time.monotonic()
         keys = create(state, 1, timeout=100.9)
-        assert [key for key in keys if not 100 < state.ttl(key) <= 100.9] == []
+        left = [state.ttl(key) for key in keys]
+        ago = time.monotonic() - began  # Of which a server's records have lived at most so much.
+        assert [ttl for ttl in left if not 100.8 - ago < ttl <= 100.9] == []
 
     def test_shortest(self, state, clock, create):
         """A timeout below a millisecond is one, not none."""

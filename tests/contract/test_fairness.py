@@ -41,6 +41,13 @@ def waiting(monkeypatch: pytest.MonkeyPatch) -> Time:
     return fake
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is handed to somebody waits longer than a busy machine lets a test wait."""
+    monkeypatch.setattr(fairness, "HAND_OVER_SECONDS", 60)
+    monkeypatch.setattr(contention, "LEASE_SECONDS", 60)
+
+
 @pytest.fixture
 def elsewhere() -> Any:
     """Runs a function in another thread, which is always the same."""
@@ -257,14 +264,14 @@ class TestLock:
 
 @ONE_OF_EACH_KIND
 class TestDeadlock:
-    def test_lock(self, state: State) -> None:
+    def test_lock(self, state: State, waiting: Time) -> None:
         """A thread that holds a lock and waits for it by another object is told at once."""
-        began = time.monotonic()
+        began = waiting.now
         with state.lock("job"):
             with pytest.raises(Deadlock, match="'job'"):
                 state.lock("job").acquire()
             assert not state.lock("job").try_acquire()
-        assert time.monotonic() - began < 5
+        assert waiting.now == began
         with state.lock("job"):
             pass
 
@@ -483,7 +490,7 @@ class TestUpdate:
                 state.set("n", value + 1)
             return value + 1
 
-        waiting.asleep = lambda: waiting.now > 1000.1 and clock.advance(2.5)
+        waiting.asleep = lambda: waiting.now > 1000.1 and clock.advance(61)
         assert state.update("n", change) == 4
         assert waiting.now < 1010
 
@@ -503,8 +510,9 @@ class TestUpdate:
         assert state.update("n", change) == 4
 
 
-STORES = ("filesystem", "lmdb", "redis", "memcached")
-HOLDS = 25
+STORES = ("filesystem", "redis")
+WORKERS = 6
+HOLDS = 20
 SHARED = [pytest.param(each, id=each.id) for each in BACKENDS if each.id in STORES]
 
 
@@ -516,7 +524,7 @@ def take_and_take(state: Any, me: int) -> Generator[Any, Any, None]:
 
 
 def hold(state: Any) -> str:
-    with state.lock("job", wait=10):
+    with state.lock("job", wait=60):
         time.sleep(0.005)
     return "held"
 
@@ -527,14 +535,15 @@ def open_state(settings: dict[str, str]) -> State:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", SHARED)
-def test_nobody_starves(backend: Backend, cache_settings: dict[str, str]) -> None:
+def test_nobody_starves(backend: Backend, race_settings: dict[str, str]) -> None:
     """Processes that take a lock over and over all get it: nobody while another is done first."""
-    settings = cache_settings | {"CACHE_KEY_PREFIX": backend.prefix, "CACHE_TIMEOUT": "30"}
-    answers = crowd.run("forked", partial(open_state, settings), take_and_take, 8, no_look).answers
+    answers = crowd.run(
+        "forked", partial(open_state, race_settings), take_and_take, WORKERS, no_look
+    ).answers
     held = [answer for answer in answers if answer.result == "held"]
-    assert len(held) == 8 * HOLDS
-    first = min(max(each.ended for each in held if each.worker == me) for me in range(8))
-    assert {each.worker for each in held if each.ended <= first} == set(range(8))
+    assert len(held) == WORKERS * HOLDS
+    first = min(max(each.ended for each in held if each.worker == me) for me in range(WORKERS))
+    assert {each.worker for each in held if each.ended <= first} == set(range(WORKERS))
 
 
 def no_look(state: Any) -> None: ...

@@ -310,10 +310,9 @@ def _paid(state: State, times: int) -> list[int]:
 @ON_ALL
 @pytest.mark.slow
 @pytest.mark.parametrize("backend, kind", CROWDS)
-def test_race(backend: Any, kind: str, cache_settings: dict[str, str]) -> None:
+def test_race(backend: Any, kind: str, race_settings: dict[str, str]) -> None:
     """Each request is done once, on every store, and all get its response."""
-    settings = cache_settings | {"CACHE_KEY_PREFIX": backend.prefix, "CACHE_TIMEOUT": "30"}
-    open_state = partial(State.from_settings, settings)
+    open_state = partial(State.from_settings, race_settings)
     work, look = partial(ask_guarded, times=6), partial(_paid, times=6)
     outcome = crowd.run(kind, open_state, work, 8, look)
     results = sorted(answer.result for answer in outcome.answers)

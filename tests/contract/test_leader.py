@@ -12,10 +12,11 @@ from typing import Any
 
 import crowd
 import pytest
-from backends import BACKENDS, CROWDS, GREENLETS, IN_THE_STATE, ON_ALL, ONE_OF_EACH_KIND
+from backends import BACKENDS, CROWDS, GREENLETS, IN_THE_STATE, ON_ALL, ONE_OF_EACH_KIND, Clock
 from flask import Flask
 
 from sharedstate import Cache, InvalidKey, Leader, State, StoreUnavailable
+from sharedstate.codec import TEXTS
 from sharedstate.jobs import leader as leader_module
 from sharedstate.locks import lock as lock_module
 from sharedstate.locks import renewal
@@ -82,16 +83,15 @@ def test_again(state: State) -> None:
     assert not it.started.acquire(blocking=False)
 
 
-@pytest.mark.slow
 def test_another_has_it(state: State) -> None:
     """A leader whose lease is another's is told so, and leads again when that has ended."""
-    it = Candidate(state, lease=2)
+    it, locks = Candidate(state), state.namespace("leader/lock", TEXTS)
     with it.leader:
         assert it.starts()
-        state.namespace("leader/lock").set("job", "another", 30)
+        locks.set("job", "another", 300)
         assert it.ends()
         assert not it.leader.is_leader
-        state.namespace("leader/lock").delete("job")
+        locks.delete("job")
         assert it.starts()
 
 
@@ -184,13 +184,13 @@ def test_fork(state: State) -> None:
 
 @pytest.mark.on("filesystem", "redis")
 @pytest.mark.slow
-def test_killed(state: State) -> None:
+def test_killed(state: State, clock: Clock) -> None:
     """When the process of the leader is killed, another one leads once the lease has ended."""
     context = multiprocessing.get_context("fork")
     says, tells = context.Pipe(duplex=False)
 
     def child() -> None:
-        Leader(lambda: state, "job", 1, on_start=lambda: tells.send("leads")).start()
+        Leader(lambda: state, "job", 100, on_start=lambda: tells.send("leads")).start()
         threading.Event().wait(SECONDS)
 
     process = context.Process(target=child, daemon=True)
@@ -202,6 +202,8 @@ def test_killed(state: State) -> None:
             assert state.namespace("leader").lock("job").try_acquire() is False
             assert not it.started.acquire(blocking=False)
             process.kill()
+            process.join()
+            clock.advance(110)
             assert it.starts()
     finally:
         process.kill()
@@ -242,6 +244,7 @@ def test_of_the_application(state: State) -> None:
 
 
 def lead(state: State, me: int) -> Any:
+    leader_module._EVERY = 1 / 1000  # In the process of greenlets too.
     yield partial(_lead, state)
 
 
@@ -279,10 +282,9 @@ def _inside(state: State) -> int:
 @ON_ALL
 @pytest.mark.slow
 @pytest.mark.parametrize("backend, kind", CROWDS + GREENLETS)
-def test_race(backend: Any, kind: str, cache_settings: dict[str, str]) -> None:
+def test_race(backend: Any, kind: str, race_settings: dict[str, str]) -> None:
     """There are never two leaders, on every store, and all eight lead."""
-    settings = cache_settings | {"CACHE_KEY_PREFIX": backend.prefix, "CACHE_TIMEOUT": "30"}
-    open_state: Callable[[], State] = partial(State.from_settings, settings)
+    open_state: Callable[[], State] = partial(State.from_settings, race_settings)
     outcome = crowd.run(kind, open_state, lead, 8, partial(State.get, key="inside"))
     assert [answer.result for answer in outcome.answers] == [1] * 8
     assert outcome.found == 0

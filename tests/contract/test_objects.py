@@ -6,7 +6,7 @@ from functools import partial
 
 import crowd
 import pytest
-from backends import BACKENDS, CROWDS
+from backends import BACKENDS, CROWDS, ON_ALL, ONE_OF_EACH_KIND
 from flask import Flask
 
 from race.judging import checkers
@@ -23,6 +23,8 @@ from sharedstate import (
 )
 from sharedstate.objects import Objects
 from sharedstate.stores.memory import MemoryStore
+
+pytestmark = ONE_OF_EACH_KIND
 
 
 class SomeObj:
@@ -371,20 +373,21 @@ class TestLocked:
             with pytest.raises(Deadlock):
                 thing.query()
 
-    @pytest.mark.slow
-    def test_left_by_the_dead(self, thing, maker):
+    def test_left_by_the_dead(self, thing, clock):
         """Once the lease of one that died has ended, a step goes on with the last state."""
         thing.query()
         handle = shared(thing)
-        dead = threading.Thread(target=lambda: handle._mark(handle._lock(0.3, 0).acquire()))
+        dead = threading.Thread(target=lambda: handle._mark(handle._lock(100, 0).acquire()))
         dead.start()
         dead.join(30)
+        clock.advance(110)
         assert thing.query() == 2
         assert thing.query() == 3
 
-    def test_lease_ended(self, thing):
+    def test_lease_ended(self, thing, clock):
         """A block that took too long stores nothing over what others have made meanwhile."""
-        with pytest.raises(LockLost), thing.locked(lease=0.05) as it:
+        with pytest.raises(LockLost), thing.locked(lease=100) as it:
+            clock.advance(110)
             other = threading.Thread(target=thing.query)
             other.start()
             other.join(30)
@@ -531,13 +534,13 @@ def param(state):
     return Maker(state).object("thing", SomeObj, 0).param
 
 
+@ON_ALL
 @pytest.mark.slow
 @pytest.mark.parametrize("work", [query, in_blocks])
 @pytest.mark.parametrize("backend, kind", CROWDS)
-def test_race(backend, kind, work, cache_settings):
+def test_race(backend, kind, work, race_settings):
     """Each number once, on every store."""
-    settings = cache_settings | {"CACHE_KEY_PREFIX": backend.prefix, "CACHE_TIMEOUT": "30"}
-    open_state = partial(State.from_settings, settings)
+    open_state = partial(State.from_settings, race_settings)
     outcome = crowd.run(kind, open_state, partial(work, times=12), 8, param)
     numbers = [answer.result for answer in outcome.answers]
     assert checkers.exactly_one_to(numbers, 96)

@@ -270,10 +270,9 @@ def _runs(state: State, times: int) -> list[int]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend, kind", CROWDS + GREENLETS)
-def test_race(backend: Any, kind: str, cache_settings: dict[str, str]) -> None:
+def test_race(backend: Any, kind: str, race_settings: dict[str, str]) -> None:
     """Each job runs once, on every store, and one caller is told so."""
-    settings = cache_settings | {"CACHE_KEY_PREFIX": backend.prefix, "CACHE_TIMEOUT": "30"}
-    open_state = partial(State.from_settings, settings)
+    open_state = partial(State.from_settings, race_settings)
     outcome = crowd.run(kind, open_state, partial(call_once, times=12), 8, partial(_runs, times=12))
     results = [answer.result for answer in outcome.answers]
     assert (len(results), results.count(1), results.count(None)) == (96, 12, 84)

@@ -90,7 +90,8 @@ class TestLimit:
         """The record is apart from all keys, and ends when all has come back."""
         limit("me", 3, per=60)
         hits = state.namespace("limit")
-        assert 60 <= hits.ttl("me") <= 61.001
+        # A server's own time goes on meanwhile.
+        assert (45 if state.store.name == "redis" else 60) <= hits.ttl("me") <= 61.001
         if "keys" in state.store.can:
             assert (state.keys(), hits.keys()) == ([], ["me"])
 
@@ -240,10 +241,9 @@ def passed(outcome):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend, kind", CROWDS)
-def test_race(backend, kind, cache_settings):
+def test_race(backend, kind, race_settings):
     """Of 64 hits of eight that begin together, 20 pass, on every store."""
-    settings = cache_settings | {"CACHE_KEY_PREFIX": backend.prefix, "CACHE_TIMEOUT": "30"}
-    open_state = partial(State.from_settings, settings)
+    open_state = partial(State.from_settings, race_settings)
     outcome = crowd.run(kind, open_state, partial(hit, times=8), 8, nothing)
     assert passed(outcome) == 20
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import crowd
 import pytest
-from backends import ONE_OF_EACH_KIND, Clock
+from backends import IN_THE_STATE, ONE_OF_EACH_KIND, Clock
 
 from sharedstate import LockLost, State, StoreUnavailable
 from sharedstate.codec import TEXTS
@@ -18,9 +18,9 @@ from sharedstate.locks import lock as lock_module
 from sharedstate.locks import renewal
 from sharedstate.stores.operations import Swap
 
-LEASE = 5.0
-SHORT_LEASE = 1.0  # For those that wait for its end.
-SECONDS = 30  # Guards against a hang, and nothing else.
+LEASE = 50.0
+SHORT_LEASE = 0.2  # For those that wait for its end.
+SECONDS = 60  # Guards against a hang, and nothing else.
 
 pytestmark = ONE_OF_EACH_KIND
 
@@ -59,8 +59,8 @@ def swaps(state: State, monkeypatch: pytest.MonkeyPatch) -> Watched:
 @pytest.fixture(autouse=True)
 def no_thread_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """It renews often; what renews ends with the lock."""
-    monkeypatch.setattr(renewal, "_EVERY", 0.01)
-    monkeypatch.setattr(renewal, "_AGAIN", 0.005)
+    monkeypatch.setattr(renewal, "_EVERY", 0.001)
+    monkeypatch.setattr(renewal, "_AGAIN", 0.0005)
     yield
     for thread in threading.enumerate():
         if thread.name == "sharedstate-renewal":
@@ -110,21 +110,22 @@ def test_lost_to_another(state: State) -> None:
 @pytest.mark.slow
 def test_store_down(state: State, swaps: Watched) -> None:
     """A renewal that fails is tried again; if it keeps failing, the lock is lost."""
-    lock = state.lock("job", lease=SHORT_LEASE, renew=True).acquire()
-    failures = []
+    failures: list[bool] = []
 
     def fail_twice() -> None:
         if len(failures) < 2:
             failures.append(True)
             raise StoreUnavailable("for a moment")
 
-    swaps.before = fail_twice
-    swaps.wait()
-    assert len(failures) == 2 and lock.is_held
+    with state.lock("job", lease=LEASE, renew=True) as lock:
+        swaps.before = fail_twice
+        swaps.wait()
+        assert len(failures) == 2 and lock.is_held
 
     def fail() -> None:
         raise StoreUnavailable("for good")
 
+    lock = state.lock("job", lease=SHORT_LEASE, renew=True).acquire()
     swaps.before = fail
     assert lock.lost.wait(SECONDS)
     swaps.before = lambda: None
@@ -153,7 +154,7 @@ def test_again(state: State) -> None:
         assert lock.is_held and not lock.lost.is_set()
 
 
-@pytest.mark.slow
+@IN_THE_STATE
 def test_forgotten(state: State, swaps: Watched, clock: Clock) -> None:
     """A lock that nobody has any more is not renewed, and free when its lease ends."""
     lock = state.lock("job", lease=LEASE, renew=True).acquire()
@@ -185,6 +186,6 @@ def test_by_its_own_clock(state: State, monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 def test_not_the_childs(state: State) -> None:
     """A child of the process that holds it does not hold it."""
-    with state.lock("job", lease=30, renew=True) as lock:
+    with state.lock("job", lease=LEASE, renew=True) as lock:
         assert lock.is_held
         assert crowd.in_child(lambda: lock.is_held) is False

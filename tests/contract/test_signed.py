@@ -242,8 +242,8 @@ class TestOnAServer:
         held = old.lock("lock").acquire()
         alone = space.store.values(place)
         with ThreadPoolExecutor(1) as pool:
-            waiting = pool.submit(new.state.lock("lock", wait=10).acquire)
-            deadline = time.monotonic() + 5
+            waiting = pool.submit(new.state.lock("lock", wait=60).acquire)
+            deadline = time.monotonic() + 60
             while space.store.values(place) == alone and time.monotonic() < deadline:
                 time.sleep(0.01)
             is_in_the_queue = space.store.values(place) != alone

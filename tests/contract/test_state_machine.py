@@ -26,7 +26,7 @@ def test_like_a_dictionary(backend: Backend, state: State, clock: Clock) -> None
     run_state_machine_as_test(
         partial(Comparison, state, clock),
         settings=settings(
-            max_examples=15 if backend.slow else 40,
+            max_examples=8 if backend.slow else 20,
             stateful_step_count=40,
             deadline=None,
             derandomize=CI,

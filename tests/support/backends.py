@@ -100,7 +100,8 @@ class Backend:
     def settings(self, address: str) -> dict[str, str]:
         """The Flask configuration; `address` is a URL, or a directory where it has no server."""
         where = "CACHE_URL" if self.server else "CACHE_DIR"
-        return {"CACHE_TYPE": self.name, where: address, **self.options}
+        # What a busy machine does to the waiting time is not what the tests are about.
+        return {"CACHE_TYPE": self.name, "CACHE_TIMEOUT": "30", where: address, **self.options}
 
 
 BACKENDS = [
@@ -126,8 +127,6 @@ BACKENDS = [
         scope="network",
         server="empty_etcd",
         slow=True,
-        # A member has to be scheduled for each reply, and the machine may be busy.
-        options={"CACHE_TIMEOUT": "30"},
     ),
     Backend("memcached", scope="network", server="empty_memcached", can=frozenset()),
     Backend(
@@ -215,4 +214,4 @@ def give_up(reason: str) -> NoReturn:
 
 def about(seconds: float) -> Any:
     """Equal to a remaining time of `seconds`, on a server whose own time goes on meanwhile."""
-    return pytest.approx(seconds, abs=5)
+    return pytest.approx(seconds, abs=15)
