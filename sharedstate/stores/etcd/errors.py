@@ -80,7 +80,7 @@ def _refusal(code: int, text: str, where: str) -> SharedStateError | None:
             f"etcd at {where} does not change so many keys in one step; its option --max-txn-ops "
             "allows more"
         )
-    if "too large" in text:
+    if "too large" in text or "larger than max" in text:  # The second is its gateway's.
         return NotSupported(
             f"etcd at {where} does not take so many bytes in one step; its option "
             "--max-request-bytes allows more"

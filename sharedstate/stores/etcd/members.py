@@ -86,7 +86,9 @@ class Members:
                 return Reply(self._ask_one(first, path, body, deadline), lost)
             except TokenExpired as error:
                 if renewed:
-                    raise StoreUnavailable(f"{self._where()}: {error}") from error
+                    raise StoreUnavailable(
+                        f"{self._where()}: {error}", outcome_unknown=lost
+                    ) from error
                 self._token, renewed = "", True
                 continue
             except Again as error:
