@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 
+_LATER = (408, 425, 429)  # They ask the client to repeat the request.
+
 
 @dataclass(frozen=True)
 class Idempotent:
@@ -64,7 +66,7 @@ class Idempotent:
             if stored is not None:
                 return _replayed(stored, asked_hash)
             response = run()
-            if response.status_code >= 500:
+            if response.status_code >= 500 or response.status_code in _LATER:
                 return response
             new = _stored(response, asked_hash)
             # If this one's lease had ended, another one may have run it again, and been faster.

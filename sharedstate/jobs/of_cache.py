@@ -105,8 +105,8 @@ class Jobs:
 
         Repeats get the stored response, with ``Idempotency-Replayed: true``. One that comes while
         the first is not done waits for it, then is refused with 409; one with another method,
-        path, query or body is refused with 422. A response of 500 or more, or an error other than
-        by ``abort``, is not stored: a repeat runs the view again.
+        path, query or body is refused with 422. A response of 500 or more, or with 408, 425 or 429,
+        or an error other than by ``abort``, is not stored: a repeat runs the view again.
 
         :param timeout: how many seconds a response is kept, or a ``timedelta``; 0: for ever.
         :param per: returns whose key it is, so that nobody gets the response to another one.
