@@ -22,12 +22,21 @@ BEGIN, END = "zq7x", "kw9v"
 PASSWORDS = [f"{BEGIN}{odd}{END}" for odd in "#/?@:;,[]()&=+%\\ \t\"'<>|é"] + [
     f"1{odd}{END}" for odd in "#/?@"
 ]
+# For TLS, PyMySQL reads all certificates of the system each time.
 URLS = [
     *("redis://user:{}@{}/0", "redis://:{}@{}", "redis://{}@{}/0", "rediss://u:{}@{}"),
     *("unix://u:{}@/no/such/socket", "redis+sentinel://u:{}@{}/master", "redis+cluster://:{}@{}"),
     *("memcached://u:{}@{}", "memcached://{}@{},{}", "manager://:{}@{}", "manager://u:{}@{}"),
-    *("postgresql://u:{}@{}/d", "postgresql+psycopg://{}@{}/d", "mariadb://u:{}@{}/d"),
-    *("mysql+pymysql://:{}@{}/d", "postgresql://u:{}@{}", "postgresql://u:{}@{},{}/d"),
+    *(
+        "postgresql://u:{}@{}/d",
+        "postgresql+psycopg://{}@{}/d",
+        "mariadb://u:{}@{}/d?ssl_disabled=true",
+    ),
+    *(
+        "mysql+pymysql://:{}@{}/d?ssl_disabled=true",
+        "postgresql://u:{}@{}",
+        "postgresql://u:{}@{},{}/d",
+    ),
     *("postgresql://u:{}@/d?host={}&host={}", "filesystem://u:{}@{}/path"),
     *("lmdb://:{}@{}/path", "http://u:{}@{}", "u:{}@{}", "redis:{}@{}"),
 ]

@@ -789,7 +789,7 @@ def test_as_one_after_the_other(name: str, tmp_path: Path) -> None:
         store.clock = lambda: 1_800_000_000.0
         examples = iter(range(10**9))
 
-        @settings(max_examples=100, deadline=None, derandomize=os.environ.get("CI") == "true")
+        @settings(max_examples=40, deadline=None, derandomize=os.environ.get("CI") == "true")
         @given(calls, calls)
         def compare(before: list[Call], some: list[Call]) -> None:
             number = next(examples)

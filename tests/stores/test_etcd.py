@@ -417,10 +417,28 @@ class Load:
                     self.acknowledged.append(number)
 
 
-@pytest.fixture
-def cluster() -> Iterator[Cluster]:
-    with etcd_cluster("--election-timeout", "500", "--heartbeat-interval", "50") as made:
+TIMES = ("--election-timeout", "500", "--heartbeat-interval", "50")
+
+
+@pytest.fixture(scope="module")
+def three() -> Iterator[Cluster]:
+    """A cluster of which each test leaves all members running."""
+    with etcd_cluster(*TIMES) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def parted() -> Iterator[Cluster]:
+    """Another one, whose members can be cut off."""
+    with etcd_cluster(*TIMES, by_ways=True) as made:
+        yield made
+
+
+@pytest.fixture
+def cluster(three: Cluster) -> Cluster:
+    with three.state() as state:
+        state.clear()
+    return three
 
 
 FAULTS: dict[str, tuple[Callable[[Member], None], Callable[[Member], None]]] = {
@@ -452,22 +470,22 @@ def test_one_member_fails(cluster: Cluster, fault: str, whom: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("whom", ["leader", "follower"])
-def test_one_member_is_cut_off(whom: str) -> None:
+def test_one_member_is_cut_off(parted: Cluster, whom: str) -> None:
     """A member that the others cannot reach, but clients can, gives no number and loses none."""
-    options = ("--election-timeout", "500", "--heartbeat-interval", "50")
-    with etcd_cluster(*options, by_ways=True) as cluster:
-        leader = cluster.leader()
-        others = [member for member in cluster.members if member is not leader]
-        member = leader if whom == "leader" else others[0]
-        with Load(cluster) as load:
-            cluster.cut_off(member)
-            load.wait_for(100)
-            with pytest.raises(OSError):  # No majority, no response.
-                member.ask("kv/range", {"key": "YQ=="}, seconds=1)
-            cluster.mend()
-            load.wait_for(100)
-        with cluster.state() as state:
-            load.check(state.get("n"))
+    with parted.state() as state:
+        state.clear()
+    leader = parted.leader()
+    others = [member for member in parted.members if member is not leader]
+    member = leader if whom == "leader" else others[0]
+    with Load(parted) as load:
+        parted.cut_off(member)
+        load.wait_for(100)
+        with pytest.raises(OSError):  # No majority, no response.
+            member.ask("kv/range", {"key": "YQ=="}, seconds=0.5)
+        parted.mend()
+        load.wait_for(100)
+    with parted.state() as state:
+        load.check(state.get("n"))
 
 
 @pytest.mark.slow
@@ -602,7 +620,7 @@ def test_late_and_refused(
 @pytest.mark.slow
 def test_login() -> None:
     """A user gets in, also after its token has ended; others are told what to do."""
-    with etcd_cluster("--auth-token-ttl", "1") as cluster:
+    with etcd_cluster("--auth-token-ttl", "1", size=1) as cluster:
         member = cluster.members[0]
         names = {"name": "root", "password": "s3cret"}
         member.ask("auth/user/add", names)
@@ -627,14 +645,15 @@ def test_tls(tmp_path: Path) -> None:
     key, certificate = str(tmp_path / "key.pem"), str(tmp_path / "cert.pem")
     subprocess.run(
         [
-            *(program("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+            *(program("openssl"), "req", "-x509", "-nodes", "-days", "2"),
+            *("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
             *("-keyout", key, "-out", certificate, "-subj", "/CN=127.0.0.1"),
             *("-addext", "subjectAltName=IP:127.0.0.1"),
         ],
         check=True,
         capture_output=True,
     )
-    with etcd_cluster(tls=(certificate, key)) as cluster:
+    with etcd_cluster(size=1, tls=(certificate, key)) as cluster:
         url = cluster.url.replace("etcd:", "etcds:")
         trusting = {"CACHE_URL": url, "CACHE_OPTIONS": {"ca_certs": certificate}}
         with closing(State(open_store(trusting))) as state:

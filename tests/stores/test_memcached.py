@@ -176,8 +176,8 @@ def test_like_a_dictionary(state: State) -> None:
     run_state_machine_as_test(
         lambda: Unlisted(state, FakeClock(state.store, {})),
         settings=settings(
-            max_examples=25,
-            stateful_step_count=40,
+            max_examples=12,
+            stateful_step_count=30,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow],
         ),

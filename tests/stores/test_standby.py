@@ -12,6 +12,7 @@ from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 import pytest
+from backends import innermost
 from database_servers import postgresql_client
 from postgresql_standbys import DEADLINE, replicated, until
 from sqlalchemy import make_url
@@ -149,8 +150,12 @@ def test_asynchronous() -> None:
         servers.set_synchronous("ANY 1 (b)")
         sender = primary.ask("SELECT pid FROM pg_stat_replication")
         os.kill(sender, signal.SIGSTOP)
+        assert patiently(lambda: state.get("n")) == 3
+        store = innermost(state.store)
+        store.timeout, before = 0.5, store.timeout
         with pytest.raises(StoreUnavailable) as caught:
             state.inc("n")
+        store.timeout = before
         assert caught.value.outcome_unknown
         assert patiently(lambda: state.get("n")) == 3  # Nobody sees what may be lost.
         os.kill(sender, signal.SIGCONT)
