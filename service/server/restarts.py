@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -30,9 +31,31 @@ class Server(Protocol):
     """What is used of Granian's server, whose class has no public name."""
 
     interrupt_signal: bool
+    interrupt_children: list[int]
+    main_loop_interrupt: threading.Event
 
     def serve(self, *, target_loader: Callable[[], Any], wrap_loader: bool) -> None:
         """Serve until a signal, which is noted, or until workers die one after the other."""
+
+
+class Interrupt(threading.Event):
+    """What tells a server's main loop that a signal came or a worker died, and loses neither.
+
+    Granian clears its own after it has looked at what there is to do. What comes in between would
+    be seen with the next event only, which may never come::
+
+        a worker dies   set ── the loop looks ────────────── clears ── waits
+        SIGTERM                                 sets again ──┘
+    """
+
+    def __init__(self, server: Server) -> None:
+        super().__init__()
+        self._server = server
+
+    def clear(self) -> None:
+        super().clear()
+        if self._server.interrupt_signal or self._server.interrupt_children:
+            self.set()
 
 
 class Pauses:
@@ -62,10 +85,13 @@ def keep_running(
     while True:
         began = time.monotonic()
         server = make()
+        server.main_loop_interrupt = Interrupt(server)
         try:
             server.serve(target_loader=load, wrap_loader=False)
-        except SystemExit:
-            pass  # So it ends when its workers die.
+        except SystemExit as end:
+            if not end.code:
+                raise  # A signal came before the server had handlers of its own.
+            # So it ends when its workers die.
         exit_on_signals()
         if server.interrupt_signal:
             return
