@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from raw_requests import HANGING, RUBBISH, connect, talk
 from rsgi_requests import Client, Headers, scope_of
 from served import ask, free_port, serving
-from test_hostile import HANGING, RUBBISH, connect, talk
 from werkzeug.middleware.shared_data import SharedDataMiddleware
 
 import app as service
@@ -421,7 +421,7 @@ class Slow(MemoryStore):
 
     def __init__(self) -> None:
         super().__init__()
-        self.asked = threading.Barrier(2, timeout=30)
+        self.asked = threading.Barrier(2, timeout=60)
 
     def transact(self, keys: Any, operation: Any) -> Any:
         self.asked.wait()
