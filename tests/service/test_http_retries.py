@@ -120,7 +120,7 @@ def test_a_batch_answers_each(client: FlaskClient, backend: Backend, atomic: boo
         {"status": 204, "key": "c"},
         {"status": 404, "key": "c"},
     ]
-    assert 990 < client.get("/v1/values/a").get_json()["ttl"] <= 1000
+    assert 900 < client.get("/v1/values/a").get_json()["ttl"] <= 1000
     assert client.get("/v1/values/c").status_code == 404
 
 

@@ -216,14 +216,14 @@ def test_one_thread_works_on_one_request_at_a_time(monkeypatch: pytest.MonkeyPat
         inside.append(1)
         most.append(len(inside))
         entered.set()
-        leave.wait(10)
+        leave.wait(60)
         inside.pop()
 
     entered, leave = Event(), Event()
     monkeypatch.setattr(bridge, "_respond", work)
     with ThreadPoolExecutor(4) as pool:
         done = [pool.submit(bridge.respond, None, None) for _ in range(4)]  # type: ignore[arg-type]
-        assert entered.wait(10)
+        assert entered.wait(60)
         leave.set()
         for each in done:
             each.result()

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from rsgi_requests import Client, scope_of
-from served import ask, free_port, serving
+from served import SECONDS, ask, free_port, serving, wait_until_read
 from werkzeug.http import parse_etags
 
 import app as service
@@ -22,8 +22,6 @@ from common import cache
 from service.server import rsgi, waiting
 from service.server.waiting import Awaited, Waiters
 from sharedstate import StoreUnavailable
-
-SECONDS = 30  # Guards against a hang, and nothing else.
 
 
 @pytest.mark.parametrize(
@@ -280,13 +278,13 @@ def test_others_do_not_wait(
     assert "Preference-Applied" not in client.headers
 
 
-def _waiting(port: int, known: str, answers: list[Any]) -> threading.Thread:
+def _waiting(port: int, known: str, responses: list[Any]) -> threading.Thread:
     def request() -> None:
-        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS)) as connection:
             headers = {"Prefer": "wait=60", "If-None-Match": known}
             connection.request("GET", "/v1/values/a", headers=headers)
             response = connection.getresponse()
-            answers.append((response.status, response.read()))
+            responses.append((response.status, response.read()))
 
     thread = threading.Thread(target=request)
     thread.start()
@@ -299,24 +297,25 @@ def test_many_wait_and_the_end_waits_for_none(tmp_path: Path) -> None:
     port = free_port()
     with serving(port, "--workers", "1", CACHE_DIR=str(tmp_path)) as process:
         assert ask(port, "POST", "/v1/counters/a")[0] == 200
-        answers: list[Any] = []
+        responses: list[Any] = []
         known = _tag_of(port)
-        threads = [_waiting(port, known, answers) for _ in range(40)]
+        threads = [_waiting(port, known, responses) for _ in range(40)]
+        wait_until_read(port, 40)
         assert ask(port, "POST", "/v1/counters/a") == (200, b'{"key":"a","value":2}')
         for thread in threads:
             thread.join(SECONDS)
-        assert answers == [(200, b'{"key":"a","value":2,"ttl":null}')] * 40
+        assert responses == [(200, b'{"key":"a","value":2,"ttl":null}')] * 40
         known = _tag_of(port)
-        last = _waiting(port, known, answers)
-        ask(port, "GET", "/v1/values/a")
+        last = _waiting(port, known, responses)
+        wait_until_read(port)
         process.send_signal(signal.SIGTERM)
         last.join(SECONDS)
         assert process.wait(SECONDS) == 0
-    assert answers[40:] == [(304, b"")]
+    assert responses[40:] == [(304, b"")]
 
 
 def _tag_of(port: int) -> str:
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS)) as connection:
         connection.request("GET", "/v1/values/a")
         response = connection.getresponse()
         response.read()
