@@ -139,7 +139,7 @@ class StoreUnavailable(SharedStateError):
 
 
 class Overloaded(StoreUnavailable):
-    """More operations wait for the store in this process than it does in time.
+    """More operations wait for the store, or for the same key, than it does in time.
 
     This one was not done.
     """

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
-from ...errors import ConfigurationError, StoreUnavailable
+from ...errors import ConfigurationError, Overloaded
 from ...settings import Settings
 from ..base import DEFAULT_TIMEOUT, Page, Store, key_range
 from ..operations import Operation, Record
@@ -167,7 +167,7 @@ class DatabaseStore(Store):
                     return self._attempt(attempt)
             except Conflict as error:
                 if time.monotonic() > deadline:
-                    raise StoreUnavailable(
+                    raise Overloaded(
                         f"others were in the way for {self.timeout} seconds (CACHE_TIMEOUT) in "
                         f"{location(self._url)}; nothing was applied: {error}"
                     ) from error

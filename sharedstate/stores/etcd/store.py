@@ -19,7 +19,7 @@ from copy import copy
 from typing import Any
 from weakref import finalize
 
-from ...errors import ConfigurationError, SharedStateError, StoreUnavailable
+from ...errors import ConfigurationError, Overloaded, SharedStateError, StoreUnavailable
 from ...settings import Settings
 from ..base import Page, Store, key_range
 from ..operations import Each, Operation, Record
@@ -191,7 +191,7 @@ class EtcdStore(Store):
     def _go_on(self, lost: int, patience: float) -> None:
         """Wait before the next attempt, or raise if it has taken too long."""
         if time.monotonic() > patience:
-            raise StoreUnavailable(
+            raise Overloaded(
                 f"others were faster {lost} times to change this in {self._location}; "
                 "nothing was applied"
             )

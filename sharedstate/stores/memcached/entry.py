@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, ClassVar
 
-from ...errors import SharedStateError, StoreUnavailable, ValueTooLarge
+from ...errors import Overloaded, SharedStateError, ValueTooLarge
 from ..base import Clock
 from ..operations import (
     COUNTER_MAX,
@@ -154,8 +154,8 @@ def attempts(patience: float) -> Iterator[None]:
         time.sleep(pause)
 
 
-def _outrun() -> StoreUnavailable:
-    return StoreUnavailable("others are always faster to change this key; nothing was changed")
+def _outrun() -> Overloaded:
+    return Overloaded("others are always faster to change this key; nothing was changed")
 
 
 def _is_plain(increment: Increment) -> bool:
