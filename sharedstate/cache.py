@@ -83,6 +83,7 @@ class Cache(Objects, Jobs, Limits, Decorators):
     def init_app(self, app: Flask, config: dict[str, Any] | None = None) -> None:
         """Give the application its store, not opened before it is used.
 
+        :param app: may be one of several that this object serves.
         :param config: settings that go before those of ``app.config``, which stays as it is.
         :raises ConfigurationError: naming the setting that is wrong.
         """
@@ -156,7 +157,14 @@ class Cache(Objects, Jobs, Limits, Decorators):
         )
 
     def delete_prefix(self, prefix: str) -> int:
-        """Remove all keys that start with ``prefix``, of cached results too; see :class:`State`."""
+        """Remove the keys that start with ``prefix``, of cached results too, key by key.
+
+        One that comes meanwhile may stay.
+
+        :param prefix: as for :meth:`State.keys`.
+        :returns: how many were removed.
+        :raises NotSupported: if the store cannot list its keys.
+        """
         return self._backend.delete_prefix(prefix)
 
     def _only_app(self) -> Flask:

@@ -129,6 +129,7 @@ class Backend:
 
         :param default: stands for the value of a key that is not there.
         :returns: a value for each key in their order.
+        :raises NotSerializable: if the codec cannot read one of them; it names the key.
         """
         found = self._find_results(keys) if keys else []
         decode = self.state.keyspace.decode
@@ -223,11 +224,7 @@ class Backend:
         return list(keys)
 
     def delete_prefix(self, prefix: str) -> int:
-        """Remove the keys that start with ``prefix``, of cached results too, key by key.
-
-        :returns: how many were removed.
-        :raises NotSupported: if the store cannot list its keys.
-        """
+        """See :meth:`Cache.delete_prefix`."""
         return self.state.delete_prefix(prefix) + self.results.delete_prefix(prefix)
 
     def clear(self) -> bool:

@@ -59,6 +59,10 @@ class Jobs:
             out, which is another one if its module is run as a program.
         :param lease: seconds, from 0.01 to a day, after which others may run it if the process that
             runs it has died.
+        :returns: a decorator. The call of what it returns raises :exc:`LockLost`, after the run, if
+            the lease could not be renewed meanwhile, so that others may have run it too.
+        :raises ValueError: if it is given both ``every`` and ``at`` or none of them, or one of the
+            arguments is out of its bounds.
         """
         return once(partial(_state, self), name, period(every, at, zone), lease)
 
@@ -79,10 +83,13 @@ class Jobs:
 
         It gives up leading before its lease ends if it cannot renew that.
 
+        :param name: the same for all candidates.
         :param lease: seconds, from 0.01 to a day, after which another one leads if the process of
             the leader has died.
         :param on_start: called in a thread of the candidate when it has become the leader.
         :param on_stop: called in the same thread when it is the leader no more.
+        :raises InvalidKey: if the name is not one that a key may have.
+        :raises ValueError: if the lease is out of its bounds.
         """
         return Leader(partial(_state, self), name, lease, on_start, on_stop)
 
@@ -113,6 +120,8 @@ class Jobs:
         :param wait: how many seconds a repeat waits for the first; 0: it is refused at once.
         :param lease: seconds after which a repeat runs the view if the process of the first died.
         :param required: whether a request without the header is refused with 400.
+        :returns: a decorator of a view; it has to stand under that of the route.
+        :raises ValueError: if ``timeout`` or ``lease`` is out of its bounds.
         """
         state, seconds = partial(_state, self), checked_seconds(timeout)
         return Idempotent(state, seconds, per, wait, checked_lease(lease), required)
@@ -129,6 +138,7 @@ class Jobs:
 
         Waiters get it in the order in which they came.
 
+        :param name: of the semaphore; it is no key of the state.
         :param limit: from 1 to 256; the same for all that use this name.
         :param lease: seconds, from 0.01 to a day, after which a place is free unless renewed.
         :param wait: how many seconds to wait for others to release it; 0 tries once.

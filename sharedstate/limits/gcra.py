@@ -29,8 +29,9 @@ class Allowance:
     allowed: bool
     """Whether it is; if not, nothing has changed."""
     limit: int
+    """How many hits are allowed."""
     per: float
-    """How many hits are allowed in how many seconds."""
+    """In how many seconds."""
     remaining: int
     """How many more would be allowed now."""
     retry_after: float
@@ -44,8 +45,9 @@ class Allowance:
     def headers(self) -> dict[str, str]:
         """Return it as headers of a response.
 
-        They are ``RateLimit`` and ``RateLimit-Policy`` as draft-ietf-httpapi-ratelimit-headers-10
-        has them, and ``Retry-After`` if the hit is not allowed.
+        :returns: ``RateLimit`` and ``RateLimit-Policy``, as
+            draft-ietf-httpapi-ratelimit-headers-10 has them, and ``Retry-After`` if the hit is not
+            allowed.
         """
         window = max(math.ceil(self.per), 1)
         headers = {

@@ -67,9 +67,8 @@ class Limits:
         ``limit`` hits may come at once; each is given back after ``per / limit`` seconds. One that
         is refused counts for nothing.
 
-        With a name first, it returns the :class:`Allowance`. Without, it returns a decorator of a
-        view, whose clients get 429 with ``Retry-After`` beyond the limit, and ``RateLimit`` headers
-        in any case.
+        As a decorator of a view, without a name, it responds with 429 and ``Retry-After`` beyond
+        the limit, and adds ``RateLimit`` headers in any case.
 
         :param name: who or what is limited; hits with the same name count together.
         :param limit: how many hits are allowed, from 1.
@@ -77,6 +76,7 @@ class Limits:
         :param key: of the decorator: returns whose hit the request is, or ``None`` for a request
             that is not limited. Without it, each address is limited by itself.
         :param cost: as how many hits it counts, from 1 to ``limit``.
+        :returns: with a name the :class:`Allowance`, without one the decorator.
         :raises InvalidKey: if the name is not one that a key may have.
         :raises ValueError: if ``limit``, ``per`` or ``cost`` is out of its bounds.
         """

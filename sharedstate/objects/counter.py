@@ -41,8 +41,9 @@ class Counter:
     def inc(self, delta: int = 1, *, once: str | None = None) -> int:
         """Add to it, atomically among all that share the store.
 
+        :param delta: what is added; may be negative.
         :param once: a token with which the increment is applied one time, however often it comes.
-        :returns: the new number.
+        :returns: the new number; no two callers get the same.
         :raises OutOfBounds: if that would be out of bounds; the number stays.
         """
         return self._state().inc(
@@ -56,7 +57,11 @@ class Counter:
         )
 
     def dec(self, delta: int = 1, *, once: str | None = None) -> int:
-        """Subtract from it; all else is as for :meth:`inc`."""
+        """Subtract from it, atomically among all that share the store.
+
+        :param delta: what is subtracted. ``once`` is as for :meth:`inc`, and so are the errors.
+        :returns: the new number.
+        """
         return self.inc(-delta, once=once)
 
     @property

@@ -68,6 +68,7 @@ class SharedDict(MutableMapping[str, Any]):
     def setdefault(self, key: str, default: Any = None) -> Any:
         """Store a value if there is none, in one step.
 
+        :param default: the value to store.
         :returns: the value that is there then.
         """
         while True:
@@ -80,6 +81,8 @@ class SharedDict(MutableMapping[str, Any]):
     def pop(self, key: str, default: Any = ABSENT) -> Any:
         """Remove an item and return its value, in one step: of many callers one gets it.
 
+        :param default: returned if the item is not there.
+        :returns: the value that was there.
         :raises KeyError: if it is not there and no ``default`` is given.
         """
         found: Any = ABSENT
@@ -114,7 +117,10 @@ class SharedDict(MutableMapping[str, Any]):
     def inc(self, key: str, delta: int = 1, *, initial: int = 0) -> int:
         """Add to the number of an item; one that is not there is created with the timeout.
 
+        :param delta: what is added; may be negative.
+        :param initial: what a missing number starts from.
         :returns: the new number; no two callers get the same.
+        :raises NotACounter: if the item holds something else; it stays.
         """
         return self._items().inc(key, delta, initial=initial, timeout=self.timeout)
 
@@ -132,7 +138,10 @@ class SharedDict(MutableMapping[str, Any]):
         )
 
     def touch(self, key: str) -> bool:
-        """Renew the timeout of an item; returns whether it is there."""
+        """Renew the timeout of an item.
+
+        :returns: whether it is there.
+        """
         return self._items().touch(key, self.timeout)
 
     def clear(self) -> None:
@@ -140,7 +149,12 @@ class SharedDict(MutableMapping[str, Any]):
         self._items().clear()
 
     def pages(self) -> Iterator[Item]:
-        """The items with their remaining time, read page by page."""
+        """Go through the items with their remaining time, read page by page.
+
+        :returns: an iterator over each :class:`Item`.
+        :raises NotSerializable: if the value of one cannot be read.
+        :raises NotSupported: if the store cannot list its keys.
+        """
         cursor: str | None = None
         while True:
             items, cursor = self._items().items(cursor=cursor, limit=_PAGE_ITEMS)

@@ -54,6 +54,8 @@ class Objects:
         :param kind: the class. Its state are its attributes, or what ``__getstate__`` returns.
         :param args: for the class, as are ``kwargs``: one caller makes the object on first use.
         :param upgrade: is given each object that is read, to add what the class has had only since.
+        :returns: what stands for the object, with its methods; :func:`shared` returns its handle.
+        :raises TypeError: if ``kind`` is no class.
         """
         if not isinstance(kind, type):
             raise TypeError(f"a shared object needs a class, not {kind!r}")
@@ -94,7 +96,8 @@ class Objects:
             visitors[session["id"]] = {"hits": 1}
 
         :param name: keeps its items apart from those of all other dictionaries.
-        :param timeout: seconds from when an item is set until it is gone.
+        :param timeout: seconds from when an item is set until it is gone; 0: never; ``None``: the
+            default timeout.
         """
         return SharedDict(partial(_state, self), name, timeout)
 

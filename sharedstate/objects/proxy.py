@@ -71,8 +71,10 @@ def proxy(handle: Handle[T]) -> T:
 
 
 def shared(thing: T) -> Handle[T]:
-    """The handle of a shared object, which can read, change, lock and reset it.
+    """Return the handle of a shared object, which can read, change, lock and reset it.
 
+    :param thing: what ``cache.object`` has returned.
+    :returns: its handle, which shares the object's state.
     :raises TypeError: if it is an object that is not shared.
     """
     if not issubclass(type(thing), Shared):

@@ -55,6 +55,7 @@ class Batch:
     def set(self, key: str, value: Any, timeout: Timeout = None) -> None:
         """Store a value as :meth:`State.set` does; its result is ``True``.
 
+        :param value: encoded at once; what becomes of the object later is not stored.
         :param timeout: as for :meth:`State.set`.
         :raises NotSerializable: if the codec cannot store the value.
         :raises ValueTooLarge: if its bytes are more than ``max_value_bytes``.

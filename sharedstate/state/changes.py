@@ -127,13 +127,14 @@ class Changes:
         :param lease: how many seconds ``make`` may take, from 0.01 to a day. If it takes longer, or
             its process dies, another caller computes as well, and the first one to finish sets the
             value for all. The others wait until there is a value.
-        :param stale: how many seconds after ``timeout`` the value is kept, or a ``timedelta``. The
-            first caller then computes it anew, and the others get the old one meanwhile, as
-            :meth:`get` does.
-            Somebody else's value is stale in its last seconds likewise. If ``make`` raises, its
-            caller gets the error, and the next one computes.
+        :param stale: for how many seconds after ``timeout`` the value is kept, or a ``timedelta``.
+            In that time the first caller computes it anew, and the others get the old one, as from
+            :meth:`get`. If ``make`` raises then, its caller gets the error, and the next one
+            computes. A value that was set in another way, with an expiry, is stale in so many of
+            its last seconds too.
         :returns: the value, the same for all that share the store.
         :raises Deadlock: at once, if ``make`` itself asks for the value of this key.
+        :raises ValueError: if the lease, ``timeout`` or ``stale`` is out of its bounds.
         """
         claims = self.namespace("compute", TEXTS).keyspace
         if stale:

@@ -158,6 +158,7 @@ class State(Values, Counters, Bounded):
 
         Waiters get it in the order in which they came, once they have waited for 10 ms.
 
+        :param name: of the lock; it is no key of this namespace.
         :param lease: seconds, from 0.01 to a day, after which it ends unless renewed.
         :param wait: how many seconds to wait for others to release it; 0 tries once.
         :param renew: whether it is renewed in the background while it is held. Its ``lost`` is set
@@ -193,6 +194,7 @@ class State(Values, Counters, Bounded):
     ) -> tuple[list[Item], str | None]:
         """Return a page of the items whose keys start with ``prefix``.
 
+        :param prefix: as for :meth:`keys`.
         :param cursor: ``None`` to begin, then what the last call returned.
         :param limit: how many items there are at most, from 1.
         :param max_bytes: how long their values may be together, as they are stored: no more is
@@ -201,6 +203,8 @@ class State(Values, Counters, Bounded):
             page may have fewer items, or none. An item whose value cannot be read has an
             ``error``, and :data:`ABSENT` as its value.
         :raises NotSupported: if the store cannot list its keys.
+        :raises InvalidKey: if the cursor is none that was returned.
+        :raises ValueError: if ``limit`` is less than 1.
         """
         return listing.items_page(self.keyspace, prefix, cursor, limit, max_bytes)
 

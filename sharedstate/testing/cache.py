@@ -21,7 +21,10 @@ class Clock:
         return self.now
 
     def advance(self, seconds: float) -> None:
-        """Let time pass, without any passing for the test."""
+        """Move the time on, without waiting.
+
+        :param seconds: how far.
+        """
         self.now += seconds
 
 
@@ -30,6 +33,9 @@ def stop_clock(app: Flask) -> Clock:
 
     What is stored expires by it. The stores in this process do so: ``simple``, ``filesystem`` and
     ``lmdb``. What waits, as for a lock, waits in real time.
+
+    :param app: has a ``Cache``; of several, it is the clock of the first.
+    :returns: the clock, which stands still until it is moved by :meth:`Clock.advance`.
     """
     clock = Clock()
     app.extensions["sharedstate"].state.store.clock = clock

@@ -30,6 +30,8 @@ def assert_every_number_once(numbers: Iterable[int]) -> None:
     """Raise :exc:`AssertionError` unless these are the numbers from 1 on, each once.
 
     It says which were given twice, and which to nobody.
+
+    :param numbers: in any order, as :func:`race` returns them.
     """
     given = list(numbers)
     if not exactly_one_to(given, len(given)):

@@ -26,6 +26,8 @@ def race(
 
     All callers wait at a gate until the last one is there.
 
+    :param n: how many callers.
+    :param function: what each of them calls once.
     :param processes: whether each caller is a process, forked from this one, instead of a thread
         of it. They share the state on a store that processes share; results have to be such as can
         be pickled.
