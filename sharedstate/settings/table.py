@@ -239,28 +239,15 @@ _TABLE = (
     ),
 )
 
-_NO_EFFECT = "Has no effect: an error is always raised, and there are no files of a value's own."
-_NO_SASL = "Is not supported."
-
-
-def _theirs(name: str, sentence: str = "Flask-Caching's own, as before.") -> Setting:
-    return Setting(name, anything("as Flask-Caching has it"), None, sentence, "Flask-Caching")
-
-
-_THEIR_TABLE = (
-    _theirs("CACHE_ARGS", _NO_EFFECT),
-    _theirs("CACHE_ENABLE_SIGNALS"),
-    _theirs("CACHE_FILE_HASH_METHOD", _NO_EFFECT),
-    _theirs("CACHE_HASH_METHOD"),
-    _theirs("CACHE_IGNORE_ERRORS", _NO_EFFECT),
-    _theirs("CACHE_MEMCACHED_PASSWORD", _NO_SASL),
-    _theirs("CACHE_MEMCACHED_USERNAME", _NO_SASL),
-    _theirs("CACHE_NO_NULL_WARNING"),
-    _theirs("CACHE_SOURCE_CHECK"),
+FLASK_CACHINGS = (
+    # Flask-Caching's own, as before.
+    *("CACHE_ENABLE_SIGNALS", "CACHE_HASH_METHOD", "CACHE_NO_NULL_WARNING", "CACHE_SOURCE_CHECK"),
+    # Without effect: an error is always raised, and there are no files of a value's own.
+    *("CACHE_ARGS", "CACHE_FILE_HASH_METHOD", "CACHE_IGNORE_ERRORS"),
+    # Not supported: SASL.
+    *("CACHE_MEMCACHED_PASSWORD", "CACHE_MEMCACHED_USERNAME"),
 )
-
-FLASK_CACHINGS = tuple(setting.name for setting in _THEIR_TABLE)
-"""Names that only Flask-Caching reads: known, so that they are no misspelling, and not checked."""
+"""Names of Flask-Caching's that are known, so that they are no misspelling, and not checked."""
 
 
 def table() -> list[Setting]:
