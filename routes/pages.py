@@ -50,7 +50,7 @@ def show() -> Response:
 
 @bp.record_once
 def _guard_static_files(setup: BlueprintSetupState) -> None:
-    """Let no browser take a static file for something else than what it says to be."""
+    """Send static files with the header that keeps browsers from guessing another type."""
     app = setup.app
     assert isinstance(app, Flask)
     send = app.view_functions["static"]

@@ -26,7 +26,7 @@ _PUBLIC = frozenset({"docs", "health", "pages"})
 
 
 def init_app(app: Flask) -> None:
-    """Let in only those who may be."""
+    """Refuse the requests that are not allowed, before their views."""
     _check_tokens(app)
     if hosts := app.config["TRUSTED_HOSTS"]:
         # Besides the names that this machine has for itself.
@@ -40,12 +40,12 @@ def init_app(app: Flask) -> None:
 
 
 def guard(app: Flask) -> Callable[[Mapping[str, Any], bool], None]:
-    """What refuses the requests that may not be, by what WSGI says of them and their headers.
+    """Return what refuses the requests that are not allowed.
 
-    The checks of all that is the same for every request are done here.
+    What is the same for every request is looked at once, here.
 
-    :returns: a function of a request, and of whether its route needs no token. It raises
-        :exc:`Forbidden` or :exc:`Unauthorized`.
+    :returns: a function of a request's WSGI environment, and of whether its route needs no token.
+        It raises :exc:`Forbidden` or :exc:`Unauthorized`.
     """
     needs_token = has_tokens(app)
     near_only = not (needs_token or app.config["INSECURE"])
@@ -119,10 +119,10 @@ def is_loopback(host: str) -> bool:
 
 
 def _refuse_other_sites(environ: Mapping[str, Any]) -> None:
-    """A browser says where a request comes from; the pages of other sites change nothing here.
+    """Refuse a change that a browser asks for on a page of another site.
 
     As Go's ``http.CrossOriginProtection`` does: ``Sec-Fetch-Site`` decides, and ``Origin`` for
-    browsers that do not send it. What is no browser sends neither.
+    browsers that do not send it. Other clients send neither.
     """
     site, origin = environ.get("HTTP_SEC_FETCH_SITE"), environ.get("HTTP_ORIGIN")
     if site is not None:
@@ -134,7 +134,7 @@ def _refuse_other_sites(environ: Mapping[str, Any]) -> None:
 
 
 def _refuse_other_machines(environ: Mapping[str, Any], is_named: bool) -> None:
-    """Without a token only this machine is served, by the names that it has for itself.
+    """Refuse other machines, and names that are not those of this one: there is no token.
 
     The name is looked at because a page of any site can have its own name point to this machine
     (DNS rebinding), and is then no other site to a browser.
@@ -156,7 +156,7 @@ def _is_loopback_host(header: str) -> bool:
 
 
 def _ask_for_token(environ: Mapping[str, Any], token: str | None, reading: str | None) -> None:
-    """All that shows or changes state needs a token, and changes the one for everything."""
+    """Refuse what shows or changes state without a token; a change needs the one for everything."""
     kind, _, given = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
     given = given.strip() if kind.lower() == "bearer" else ""
     if _is_token(given, token):

@@ -27,7 +27,7 @@ FORMATTERS: dict[str, dict[str, Any]] = {
 """``LOG_FORMAT`` → what makes the lines."""
 
 request_id = ContextVar("request_id", default="-")
-"""The id of the request that is answered, as log lines have it."""
+"""The id of the present request, as log lines have it."""
 
 HIDDEN = "***"
 _CREDENTIALS = re.compile(

@@ -94,7 +94,7 @@ class Metrics:
         self._tallies.add_both(place + bisect_left(BUCKETS, seconds), 1, place + _SUM, seconds)
 
     def operation(self, name: str, error: BaseException | None, result: Any) -> None:
-        """Count an operation on the store, of which :class:`Observed` tells."""
+        """Count an operation on the store, as :class:`Observed` reports it."""
         self._add(self._operations[name])
         if error is not None:
             self._add(self._errors[_kind(error)])

@@ -62,9 +62,10 @@ class Traced:
 
 
 def ending(app: Flask) -> Callable[[Mapping[str, Any], str | None, int, float], None]:
-    """What is called at the end of each request, with what WSGI says of it.
+    """Return what is to be called at the end of each request: it counts it, and may log it.
 
-    Besides, with the rule of its route if it has one, its status, and the seconds that it took.
+    :returns: a function of the request's WSGI environment, the rule of its route if it has one, the
+        status of its response, and the seconds that it took.
     """
 
     def ended(environ: Mapping[str, Any], rule: str | None, status: int, seconds: float) -> None:
@@ -92,7 +93,7 @@ def _log(environ: Mapping[str, Any], status: int, seconds: float) -> None:
 
 
 def _cut(text: str, length: int) -> str:
-    """What a client has sent, but for what makes a line too long and its work too dear."""
+    """The text that a client has sent, cut off where a line would become too long."""
     return text if len(text) <= length else f"{text[:length]}..."
 
 

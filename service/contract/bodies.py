@@ -78,7 +78,7 @@ class Body(Generic[T]):
 
 
 def _whole_body() -> bytes:
-    """The body; not what a client that broke off has sent of it, nor only what is allowed."""
+    """The whole body; raises if the client broke off, or has sent more than is allowed."""
     environ, limit = request.environ, request.max_content_length
     is_chunked = "HTTP_TRANSFER_ENCODING" in environ
     if is_chunked and not environ.get("wsgi.input_terminated"):

@@ -34,7 +34,7 @@ class PlainResponse(NamedTuple):
 
 
 def uncached(body: Any, status: int = 200) -> PlainResponse:
-    """Return the response that says what is so at this moment, which no cache keeps.
+    """Return a response that no cache keeps: it may be another one a moment later.
 
     :param body: an instance of :mod:`service.contract.schemas`.
     """
@@ -66,7 +66,7 @@ def reply(body: Any, status: int = 200, headers: dict[str, str] | None = None) -
 
 
 def unread() -> Response:
-    """Return a response to HEAD, without the headers that only the content tells."""
+    """Return a response to HEAD, without the headers that depend on the content."""
     response = Response(headers=[_NO_CACHE, _JSON, _NO_SNIFFING])
     response.automatically_set_content_length = False
     return response

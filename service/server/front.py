@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 FLASK, ANSWERED, LATER = 0, 1, 2
-"""Who answers: Flask shall; the front has; or it will, and then calls what it was given."""
+"""What becomes of a request: it is Flask's; it has its response; or it will, as ``later`` says."""
 
 _TASKS: dict[tuple[str, str], tuple[str, Callable[..., hot.Task]]] = {
     ("POST", "counters"): ("counters.increment", hot.increment),
@@ -73,7 +73,7 @@ _NAMES = {
     },
 }
 """The headers that change nothing, or are looked at here as in Flask, and what WSGI calls them."""
-_NAMES_OF_A_WISH = _NAMES | {"if-none-match": "HTTP_IF_NONE_MATCH", "prefer": "HTTP_PREFER"}
+_NAMES_TO_WAIT = _NAMES | {"if-none-match": "HTTP_IF_NONE_MATCH", "prefer": "HTTP_PREFER"}
 
 
 class _Route(NamedTuple):
@@ -86,7 +86,7 @@ class _Route(NamedTuple):
 class Front:
     """The front of an application, in the context of which it is made.
 
-    :param pool: the threads in which a store is asked that is not in this process.
+    :param pool: the threads that ask a store with a server, as its reply may be slow.
     """
 
     def __init__(self, app: Flask, pool: Executor) -> None:
@@ -111,7 +111,7 @@ class Front:
         """Respond to a request if it is known.
 
         :param later: is called if this returns ``LATER``, perhaps in another thread: with whether
-            the request has its response now. If not, Flask shall respond.
+            the request has its response now. If not, Flask has to respond.
         :returns: ``FLASK``, ``ANSWERED`` or ``LATER``.
         """
         began, method = perf_counter(), scope.method
@@ -127,7 +127,7 @@ class Front:
             self._admit(scope, environ)
             task = route.task(space, key, route.read and route.read(body, self._depth))
             keys = (space.key(key),)
-        except Exception:  # noqa: BLE001  # Flask meets it too, and answers it
+        except Exception:  # noqa: BLE001  # Flask meets it too, and responds
             return FLASK
 
         def done(result: Any, error: BaseException | None) -> bool:
@@ -154,14 +154,14 @@ class Front:
         found = _path(scope.path)
         if not found or ("GET", found[1]) not in self._routes or scope.query_string:
             return None
-        environ = self._environ(scope.headers, b"", _NAMES_OF_A_WISH)
+        environ = self._environ(scope.headers, b"", _NAMES_TO_WAIT)
         if found[1] != "values" or scope.method != "GET" or environ is None:
             return None
         try:
             self._admit(scope, environ)
             key = self._state.keyspace.key(found[2])  # type: ignore[union-attr]  # with routes
             return Awaited.of(key, environ["HTTP_PREFER"], environ["HTTP_IF_NONE_MATCH"])
-        except Exception:  # noqa: BLE001  # Flask meets it too, and answers it
+        except Exception:  # noqa: BLE001  # Flask meets it too, and responds
             return None
 
     def versions(self, keys: Sequence[bytes]) -> Iterator[str | None]:
@@ -258,7 +258,7 @@ def _is_known(app: Flask) -> bool:
 
 
 def _proxies_of(app: Flask) -> ProxyFix | None:
-    """What changes an environment as the application does that believes proxies, and no more."""
+    """What changes an environment as the application's ProxyFix does, and calls no application."""
     outermost = app.wsgi_app
     if type(outermost) is not ProxyFix:
         return None
@@ -274,7 +274,7 @@ def _no_start(*arguments: Any) -> Any:
 def _do(store: Store, keys: tuple[bytes], operation: Operation, done: Callable[[Any, Any], T]) -> T:
     try:
         result = store.transact(keys, operation) if operation.writes else store.read(keys)[0]
-    except Exception as error:  # noqa: BLE001  # answered, or met by Flask again
+    except Exception as error:  # noqa: BLE001  # responded to, or met by Flask again
         return done(None, error)
     return done(result, None)
 

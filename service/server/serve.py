@@ -55,7 +55,7 @@ def main(create_app: Callable[[], Flask], arguments: list[str] | None = None) ->
     os.environ.setdefault("FLASK_LOG_FORMAT", "text")
     try:
         app = create_app()
-        _refuse_open_door(app, options.host)
+        _refuse_unprotected(app, options.host)
         with app.app_context():
             state = cache.state
             location = state.store.describe()["location"]
@@ -161,7 +161,7 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _refuse_open_door(app: Flask, host: str) -> None:
+def _refuse_unprotected(app: Flask, host: str) -> None:
     if not (is_loopback(host) or has_tokens(app) or app.config["INSECURE"]):
         raise ConfigurationError(
             f"--host {host} would let other machines read and change everything. Set "

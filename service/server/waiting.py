@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 TICK_SECONDS = 0.1
 LONGEST_SECONDS = 60
 WAITERS = 500
-"""How many requests may wait in a worker; others are answered at once."""
+"""How many requests may wait in a worker; others get their response at once."""
 _AT_A_TIME = 100
 
 _wait = re.compile(r"wait\s*=\s*\"?([0-9]{1,9})\"?", re.IGNORECASE).fullmatch
@@ -116,7 +116,7 @@ class Waiters:
         keys = list({awaited.key for awaited in waiting.values()})
         try:
             present = await loop.run_in_executor(self._reader, self._read, keys)
-        except Exception:  # noqa: BLE001  # Flask meets it too, and answers it
+        except Exception:  # noqa: BLE001  # Flask meets it too, and responds
             return _end(waiting)
         _end(
             over

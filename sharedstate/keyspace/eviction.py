@@ -34,7 +34,7 @@ _FRUITLESS_SECONDS = 10.0
 _one_at_a_time = threading.Lock()
 
 _fruitless: WeakKeyDictionary[Store, float] = WeakKeyDictionary()
-"""Until when not to search a store again whose every key has been looked at in vain."""
+"""Until when a store is not searched again, as none of its keys was that of a result."""
 
 
 def place(store: Store, prefix: str) -> tuple[bytes, bytes]:

@@ -46,7 +46,10 @@ _RELEASED = "~"
 
 
 class _TimeSlice(threading.local):
-    """Which record this thread, or greenlet, was handed last, when, and as what it left that."""
+    """The record that this thread, or greenlet, was handed last, and when.
+
+    ``left`` is the text of the record when this thread released it, empty before.
+    """
 
     place: tuple[int, bytes] | None = None
     began = 0.0
@@ -184,7 +187,7 @@ class Record:
 
 
 def pause(waited: float) -> float:
-    """How long the first in a queue, who has waited for so long, waits until it looks again."""
+    """Seconds until the first in a queue looks again, which has waited for ``waited`` seconds."""
     return _random_pause(waited / 20)
 
 

@@ -120,7 +120,7 @@ class State(Values, Counters, Bounded):
 
         :param name: a text. ``"a/b"`` is the namespace ``"b"`` of the namespace ``"a"``.
         :param codec: that of this state if left out.
-        :returns: mostly the same object for the same name and codec.
+        :returns: the same object each time, as long as no more than 64 of them are in use.
         """
         known = self._namespaces.get((name, codec))
         if known is not None:

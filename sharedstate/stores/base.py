@@ -120,9 +120,10 @@ class Store(ABC):
         return [None if record is None else record[0] for record in self.read(keys)]
 
     def sizes(self, keys: Sequence[bytes]) -> list[int]:
-        """How many bytes each value of ``keys`` has, 0 where there is none; perhaps for a counter.
+        """How many bytes each value of ``keys`` has; 0 where there is none.
 
-        It takes little memory, however many and large they are.
+        Some stores return 0 for a counter too. It takes little memory, however many values there
+        are, and however large.
         """
         return [len(value or b"") for key in keys for value in self.values((key,))]
 
@@ -166,8 +167,9 @@ class Store(ABC):
     def purge(self) -> int:
         """Remove what has expired and still takes room.
 
-        :returns: how many records that were.
         Stores do so as they go, and servers by themselves; nobody needs to call this.
+
+        :returns: how many records that were.
         """
         removed = 0
         while some := self.collect():

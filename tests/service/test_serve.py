@@ -173,7 +173,7 @@ def test_the_application_is_executed_once() -> None:
             "def refuse(app, host):\n"
             "    made.append(app)\n"
             "    sys.exit()\n"
-            "serve._refuse_open_door = refuse\n"
+            "serve._refuse_unprotected = refuse\n"
             "sys.argv = ['app.py']\n"
             "try:\n"
             f"    runpy.run_path({str(ROOT / 'app.py')!r}, run_name='__main__')\n"

@@ -39,7 +39,7 @@ class Combining(Wrapper):
 
     A caller that finds no leader does its own operation at once. Callers that come meanwhile leave
     their operations in a queue; the leader hands the leadership over to the first of them, and
-    that one does all that wait in one step. Nobody waits for company.
+    that one does all that wait in one step. Nobody waits for others to come.
 
     Nothing here is locked: taking from the queue is atomic, and so one thread ends an operation.
     That two threads lead is possible, after one was out of time, and harmless.
@@ -58,7 +58,7 @@ class Combining(Wrapper):
         self._committers: dict[str, Committer] = {}  # One, when something was submitted.
 
     def transact(self, keys: Sequence[bytes], operation: Operation) -> Any:
-        """See :meth:`Store.transact`; in company it may take up to three times as long to fail."""
+        """See :meth:`Store.transact`; beside others it may take three times as long to fail."""
         lead = self._lead
         if not self._queue and lead.acquire(False):
             try:
@@ -67,7 +67,7 @@ class Combining(Wrapper):
                 lead.release()
                 if self._queue:
                     self._appoint()
-        return self._in_company(keys, operation)
+        return self._queued(keys, operation)
 
     def submit(self, keys: Sequence[bytes], operation: Operation, done: Done) -> None:
         if not self._committers:
@@ -87,7 +87,7 @@ class Combining(Wrapper):
         """See :meth:`Store.close`; what was left in the queue before is done first."""
         if self._queue or self._lead.locked():
             with suppress(StoreUnavailable):
-                self._in_company((), Get())
+                self._queued((), Get())
         committer = self._committers.pop("", None)
         if committer is not None:
             committer.end()
@@ -132,7 +132,7 @@ class Combining(Wrapper):
             else:
                 self._start().give(partial(self._do_round, first))
 
-    def _in_company(self, keys: Sequence[bytes], operation: Operation) -> Any:
+    def _queued(self, keys: Sequence[bytes], operation: Operation) -> Any:
         waiting = Waiting(keys, operation, None)
         try:
             self._leave(waiting)

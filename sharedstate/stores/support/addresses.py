@@ -64,7 +64,6 @@ def addresses(hosts: str | Iterable[Any], default_port: int, setting: str) -> li
     """The hosts and ports of ``host:port,host``, or of a list of such and of pairs.
 
     :param default_port: of a host without one.
-
     :raises ConfigurationError: if one is neither, or there is none.
     """
     entries = hosts.split(",") if isinstance(hosts, str) else list(hosts)

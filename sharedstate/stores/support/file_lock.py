@@ -44,8 +44,8 @@ class FileLock:
     The threads of a process queue at a mutex first, and only one of them polls. The kernel frees
     the lock of a process that dies; its flags end by themselves.
 
-    What has a lock of its own, but not a fair one, needs this only while somebody waits; until
-    then :meth:`acquire_alone` saves two calls of the kernel::
+    SQLite has a lock of its own, which is not fair. There this one is needed only while somebody
+    waits; until then :meth:`acquire_alone` saves two calls of the kernel::
 
         A  ─ alone ─ alone ─ alone ─ (sees that B waits, waits) ── holds ─ … ─ alone ─
         B  ─────────── busy: says that it waits ── holds ──────
