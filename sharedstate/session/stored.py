@@ -144,6 +144,8 @@ class StoredSession(SessionMixin):
             if user is not None:
                 self._users.add(user, key_of(token), record.created)
             record.create(token, text, user, lifetime)
+            if user is not None:
+                self._users.keep(user, record.key, record.created)
         elif text != self._text or user != record.item.value["user"]:
             if user is not None and user != record.item.value["user"]:
                 self._users.add(user, record.key, record.created)

@@ -9,6 +9,11 @@ from ..keyspace import Item
 from ..keyspace.arguments import ABSENT
 from ..state import State
 
+MOST = 1024
+"""How many sessions a user has, about: the record that lists them has to fit into the store."""
+
+_LOOKS = frozenset(1 << bit for bit in range(4, MOST.bit_length()))
+
 
 class Entry(NamedTuple):
     """A session of a user."""
@@ -34,9 +39,16 @@ class Users:
         self._keys = keys
 
     def add(self, user: str, key: str, created: float) -> None:
-        """Note a session of the user."""
-        gone = {other for other, _ in self._known(user).items() if not self._states.has(other)}
+        """Note a session of the user; of very many the oldest ones are removed."""
+        known = self._known(user)
+        # Those that have gone are looked for when there are twice as many as before, about.
+        gone = self._surplus(known) if len(known) in _LOOKS or len(known) > MOST else set()
         self._change(user, lambda keys: {**_without(keys, gone), key: created})
+
+    def keep(self, user: str, key: str, created: float) -> None:
+        """Note a session again that is stored now, if another login has taken it for gone."""
+        if key not in self._known(user):
+            self._change(user, lambda keys: {**keys, key: created})
 
     def of(self, user: str) -> list[Entry]:
         """Return the sessions of a user, the oldest one first."""
@@ -61,6 +73,14 @@ class Users:
         removed = sum(self._states.delete(key) for key in gone)
         self._change(user, lambda keys: _without(keys, gone))
         return removed
+
+    def _surplus(self, known: dict[str, float]) -> set[str]:
+        """Those that are not there any more, and an eighth of the others if they are too many."""
+        live = [key for key in sorted(known, key=known.__getitem__) if self._states.has(key)]
+        kept = live if len(live) < MOST else live[MOST // 8 :]
+        for key in live[: len(live) - len(kept)]:
+            self._states.delete(key)
+        return known.keys() - set(kept)
 
     def _change(self, user: str, change: Callable[[dict[str, float]], dict[str, float]]) -> None:
         def changed(item: Item | None) -> Any:
