@@ -4,52 +4,32 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
 import redis
+from redis_steps import Steps, each, store_at
 from stand_ins import listening
 
 from sharedstate import NotACounter, OutOfBounds, StoreFull, StoreUnavailable
 from sharedstate.stores.operations import (
     KEEP,
     Batch,
-    Each,
     Get,
     Increment,
     Once,
-    Operation,
     Put,
     Remove,
     Swap,
     Touch,
 )
-from sharedstate.stores.redis import RedisClusterStore, RedisStore
+from sharedstate.stores.redis import RedisStore
 from sharedstate.stores.redis.pipeline import Replicas
-from sharedstate.stores.registry import open_store
-
-Steps = Sequence[tuple[Sequence[bytes], Operation]]
 
 BOUNDED = Increment(1, 0, 0, 0, 1)
 """Refused the second time; a script."""
-
-
-def each(store: Any, steps: Steps) -> list[Any]:
-    """The results of the steps, done in one step of the store."""
-    keys = list(dict.fromkeys(key for names, _ in steps for key in names))
-    places = [(tuple(map(keys.index, names)), operation) for names, operation in steps]
-    results: list[Any] = store.transact(keys, Each(places))
-    return results
-
-
-def store_at(url: str, **settings: Any) -> Any:
-    """The store without what stands before it."""
-    store: Any = open_store({"CACHE_URL": url, "CACHE_TIMEOUT": 30} | settings)
-    while hasattr(store, "_store"):
-        store = store._store
-    return store
 
 
 @pytest.fixture
@@ -268,58 +248,3 @@ def test_a_user_who_may_not_wait(empty_redis: str, server: redis.Redis) -> None:
         server.acl_deluser("writer")
     assert all(error.outcome_unknown for error in unknown)
     assert server.mget("n", "m") == [b"1", b"1"]
-
-
-# A cluster.
-
-NAMES = [b"n%d" % number for number in range(12)]
-
-
-@pytest.fixture
-def cluster(empty_cluster: str) -> Iterator[RedisClusterStore]:
-    with closing(store_at(empty_cluster)) as store:
-        yield store
-
-
-@pytest.mark.slow
-def test_a_key_that_has_moved(cluster: RedisClusterStore) -> None:
-    """What a node refuses as it does not have the slot is done on the one that has."""
-    client = cluster.client
-    steps: Steps = [([name], Increment(1)) for name in NAMES] * 2
-    slots = client.nodes_manager.slots_cache
-    nodes = client.get_primaries()
-    for name in NAMES:
-        slots[client.keyslot(name)] = [nodes[0]]
-    assert each(cluster, steps) == [1] * len(NAMES) + [2] * len(NAMES)
-    assert each(cluster, steps) == [3] * len(NAMES) + [4] * len(NAMES)
-
-
-def test_a_node_that_is_down(cluster: RedisClusterStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is on the other nodes is done, and what is on this one is an error each."""
-    client = cluster.client
-    down = client.get_node_from_key(NAMES[0])
-    connection = client.get_redis_connection
-    steps: Steps = [([name], Increment(1)) for name in NAMES]
-    with redis.Redis(port=1, retry=None) as nowhere:
-        monkeypatch.setattr(
-            client,
-            "get_redis_connection",
-            lambda node: nowhere if node == down else connection(node),
-        )
-        results = each(cluster, steps)
-    monkeypatch.undo()
-    failed = [result for result in results if isinstance(result, StoreUnavailable)]
-    assert 0 < len(failed) < len(NAMES)
-    assert not any(error.outcome_unknown for error in failed)
-    again = each(cluster, steps)
-    assert again == [1 if isinstance(one, StoreUnavailable) else 2 for one in results]
-
-
-def test_counters_of_several_nodes_are_refused(cluster: RedisClusterStore) -> None:
-    """A batch that no node can do in one step is refused, and what stands beside it is done."""
-    batch = Batch([(place, Increment(1)) for place in range(len(NAMES))])
-    first, refused, second = each(
-        cluster, [([b"n0"], Increment(1)), (NAMES, batch), ([b"n0"], Increment(1))]
-    )
-    assert (first, second) == (1, 2)
-    assert type(refused).__name__ == "NotSupported"

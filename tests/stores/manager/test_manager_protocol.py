@@ -1,8 +1,7 @@
-"""What a manager does with clients that are strange, slow or hostile, and with what they send."""
+"""What a manager does with clients that are strange, slow or hostile."""
 
 from __future__ import annotations
 
-import asyncio
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -15,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from manager_clients import Served, accept_one, is_dropped, message_from, pack, result
 from managers import SECONDS
 
-from sharedstate import ValueTooLarge, errors
+from sharedstate import ValueTooLarge
 from sharedstate.stores.manager import server as manager_server
 from sharedstate.stores.manager.client import Connection
 from sharedstate.stores.manager.local import Local
@@ -29,33 +27,15 @@ from sharedstate.stores.manager.wire import (
     MAX_REQUEST_BYTES,
     NONCE_BYTES,
     Refused,
-    Reply,
     framed,
-    message_in,
-    msgspec,
     proof,
     replied,
-    reply,
     request,
     request_to,
-    requested,
 )
-from sharedstate.stores.memory import MemoryStore
 from sharedstate.stores.operations import (
-    Add,
-    Batch,
-    Exchange,
-    Get,
-    Increment,
-    Once,
-    Operation,
     Put,
-    Remove,
-    Swap,
-    Touch,
 )
-
-_pack = msgspec.msgpack.encode
 
 
 class Bomb:
@@ -68,78 +48,10 @@ class Bomb:
         return os.mkdir, (str(self.path),)
 
 
-class Served:
-    """A manager in a thread of this process, and clients that do as they like."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        listener = socket.socket(socket.AF_UNIX)
-        listener.bind(str(path))
-        listener.listen()
-        self.server = manager_server.Server(listener, b"key", MemoryStore())
-        self.thread = threading.Thread(target=asyncio.run, args=(self._serve(),))
-
-    def __enter__(self) -> Served:
-        self.thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.loop.call_soon_threadsafe(self.server.stopped.set)
-        self.thread.join()
-
-    async def _serve(self) -> None:
-        self.loop = asyncio.get_running_loop()
-        await self.server.serve()
-
-    def unauthenticated(self) -> socket.socket:
-        client = socket.socket(socket.AF_UNIX)
-        client.settimeout(SECONDS)
-        client.connect(str(self.path))
-        return client
-
-    def authenticated(self, timeout: float = SECONDS) -> Connection:
-        return Connection(self.path, lambda: b"key", timeout)
-
-    def assert_serves(self) -> None:
-        with closing(self.authenticated()) as peer:
-            assert result(peer, ("ping", [])) is None
-
-
-def result(peer: Connection, request: tuple[Any, ...]) -> Any:
-    return replied(peer.ask(pack(request))).result()
-
-
-def pack(data: Any) -> bytes:
-    return framed(_pack(data))
-
-
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Served]:
     with Served(tmp_path / "socket") as served:
         yield served
-
-
-def is_dropped(client: socket.socket) -> bool:
-    """Whether the server has nothing more to say to a client."""
-    try:
-        while client.recv(1000):
-            pass
-    except ConnectionResetError:
-        pass
-    return True
-
-
-def _message(source: socket.socket) -> bytes:
-    received = bytearray()
-    while (message := message_in(received, MAX_REQUEST_BYTES)) is None:
-        received += source.recv(1 if len(received) < 4 else 1 << 16) or pytest.fail("it ended")
-    return message
-
-
-def _accept_one(listener: socket.socket, behave: Callable[[socket.socket], None]) -> None:
-    client, _ = listener.accept()
-    with client:
-        behave(client)
 
 
 BAD_STEPS = [
@@ -224,12 +136,12 @@ class TestHostileClients:
     def test_a_proof_that_comes_again(self, served: Served) -> None:
         """What a client proved itself with on one connection opens no other one."""
         with served.unauthenticated() as client:
-            nonce, mine = _message(client)[-NONCE_BYTES:], bytes(NONCE_BYTES)
+            nonce, mine = message_from(client)[-NONCE_BYTES:], bytes(NONCE_BYTES)
             claim = framed(mine + proof(b"key", b"client", nonce + mine))
             client.sendall(claim)
-            assert _message(client).startswith(served.server.instance)
+            assert message_from(client).startswith(served.server.instance)
         with served.unauthenticated() as client:
-            _message(client)
+            message_from(client)
             client.sendall(claim)
             assert is_dropped(client)
         served.assert_serves()
@@ -242,19 +154,19 @@ class TestHostileClients:
         def relay(client: socket.socket) -> None:
             with served.unauthenticated() as manager:
                 for source, sink in ((manager, client), (client, manager), (manager, client)):
-                    heard.append(framed(_message(source)))
+                    heard.append(framed(message_from(source)))
                     sink.sendall(heard[-1])
 
         def replay(client: socket.socket) -> None:
             client.sendall(heard[0])
-            _message(client)
+            message_from(client)
             client.sendall(heard[2])
 
         with closing(socket.socket(socket.AF_UNIX)) as listener:
             listener.bind(str(false))
             listener.listen()
             for behave in (relay, replay):
-                thread = threading.Thread(target=_accept_one, args=(listener, behave))
+                thread = threading.Thread(target=accept_one, args=(listener, behave))
                 thread.start()
                 try:
                     if behave is relay:
@@ -292,7 +204,7 @@ class TestHostileClients:
             peer.ask(request_to(Put(value, 0), [b"a"]))
             peer._socket.sendall(request("read", [b"a"]))
             served.assert_serves()
-            assert replied(_message(peer._socket)).result()[0][0] == value
+            assert replied(message_from(peer._socket)).result()[0][0] == value
             assert result(peer, ("ping", [])) is None
 
     def test_client_that_asks_on(self, served: Served) -> None:
@@ -362,82 +274,3 @@ class TestHostileClients:
         assert "ZeroDivisionError" in caplog.text
         del served.server.store.ping
         served.assert_serves()
-
-
-DATA = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**63), 2**64 - 1)
-    | st.floats(allow_nan=False)
-    | st.text()
-    | st.binary(max_size=40),
-    lambda inner: st.lists(inner, max_size=5),
-    max_leaves=20,
-)
-
-
-class _Raising(MemoryStore):
-    """A store whose every operation ends in one error."""
-
-    def __init__(self, error: errors.SharedStateError) -> None:
-        super().__init__()
-        self.error = error
-
-    def ping(self) -> None:
-        raise self.error
-
-
-class TestMessages:
-    @given(DATA)
-    def test_results(self, data: Any) -> None:
-        """A result comes out as it went in."""
-        assert replied(_pack(Reply(1.5, data))) == Reply(1.5, data)
-
-    @given(st.binary() | DATA.map(_pack))
-    def test_noise(self, noise: bytes) -> None:
-        """What is no request is a bad message, however deep or long it says it is."""
-        for text in (noise, b"\x91" * 100_000, b"\xdd\xff\xff\xff\xff", b"\xc6\xff\xff\xff\xff"):
-            with pytest.raises(Refused):
-                requested(text)
-
-    @pytest.mark.parametrize("text", [b"", b"\x91" * 100_000, b"\xdd\xff\xff\xff\xff", b"\xc0\xc0"])
-    def test_replies_that_are_none(self, text: bytes) -> None:
-        """A manager's noise is a bad message too."""
-        for begin in (b"", b"\x92\x01"):
-            with pytest.raises(Refused):
-                replied(begin + text)
-
-    @pytest.mark.parametrize(
-        ("operation", "records"),
-        [
-            *((Get(), 1), (Remove(), 1), (Put(b"\0\xff", 1.5), 1), (Exchange(b"", 0.0), 1)),
-            *((Add(b"x", 2.0), 1), (Touch(3.0), 1), (Swap(None, b"", -1.0, 0.0), 1)),
-            (Once(Increment(-5, timeout=1.5, maximum=7), b"print"), 2),
-            (Batch([(1, Get()), (0, Increment(2**63 - 1, -(2**63), 0.0))]), 2),
-        ],
-        ids=lambda operation: type(operation).__name__,
-    )
-    def test_operations(self, operation: Operation, records: int) -> None:
-        """An operation is the same at the other end."""
-        keys = [b"%d" % number for number in range(records)]
-        method, arguments = requested(request_to(operation, keys)[4:])
-        assert (method, arguments[0]) == ("transact", keys)
-        assert repr(arguments[1]) == repr(operation)
-
-    @pytest.mark.parametrize(
-        "error",
-        [
-            *(errors.InvalidKey("a"), errors.NotACounter("b"), errors.NotSupported("c")),
-            *(errors.StoreFull("d"), errors.TokenReused("e"), errors.ResultTooLarge(5)),
-            errors.OutOfBounds(-(2**63), 2**63 - 1),
-        ],
-        ids=lambda error: type(error).__name__,
-    )
-    @pytest.mark.parametrize("step", [None, 0, 7])
-    def test_errors(self, error: errors.SharedStateError, step: int | None) -> None:
-        """An error is the same at the other end, with its step and its attributes."""
-        error.step = step
-        with pytest.raises(type(error)) as caught:
-            replied(reply(_Raising(error), "ping", [])[4:]).result()
-        assert str(caught.value) == str(error)
-        assert vars(caught.value) == vars(error)
