@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pytest
 from backends import Backend
-from lifecycle import (
-    Settings,
-)
+from lifecycle import Settings
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from lifecycle import (
     opened,
     run,
     shared,
+    shared_by_any_way,
 )
 
 from race.clients.rush import rush
@@ -28,7 +29,7 @@ from sharedstate import State
 
 
 class TestForks:
-    @shared
+    @shared_by_any_way
     def test_used_before(self, cache_settings: Settings) -> None:
         """A process that has used the store, its child and its grandchild all count exactly."""
         with opened(cache_settings) as state:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import Any
 import pytest
 from lifecycle import (
     SECONDS,
-    TESTS,
     Settings,
     embedded,
     opened,
@@ -148,13 +146,3 @@ def _grow(settings: Settings, began: Any, stopped: Any) -> None:
             if stopped.is_set():
                 return
     raise AssertionError("nobody stopped it")
-
-
-def test_placeholders_have_no_numbers() -> None:
-    """No statement for SQLite numbers its placeholders: Python 3.12.0 to 3.12.3 warn of `?1`."""
-    stores = TESTS.parent / "sharedstate" / "stores"
-    modules = [*stores.glob("filesystem/*.py"), *stores.glob("database/**/*.py")]
-    modules += stores.glob("support/sqlite*.py")
-    assert len(modules) >= 10
-    for module in modules:
-        assert not re.search(r"\?\d", module.read_text()), module

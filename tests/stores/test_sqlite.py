@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -16,6 +17,7 @@ from sharedstate import State, StoreFull
 from sharedstate.stores.database.dialects.sqlite import SQLite
 from sharedstate.stores.support.file_lock import FileLock
 
+ROOT = Path(__file__).parents[2]
 Settings = dict[str, str]
 
 TABLES = {"filesystem": ("sharedstate.sqlite3", "entries"), "database": ("state.db", "sharedstate")}
@@ -145,3 +147,13 @@ def test_nothing_is_open_in_a_child(cache_settings: Settings, tmp_path: Path) ->
             os._exit(sum(target.startswith(str(tmp_path)) for target in found))
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
         assert state.inc("n") == 2
+
+
+def test_placeholders_have_no_numbers() -> None:
+    """No statement for SQLite numbers its placeholders: Python 3.12.0 to 3.12.3 warn of `?1`."""
+    stores = ROOT / "sharedstate" / "stores"
+    modules = [*stores.glob("filesystem/*.py"), *stores.glob("database/**/*.py")]
+    modules += stores.glob("support/sqlite*.py")
+    assert len(modules) >= 10
+    for module in modules:
+        assert not re.search(r"\?\d", module.read_text()), module

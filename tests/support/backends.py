@@ -167,7 +167,7 @@ GREENLETS = [
 
 # The others are slower, or another way to one of these: they meet fewer crowds.
 _ALL_CROWDS = ("simple", "filesystem", "redis")
-# They send the commands of "redis" by other connections; test_lifecycle.py forks with those.
+# They send the commands of "redis" by other connections; test_forks.py forks with those.
 _OTHER_CONNECTIONS = ("redis-sentinel", "redis-cluster")
 
 

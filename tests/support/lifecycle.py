@@ -45,14 +45,9 @@ def of_ids(*ids: str) -> Any:
 embedded = of("filesystem", "lmdb")
 # Other lines of the table are opened by the same module as one of these.
 OPENED_ALIKE = ("redis-sentinel", "redis-cluster", "database-mariadb")
-shared = pytest.mark.parametrize(
-    "backend",
-    [
-        pytest.param(backend, id=backend.id)
-        for backend in BACKENDS
-        if backend.scope != "process" and backend.id not in OPENED_ALIKE
-    ],
-)
+_SHARED = [pytest.param(b, id=b.id) for b in BACKENDS if b.scope != "process"]
+shared_by_any_way = pytest.mark.parametrize("backend", _SHARED)
+shared = pytest.mark.parametrize("backend", [p for p in _SHARED if p.id not in OPENED_ALIKE])
 
 
 @contextmanager
