@@ -51,7 +51,7 @@ WRITES: dict[str, tuple[bytes, Callable[[State], Any]]] = {
 
 
 @pytest.mark.parametrize("name", WRITES)
-def test_a_write_whose_answer_is_lost_is_not_sent_again(name: str) -> None:
+def test_a_write_whose_response_is_lost_is_not_sent_again(name: str) -> None:
     """A server that dies after it read a write saw it once, and the error says what is unknown."""
     found, write = WRITES[name]
     seen: list[bytes] = []
@@ -82,22 +82,22 @@ def test_a_lost_look_has_changed_nothing(write: Callable[[State], Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "answer, unknown",
+    "response, unknown",
     [(b"ERROR", False), (b"SERVER_ERROR shaken", False), (b"HTTP/1.1 400 Bad Request", True)],
 )
-def test_an_answer_that_is_none(answer: bytes, unknown: bool) -> None:
-    """What is not memcached, or too old, is an error that shows the answer."""
+def test_a_response_that_is_none(response: bytes, unknown: bool) -> None:
+    """What is not memcached, or too old, is an error that shows the response."""
 
     def behave(connection: socket.socket) -> None:
         while connection.recv(65536):
-            connection.sendall(answer + b"\r\n")
+            connection.sendall(response + b"\r\n")
 
     with stand_in(behave) as state:
         for operation, is_unknown in ((lambda: state.inc("a"), unknown), (state.store.ping, False)):
-            with pytest.raises(StoreUnavailable, match=answer.decode()) as caught:
+            with pytest.raises(StoreUnavailable, match=response.decode()) as caught:
                 operation()
             assert caught.value.outcome_unknown is is_unknown
-            assert ("1.6.10" in str(caught.value)) == (answer == b"ERROR")
+            assert ("1.6.10" in str(caught.value)) == (response == b"ERROR")
 
 
 def test_a_server_that_hangs_is_an_error_in_bounded_time() -> None:
@@ -135,8 +135,8 @@ def test_a_restarted_server_has_lost_everything() -> None:
             assert state.inc("a") == 2
 
 
-def test_an_answer_is_not_left_for_the_next(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who is killed before its answer comes, as greenlets are, does not leave it for others."""
+def test_a_response_is_not_left_for_the_next(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is killed before its response comes, as greenlets are, does not leave it for others."""
     state.set("a", 1)
 
     def killed(connection: Connection) -> Any:
@@ -278,7 +278,7 @@ def test_a_counter_that_another_one_makes_first(state: State, server: Telnet) ->
 
 
 def test_after_a_time_out_the_connection_is_not_used_again() -> None:
-    """An answer that comes too late is nobody's."""
+    """A response that comes too late is nobody's."""
     connections: list[list[bytes]] = []
 
     def behave(connection: socket.socket) -> None:

@@ -115,16 +115,16 @@ def test_clear_while_the_server_is_busy() -> None:
                 if line.startswith(b"set"):
                     requests.readline()
                     marks.append(line.split()[1])
-                    answer = b"STORED"
+                    response = b"STORED"
                 elif line.startswith(b"md"):
                     removed.append(line.split()[1])
-                    answer = b"HD"
+                    response = b"HD"
                 elif len(marks) == 1:
-                    answer = b"BUSY currently processing crawler request"
+                    response = b"BUSY currently processing crawler request"
                 else:
                     named = [b"test%3Aa", b"other"] + marks[1:] * (len(marks) > 2)
-                    answer = b"".join(b"key=%s exp=-1\n" % name for name in named) + b"END"
-                requests.write(answer + b"\r\n")
+                    response = b"".join(b"key=%s exp=-1\n" % name for name in named) + b"END"
+                requests.write(response + b"\r\n")
                 requests.flush()
 
     with stand_in(behave) as state:

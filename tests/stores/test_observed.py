@@ -21,14 +21,14 @@ def told() -> Told:
 
 @pytest.fixture
 def state(told: Told) -> State:
-    def observe(name: str, error: BaseException | None, answer: Any) -> None:
-        told.append((name, error, answer))
+    def observe(name: str, error: BaseException | None, result: Any) -> None:
+        told.append((name, error, result))
 
     return State(Observed(Breaker(MemoryStore()), observe))
 
 
-def test_operations_are_told_with_their_answers(state: State, told: Told) -> None:
-    """Each operation works as without an observer, who hears its name and answer."""
+def test_operations_are_told_with_their_results(state: State, told: Told) -> None:
+    """Each operation works as without an observer, who hears its name and result."""
     assert state.inc("a") == 1
     assert state.compare_and_set("a", 2, 3) is False
     assert state.get("a") == 1

@@ -225,8 +225,8 @@ def test_replicas_that_confirm() -> None:
 
     def one_replica(connection: socket.socket) -> None:
         while request := connection.recv(65536):
-            answer = b"+OK\r\n" * request.count(b"CLIENT") or b":7\r\n:8\r\n:1\r\n"
-            connection.sendall(answer)
+            response = b"+OK\r\n" * request.count(b"CLIENT") or b":7\r\n:8\r\n:1\r\n"
+            connection.sendall(response)
 
     with (
         listening(one_replica) as port,

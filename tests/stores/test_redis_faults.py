@@ -47,7 +47,7 @@ WRITES: dict[str, Callable[[State], Any]] = {
 
 
 @pytest.mark.parametrize("name", WRITES)
-def test_a_write_whose_answer_is_lost_is_not_sent_again(name: str) -> None:
+def test_a_write_whose_response_is_lost_is_not_sent_again(name: str) -> None:
     """A server that dies after it read a write saw it once, and the error says what is unknown."""
     seen: list[bytes] = []
 
@@ -133,7 +133,7 @@ def test_too_few_replicas_are_an_error(empty_redis: str) -> None:
         assert state.inc("n") == 1
 
 
-def test_a_write_that_is_not_answered_in_time_may_be_applied() -> None:
+def test_a_write_without_a_response_in_time_may_be_applied() -> None:
     """After a time-out the outcome of a write is unknown, and a read has none."""
     tested = threading.Event()
 

@@ -62,7 +62,7 @@ def test_after_a_fail_over_the_new_master_is_used(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_write_waits_for_its_replicas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With ``CACHE_REDIS_WAIT`` an answer means that so many replicas have the write."""
+    """With ``CACHE_REDIS_WAIT`` a response means that so many replicas have the write."""
     monkeypatch.setattr(breaker, "PROBE_SECONDS", 0)
     with watched_master(tmp_path) as (url, (_, replica, _)):
         state = state_at(url, CACHE_REDIS_WAIT=1)

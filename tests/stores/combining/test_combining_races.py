@@ -206,7 +206,7 @@ def test_exact(name: str, tmp_path: Path) -> None:
     with opened(name, tmp_path) as state:
         assert isinstance(state.store, Combining)
         found = crowd.run("threads", lambda: state, partial(counting, times=150), 8, lambda s: 0)
-        assert exactly_one_to([answer.result for answer in found.answers], 8 * 150)
+        assert exactly_one_to([call.result for call in found.answers], 8 * 150)
         assert state.get("n") == 8 * 150
         assert state.store._rounds > 0
 

@@ -36,7 +36,7 @@ from sharedstate.stores.database.store import DatabaseStore
 
 @contextmanager
 def proxy(url: str, word: bytes) -> Iterator[tuple[str, threading.Event, list[bytes]]]:
-    """The URL of a way to the server that ends when ``word`` has passed to it, unanswered.
+    """The URL of a way to the server that ends when ``word`` has passed to it, without a response.
 
     It does so once the event is set; the list is of what it ended with.
     """
@@ -99,8 +99,8 @@ LOST = {
 
 
 @pytest.mark.parametrize("name", LOST)
-def test_a_lost_answer(server_url: str, name: str) -> None:
-    """A write whose answer is lost is sent once; its outcome is unknown from the commit on."""
+def test_a_lost_response(server_url: str, name: str) -> None:
+    """A write whose response is lost is sent once; its outcome is unknown from the commit on."""
     word, write, unknown = LOST[name]
     direct = state_at(server_url)
     direct.set("n", 1)

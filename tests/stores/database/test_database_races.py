@@ -88,7 +88,7 @@ class TestMissingRows:
             call()
         else:
             state.set_many({"!": 5, "n": 5})
-        answers: list[Any] = []
+        returned: list[Any] = []
         with client_of(server_url) as execute:
             after = execute(f"SELECT name, value, number, expires FROM {TABLE}")
             fresh = next(row for row in after if row[0] != b"test:n")
@@ -97,7 +97,7 @@ class TestMissingRows:
             execute(f"UPDATE {TABLE} SET number = 0 WHERE name = %s", (b"test:n",))
             execute("BEGIN")
             execute(f"UPDATE {TABLE} SET number = %s WHERE name = %s", (number, b"test:n"))
-            waiter = threading.Thread(target=lambda: answers.append(result_of(call)))
+            waiter = threading.Thread(target=lambda: returned.append(result_of(call)))
             waiter.start()
             until_one_waits(server_url)
             execute(
@@ -105,7 +105,7 @@ class TestMissingRows:
             )
             execute("COMMIT")
             waiter.join(SECONDS)
-        assert answers == [1 if kind == "once" else {"!": 4, "n": 4}]
+        assert returned == [1 if kind == "once" else {"!": 4, "n": 4}]
         state.close()
 
     def test_two_that_depend_on_a_missing_row(self, server_url: str) -> None:
@@ -128,7 +128,7 @@ class TestMissingRows:
         for token in range(TOKENS):
             same = {a.result[1] for a in outcome.answers if a.result[0] == token}
             assert len(same) == 1
-        assert {answer.result[1] for answer in outcome.answers} == set(range(1, TOKENS + 1))
+        assert {call.result[1] for call in outcome.answers} == set(range(1, TOKENS + 1))
 
 
 class WriteIfAlone(Operation):

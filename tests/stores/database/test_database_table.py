@@ -33,7 +33,7 @@ class TestTable:
         with client_of(url) as execute:
             execute(f"DROP TABLE IF EXISTS {TABLE}")
         outcome = crowd.run("forked", partial(state_at, url), _inc_once, 5, number_of)
-        assert exactly_one_to([answer.result for answer in outcome.answers], 5)
+        assert exactly_one_to([call.result for call in outcome.answers], 5)
         assert outcome.found == 5
 
     @pytest.mark.slow

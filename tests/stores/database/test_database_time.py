@@ -178,7 +178,7 @@ class TestFairSemaphore:
 
 
 def test_an_interrupted_statement_costs_its_connection(empty_postgresql: str) -> None:
-    """What a caller's own exception breaks off is hung up on: the next answer is the next one's."""
+    """What a caller's own exception breaks off is hung up on; the next one gets its own result."""
 
     class Interruption(BaseException):
         pass
