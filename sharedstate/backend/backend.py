@@ -13,7 +13,7 @@ from cachelib.serializers import BaseSerializer, SimpleSerializer
 from ..codec import Codec, SerializerCodec
 from ..errors import NotSerializable
 from ..keyspace.arguments import Timeout
-from ..settings import Settings, checked
+from ..settings import Settings
 from ..state import State
 from ..state.compute import is_stale
 from ..stores.operations import Add
@@ -49,9 +49,9 @@ class Backend:
     def from_settings(cls, settings: Settings, secrets: Settings | None = None) -> Backend:
         """What a Flask configuration's ``CACHE_*`` keys describe, not yet opened.
 
+        :param settings: as :func:`checked` returns them.
         :param secrets: as for :meth:`State.from_settings`.
         """
-        settings = checked(settings)
         timeout = settings["CACHE_DEFAULT_TIMEOUT"]
         return cls(
             State.from_settings(settings, secrets),

@@ -9,7 +9,6 @@ from ..keyspace.eviction import is_result
 from ..state import State
 from ..stores.operations import Record
 
-_PAGE_KEYS = 500
 _OWN = b"\0"
 
 
@@ -37,27 +36,21 @@ def pairs(state: State) -> Iterator[tuple[bytes, Record]]:
     """Those records with their keys as the store has them, and cached results too."""
     prefix = state.physical_prefix
     for physical, record in _records(state):
-        if record is not None and _divided(physical)[1].startswith(prefix):
+        if _divided(physical)[1].startswith(prefix):
             yield physical, record
 
 
-def _records(state: State) -> Iterator[tuple[bytes, Record | None]]:
-    for start in (state.physical_prefix, _OWN):
-        cursor: str | None = None
-        while True:
-            keys, cursor = state.store.page(start, cursor, _PAGE_KEYS)
-            found = state.store.read(keys) if keys else []
-            yield from zip(keys, found, strict=True)
-            if cursor is None:
-                break
+def _records(state: State) -> Iterator[tuple[bytes, Record]]:
+    yield from state.store.records(state.physical_prefix)
+    yield from state.store.records(_OWN)
 
 
-def placed(state: State, records: Iterable[tuple[bytes, Record | None]]) -> Iterator[Entry]:
+def placed(state: State, records: Iterable[tuple[bytes, Record]]) -> Iterator[Entry]:
     """Those of a store's records that belong to the state, without cached results."""
     prefix = state.physical_prefix
     for physical, record in records:
         namespace, rest = _divided(physical)
-        if record is not None and rest.startswith(prefix) and not is_result(physical):
+        if rest.startswith(prefix) and not is_result(physical):
             yield Entry(namespace, rest[len(prefix) :], record)
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import accumulate
 
 from ..errors import NotSerializable
 from ..keyspace import Item, Keyspace, version
 from ..keyspace.arguments import ABSENT, checked_key
 from ..stores.operations import Record
+
+_PAGE_KEYS = 1000
 
 
 def page(
@@ -25,6 +28,19 @@ def page(
     start = checked_key(prefix) if prefix else b""
     keys, following = space.store.page(space.physical_prefix + start, cursor, limit)
     return list(dict.fromkeys(filter(space.is_own, keys))), following
+
+
+def pages(space: Keyspace, prefix: str) -> Iterator[list[str]]:
+    """All live keys with a prefix, as callers have them, page by page.
+
+    :raises NotSupported: if the store cannot list its keys.
+    """
+    cursor: str | None = None
+    while True:
+        keys, cursor = page(space, prefix, cursor, _PAGE_KEYS)
+        yield list(map(space.text, keys))
+        if cursor is None:
+            return
 
 
 def items_page(

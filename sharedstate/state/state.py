@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import chain
 from typing import Any, Generic, Self, TypeVar
 
 from ..codec import TEXTS, Codec, PickleCodec, codec_from
@@ -21,7 +22,6 @@ from .values import Values
 
 T = TypeVar("T")
 
-_PAGE_KEYS = 1000
 _MAX_NAMESPACES = 64
 
 
@@ -175,14 +175,7 @@ class State(Values, Counters, Bounded):
         :returns: each once; one that comes or goes meanwhile may or may not be among them.
         :raises NotSupported: if the store cannot list its keys.
         """
-        space = self.keyspace
-        found: dict[str, None] = {}
-        cursor: str | None = None
-        while True:
-            page, cursor = listing.page(space, prefix, cursor, _PAGE_KEYS)
-            found.update(dict.fromkeys(map(space.text, page)))
-            if cursor is None:
-                return list(found)
+        return list(dict.fromkeys(chain.from_iterable(listing.pages(self.keyspace, prefix))))
 
     def items(
         self,
@@ -225,13 +218,7 @@ class State(Values, Counters, Bounded):
         :returns: how many were removed.
         :raises NotSupported: if the store cannot list its keys.
         """
-        space = self.keyspace
-        removed, cursor = 0, None
-        while True:
-            page, cursor = listing.page(space, prefix, cursor, _PAGE_KEYS)
-            removed += len(self.delete_many(*map(space.text, page)))
-            if cursor is None:
-                return removed
+        return sum(len(self.delete_many(*keys)) for keys in listing.pages(self.keyspace, prefix))
 
     def close(self) -> None:
         """Release what the store has open; the next operation opens it again."""

@@ -22,7 +22,7 @@ Done = Callable[[Any, BaseException | None], object]
 """Is called with an operation's result, or with its error."""
 
 DEFAULT_TIMEOUT = 2.0
-_SNAPSHOT_KEYS = 500
+_RECORDS_A_PAGE = 500
 
 
 def now() -> float:
@@ -203,15 +203,19 @@ class Store(ABC):
         As they stood at one moment where ``snapshot_is_atomic``; elsewhere page by page, each
         record as it was when it was read.
         """
-        for prefix in (b"", b"\0"):
-            cursor: str | None = None
-            while True:
-                keys, cursor = self.page(prefix, cursor, _SNAPSHOT_KEYS)
-                for key, record in zip(keys, self.read(keys) if keys else (), strict=True):
-                    if record is not None:
-                        yield key, record
-                if cursor is None:
-                    break
+        yield from self.records(b"")
+        yield from self.records(b"\0")
+
+    def records(self, prefix: bytes) -> Iterator[tuple[bytes, Record]]:
+        """The live records whose keys start with ``prefix``, page by page; see :meth:`page`."""
+        cursor: str | None = None
+        while True:
+            keys, cursor = self.page(prefix, cursor, _RECORDS_A_PAGE)
+            for key, record in zip(keys, self.read(keys) if keys else (), strict=True):
+                if record is not None:
+                    yield key, record
+            if cursor is None:
+                return
 
     def set_aside(self) -> list[str]:
         """Rename the files that hold the records, damaged or not, so that the next use begins anew.

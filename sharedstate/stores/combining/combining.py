@@ -15,9 +15,10 @@ from ...errors import Overloaded, SharedStateError, StoreUnavailable
 from ..base import Done, Store, watch_forks
 from ..guards.guard import Wrapper
 from ..operations import Get, Operation, Record
+from ..support.sizes import size_of
 from .committer import Committer
 from .together import do_together
-from .waiting import Waiting, outcome_unknown, size_of, too_late
+from .waiting import Waiting, outcome_unknown, too_late
 
 R = TypeVar("R")
 

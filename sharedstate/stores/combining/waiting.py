@@ -10,7 +10,7 @@ from typing import Any
 
 from ...errors import Overloaded, StoreUnavailable
 from ..base import Done
-from ..operations import Batch, Operation
+from ..operations import Operation
 
 logger = logging.getLogger(__name__)
 
@@ -84,10 +84,3 @@ def too_late(timeout: float) -> Overloaded:
     return Overloaded(
         f"others were in the way for {timeout} seconds (CACHE_TIMEOUT); nothing was applied"
     )
-
-
-def size_of(operation: Operation) -> int:
-    """About how many bytes an operation carries."""
-    if isinstance(operation, Batch):
-        return sum(size_of(step) for _, step in operation.steps)
-    return len(getattr(operation, "value", None) or b"")

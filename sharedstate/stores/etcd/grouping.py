@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ..operations import Batch, Each, Operation, Put
+from ..support.sizes import size_of
 from .records import EXACT
 
 _TOGETHER_BYTES = 512 << 10
@@ -23,18 +24,12 @@ def groups(operation: Each) -> Iterator[tuple[list[int], list[tuple[Sequence[int
     steps: list[tuple[Sequence[int], Operation]] = []
     size = 0
     for positions, each in operation.steps:
-        size += _size_of(each)
+        size += size_of(each)
         union = places | dict.fromkeys(positions)
         if steps and (len(union) > EXACT or size > _TOGETHER_BYTES):
             yield list(places), steps
-            union, steps, size = dict.fromkeys(positions), [], _size_of(each)
+            union, steps, size = dict.fromkeys(positions), [], size_of(each)
         places = union
         steps.append((positions, each))
     if steps:
         yield list(places), steps
-
-
-def _size_of(operation: Operation) -> int:
-    if type(operation) is Batch:
-        return sum(_size_of(step) for _, step in operation.steps)
-    return len(getattr(operation, "value", None) or b"")
