@@ -28,6 +28,7 @@ from race.servers.recipes import SERVERS, missing
 from race.servers.serve import ServerFailed, serve
 
 ROOT = Path(__file__).parents[2]
+SECONDS = 60  # Guards against a hang, and nothing else.
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 LAST = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
 OLD = b"HTTP/1.0 200 OK\r\n\r\nok"
@@ -61,7 +62,9 @@ class Peer:
                         break
 
     def rush(self, rounds: int, **options: Any) -> list[Response]:
-        return rush(HOST, self.port, "POST", "/", clients=1, rounds=rounds, timeout=5, **options)
+        return rush(
+            HOST, self.port, "POST", "/", clients=1, rounds=rounds, timeout=SECONDS, **options
+        )
 
 
 @contextmanager
@@ -71,7 +74,7 @@ def peer(*responses: bytes) -> Iterator[Peer]:
         thread = threading.Thread(target=peer.run, daemon=True)
         thread.start()
         yield peer
-        thread.join(5)
+        thread.join(SECONDS)
 
 
 class TestRush:
@@ -105,7 +108,7 @@ class TestRush:
             connection.connect()
             listener.accept()[0].close()
             first = connection.sock
-            select.select([first], [], [], 5)
+            select.select([first], [], [], SECONDS)
             _ensure_open(connection)
             assert connection.sock is not first
             second = connection.sock
@@ -256,7 +259,7 @@ class TestServers:
         with pytest.raises(ServerFailed, match="boom"), serve(name, cwd=tmp_path):
             pass
 
-    @one_a_program
+    @pytest.mark.parametrize("name", ["gunicorn-sync", "granian"], indirect=True)
     @pytest.mark.skipif(sys.platform != "linux", reason="needs prctl")
     def test_ends_with_its_parent(self, name, app):
         """A server outlives nobody: it ends when its parent is killed."""
@@ -270,7 +273,7 @@ class TestServers:
         assert parent.returncode == -signal.SIGKILL
         port, log_path = parent.stdout.split()
         Path(log_path).unlink()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + SECONDS
         while listens(int(port)):
             assert time.monotonic() < deadline
             time.sleep(0.02)

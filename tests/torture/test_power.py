@@ -183,8 +183,8 @@ class TestTheJudge:
 @pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 def test_the_stores_keep_their_promise(tmp_path: Path) -> None:
-    """After 40 power cuts each; and a store or a disk that promises nothing is seen to lose."""
-    options = ("--json", "--cuts", "40", "--steps", "180", "--seed", "1")
+    """After 30 power cuts each; and a store or a disk that promises nothing is seen to lose."""
+    options = ("--json", "--cuts", "30", "--steps", "120", "--seed", "1")
     command = (sys.executable, "-m", "torture.power", *options, "--keep", tmp_path / "kept")
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE)
     results = json.loads(done.stdout)["results"]
