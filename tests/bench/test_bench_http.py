@@ -38,7 +38,7 @@ def server(respond: Respond) -> Iterator[int]:
 
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as listening:
         listening.daemon_threads = True
-        thread = threading.Thread(target=listening.serve_forever)
+        thread = threading.Thread(target=listening.serve_forever, args=(0.01,))
         thread.start()
         try:
             yield listening.server_address[1]
@@ -95,7 +95,6 @@ def test_a_number_given_twice_is_found(load: Load) -> None:
         (0, "", "broken"),
     ],
 )
-@pytest.mark.slow
 def test_a_wrong_response_is_named(load: Load, status: int, body: str, fault: str) -> None:
     """What is refused, belongs to another request or breaks off is counted by its kind."""
     plan = Plan([request("POST", "/x", '"key":"count-x"')], b'"value":')

@@ -229,13 +229,13 @@ SETTINGS = {
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
 @pytest.mark.slow
 def test_generated_requests_are_answered_alike(settings: Any, monkeypatch: Any) -> None:
-    """2,000 with each of six settings, and many of them by the front."""
+    """700 with each of six settings, and many of them by the front."""
     known = count_answers(monkeypatch)
     seed = random.randrange(10**6)
     usual = [("authorization", f"Bearer {TOKEN}")] if "API_TOKEN" in settings else []
-    found = differences(*ways(**settings), generated(2000, seed, *usual))
+    found = differences(*ways(**settings), generated(700, seed, *usual))
     assert found == [], f"{len(found)} with the seed {seed}"
-    assert len(known) > 400
+    assert len(known) > 140
 
 
 def test_each_header_is_answered_alike() -> None:

@@ -93,7 +93,6 @@ def test_wrong_bodies(client: FlaskClient) -> None:
         assert refused(client.get(LOCK), 404)
 
 
-@ON_ALL
 def test_one_of_many_holds_it(client: FlaskClient) -> None:
     """Of clients that ask at once, one gets it."""
     app = client.application

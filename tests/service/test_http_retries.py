@@ -62,10 +62,8 @@ class TestIdempotencyKey:
         assert inc(client, token).status_code == 400
         assert client.get(COUNTER).status_code == 404
 
-    @ON_ALL
-    @pytest.mark.slow
-    def test_hundred_clients_three_times(self, client: FlaskClient) -> None:
-        """100 clients that each send the same key three times at once count 100."""
+    def test_many_clients_three_times(self, client: FlaskClient) -> None:
+        """40 clients that each send the same key three times at once count 40."""
         app = client.application
 
         def send(n: int) -> tuple[int, bool]:
@@ -73,11 +71,11 @@ class TestIdempotencyKey:
             assert answer.status_code == 200
             return answer.get_json()["value"], "Idempotency-Replayed" in answer.headers
 
-        with ThreadPoolExecutor(100) as pool:
-            answers = list(pool.map(send, range(300)))
-        assert sorted(number for number, is_repeat in answers if not is_repeat) == [*range(1, 101)]
-        assert sorted(number for number, _ in answers) == sorted([*range(1, 101)] * 3)
-        assert client.get(COUNTER).get_json()["value"] == 100
+        with ThreadPoolExecutor(40) as pool:
+            responses = list(pool.map(send, range(120)))
+        assert sorted(number for number, is_repeat in responses if not is_repeat) == [*range(1, 41)]
+        assert sorted(number for number, _ in responses) == sorted([*range(1, 41)] * 3)
+        assert client.get(COUNTER).get_json()["value"] == 40
 
 
 @ON_ALL
@@ -185,7 +183,6 @@ def test_a_wrong_batch_is_refused_whole(client: FlaskClient, atomic: bool) -> No
         assert client.get(COUNTER).status_code == 404
 
 
-@ON_ALL
 @pytest.mark.needs("atomic_batch")
 def test_atomic_batches_at_once(client: FlaskClient) -> None:
     """Transfers between two counters by many clients keep their sum at every moment."""

@@ -1,4 +1,4 @@
-"""Per-client state, on every store: exact for each client, and out of reach of all others."""
+"""Per-client state, on one store of each kind: exact for each client, out of reach of others."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from backends import ON_ALL, ONE_OF_EACH_KIND, Backend, Clock
+from backends import ONE_OF_EACH_KIND, Backend, Clock
 from flask.testing import FlaskClient
 
 from common import cache
@@ -128,8 +128,6 @@ def test_a_made_up_id_is_replaced(client: FlaskClient) -> None:
         assert session_id(client) != given
 
 
-@ON_ALL
-@pytest.mark.slow
 def test_parallel_requests_of_one_client(client: FlaskClient) -> None:
     """A client's requests at once each get a number of their own, and lose no value."""
     client.post(COUNTER)
@@ -183,7 +181,6 @@ def test_refusals_name_what_the_client_knows(client: FlaskClient) -> None:
     assert large.get_json()["detail"].startswith("The encoded value has ")
 
 
-@ON_ALL
 @pytest.mark.needs("keys")
 def test_no_other_route_reaches_it(client: FlaskClient) -> None:
     """Nothing of a client is in a listing, or under any key of values, counters and batches."""

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
+from itertools import product
 from typing import Any
 
 import pytest
@@ -39,10 +40,10 @@ def everything(client: FlaskClient) -> Any:
 def refused(client: FlaskClient, status: int, *words: str, **request: Any) -> dict[str, Any]:
     """The problem that a request is refused with; nothing has changed."""
     before = everything(client)
-    answer = client.open(**request)
-    assert answer.status_code == status, answer.text
-    assert answer.mimetype == "application/problem+json"
-    problem: dict[str, Any] = answer.get_json(force=True)
+    response = client.open(**request)
+    assert response.status_code == status, (request, response.text)
+    assert response.mimetype == "application/problem+json"
+    problem: dict[str, Any] = response.get_json(force=True)
     assert problem["status"] == status
     for word in words:
         assert word in problem["detail"]
@@ -61,24 +62,27 @@ WRITES = [
     ("PUT", "/v1/session/values/s", JSON),
     ("POST", "/v1/session/counters/s", JSON),
 ]
-every_write = pytest.mark.parametrize(("method", "path", "media"), WRITES)
 
 
-@every_write
-def test_a_body_has_at_most_max_content_length_bytes(method: str, path: str, media: str) -> None:
+def writes() -> Iterator[dict[str, Any]]:
+    """Each of the requests that change something, without its body."""
+    for method, path, media in WRITES:
+        yield {"method": method, "path": path, "content_type": media}
+
+
+def test_a_body_has_at_most_max_content_length_bytes() -> None:
     """One byte more is 413, whatever is in it."""
     with client_of(MAX_CONTENT_LENGTH=100) as client:
-        request = {"method": method, "path": path, "content_type": media}
-        refused(client, 413, data=b"{}".ljust(101), **request)
-        assert client.open(data=b"{}".ljust(100), **request).status_code != 413
+        for request in writes():
+            refused(client, 413, data=b"{}".ljust(101), **request)
+            assert client.open(data=b"{}".ljust(100), **request).status_code != 413
 
 
-@every_write
-def test_so_has_one_in_chunks(method: str, path: str, media: str) -> None:
+def test_so_has_one_in_chunks() -> None:
     """A body without a length, valid as far as it is allowed to go, is 413 too."""
     with client_of(MAX_CONTENT_LENGTH=100) as client:
-        request = in_chunks(b"{}".ljust(100) + b"rubbish")
-        refused(client, 413, method=method, path=path, content_type=media, **request)
+        for request in writes():
+            refused(client, 413, **request, **in_chunks(b"{}".ljust(100) + b"rubbish"))
 
 
 def in_chunks(body: bytes) -> dict[str, Any]:
@@ -90,45 +94,37 @@ def in_chunks(body: bytes) -> dict[str, Any]:
     }
 
 
-@every_write
-@pytest.mark.parametrize("sent", [b"", b"{}"])
-def test_a_body_that_broke_off_is_none(method: str, path: str, media: str, sent: bytes) -> None:
+def test_a_body_that_broke_off_is_none() -> None:
     """With less than the Content-Length says, even nothing or valid JSON, nothing is done."""
     with client_of() as client:
-        environ = {"CONTENT_LENGTH": "10", "wsgi.input": BytesIO(sent)}
-        for terminated in ({}, {"wsgi.input_terminated": True}):
-            overrides = {"environ_overrides": environ | terminated}
-            refused(client, 400, method=method, path=path, content_type=media, **overrides)
+        for request, sent in product(writes(), (b"", b"{}")):
+            for terminated in ({}, {"wsgi.input_terminated": True}):
+                environ = {"CONTENT_LENGTH": "10", "wsgi.input": BytesIO(sent)} | terminated
+                refused(client, 400, environ_overrides=environ, **request)
 
 
-@every_write
-@pytest.mark.parametrize("length", ["-1", "abc", "1.5", "0x10"])
-def test_a_length_that_is_no_number_is_400(method: str, path: str, media: str, length: str) -> None:
+def test_a_length_that_is_no_number_is_400() -> None:
     """Where a server lets such a Content-Length pass, the body is not taken for an empty one."""
     with client_of() as client:
-        environ = {"CONTENT_LENGTH": length, "wsgi.input": BytesIO(b'{"delta": 1}')}
-        request = {"content_type": media, "environ_overrides": environ}
-        refused(client, 400, method=method, path=path, **request)
+        for request, length in product(writes(), ("-1", "abc", "1.5", "0x10")):
+            environ = {"CONTENT_LENGTH": length, "wsgi.input": BytesIO(b'{"delta": 1}')}
+            refused(client, 400, environ_overrides=environ, **request)
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "body"),
-    [
+def test_a_value_has_at_most_cache_max_value_bytes() -> None:
+    """What would be longer once it is stored is 413, with how long it would be."""
+    sent: list[tuple[str, str, dict[str, Any]]] = [
         ("PUT", "/v1/values/a", {"value": "x" * 99}),
         ("PUT", "/v1/values/b", {"value": "x" * 99}),
         ("PATCH", "/v1/values/a", {"more": "x" * 85}),
         ("PUT", "/v1/session/values/t", {"value": "x" * 99}),
         ("POST", "/v1/batch", {"operations": [{"op": "set", "key": "a", "value": "x" * 99}]}),
-    ],
-)
-def test_a_value_has_at_most_cache_max_value_bytes(
-    method: str, path: str, body: dict[str, Any]
-) -> None:
-    """What would be longer once it is stored is 413, with how long it would be."""
+    ]
     with client_of(CACHE_MAX_VALUE_BYTES=100) as client:
-        media = PATCH if method == "PATCH" else JSON
-        request = {"method": method, "path": path, "content_type": media}
-        refused(client, 413, "allows 100", data=json.dumps(body), **request)
+        for method, path, body in sent:
+            media = PATCH if method == "PATCH" else JSON
+            request = {"method": method, "path": path, "content_type": media}
+            refused(client, 413, "allows 100", data=json.dumps(body), **request)
 
 
 def test_a_patch_can_fill_a_value_but_not_more() -> None:
@@ -157,20 +153,20 @@ def nested(depth: int, opened: str = "[", closed: str = "]") -> str:
     return opened * depth + closed * depth
 
 
-DEEP = [
-    pytest.param(nested(5), id="lists"),
-    pytest.param(nested(4, '{"a":', "}").replace("{}", "{1}").replace(":}", ":[1]}"), id="objects"),
-    pytest.param('["\\"", ' + nested(4) + "]", id="after an escaped quote"),
-    pytest.param('["\\\\", ' + nested(4) + ', "]"]', id="after an escaped backslash"),
-    pytest.param("[[1], [[[[2]]]]]", id="late"),
-]
-FLAT = [
-    pytest.param(nested(4), id="lists"),
-    pytest.param('"' + "[" * 50_000 + '"', id="in a text"),
-    pytest.param('{"' + "{" * 50 + '": "' + "}" * 50 + '"}', id="in a name"),
-    pytest.param('["\\"' + "[" * 50 + '\\"", "\\\\"]', id="between escaped quotes"),
-    pytest.param("[" + "[]," * 50_000 + "[]]", id="wide"),
-]
+DEEP = {
+    "lists": nested(5),
+    "objects": nested(4, '{"a":', "}").replace("{}", "{1}").replace(":}", ":[1]}"),
+    "after an escaped quote": '["\\"", ' + nested(4) + "]",
+    "after an escaped backslash": '["\\\\", ' + nested(4) + ', "]"]',
+    "late": "[[1], [[[[2]]]]]",
+}
+FLAT = {
+    "lists": nested(4),
+    "in a text": '"' + "[" * 50_000 + '"',
+    "in a name": '{"' + "{" * 50 + '": "' + "}" * 50 + '"}',
+    "between escaped quotes": '["\\"' + "[" * 50 + '\\"", "\\\\"]',
+    "wide": "[" + "[]," * 50_000 + "[]]",
+}
 
 
 def putting(value: str) -> list[dict[str, Any]]:
@@ -185,35 +181,39 @@ def putting(value: str) -> list[dict[str, Any]]:
     ]
 
 
-@pytest.mark.parametrize("value", DEEP)
-def test_json_is_nested_at_most_max_json_depth_deep(value: str) -> None:
+def putting_four_deep(values: dict[str, str]) -> Iterator[tuple[str, int, FlaskClient, Any]]:
+    """Each value in each way, where it may be nested four deep.
+
+    :returns: its name, what MAX_JSON_DEPTH is, a client, and the request.
+    """
+    for way, around in enumerate((1, 1, 0, 3)):
+        with client_of(MAX_JSON_DEPTH=around + 4) as client:
+            for name, value in values.items():
+                yield name, around + 4, client, {"content_type": JSON} | putting(value)[way]
+
+
+def test_json_is_nested_at_most_max_json_depth_deep() -> None:
     """Deeper than that is 400, by whichever way it comes."""
-    for request, around in zip(putting(value), (1, 1, 0, 3), strict=True):
-        with client_of(MAX_JSON_DEPTH=around + 4) as client:
-            refused(client, 400, f"deeper than {around + 4}", **({"content_type": JSON} | request))
+    for _, most, client, request in putting_four_deep(DEEP):
+        refused(client, 400, f"deeper than {most}", **request)
 
 
-@pytest.mark.parametrize("value", FLAT)
 @pytest.mark.slow
-def test_brackets_that_nest_nothing_do_not_count(value: str) -> None:
+def test_brackets_that_nest_nothing_do_not_count() -> None:
     """Brackets in texts, and any number of them beside each other, are no depth."""
-    for request, around in zip(putting(value), (1, 1, 0, 3), strict=True):
-        with client_of(MAX_JSON_DEPTH=around + 4) as client:
-            answer = client.open(**({"content_type": JSON} | request))
-            assert answer.status_code == 200, answer.text
+    for name, _, client, request in putting_four_deep(FLAT):
+        response = client.open(**request)
+        assert response.status_code == 200, (name, response.text)
 
 
-@pytest.mark.parametrize("limit", [64, 10**9])
-@pytest.mark.parametrize("opened", ["[", '{"a":', '[{"a":'])
-@pytest.mark.parametrize("closed", [True, False])
-def test_very_deep_json_is_400(limit: int, opened: str, closed: bool) -> None:
+def test_very_deep_json_is_400() -> None:
     """100,000 brackets, closed or not, crash nothing, even if the setting would allow them."""
-    value = opened * 100_000
-    if closed:
-        value += "1" + value[::-1].translate(str.maketrans("[{", "]}", '"a:'))
-    with client_of(MAX_JSON_DEPTH=limit) as client:
-        for request in putting(value):
-            refused(client, 400, **({"content_type": JSON} | request))
+    for limit in (64, 10**9):
+        with client_of(MAX_JSON_DEPTH=limit) as client:
+            for opened, closed in (("[", "]"), ('{"a":', "}"), ('[{"a":', "}]"), ('[{"a":', "")):
+                value = opened * 100_000 + (f"1{closed * 100_000}" if closed else "")
+                for request in putting(value):
+                    refused(client, 400, **({"content_type": JSON} | request))
 
 
 @pytest.mark.parametrize("depth", [300, 500, 900, 1000, 1500, 3000])
@@ -223,9 +223,9 @@ def test_depth_that_the_setting_allows_is_stored_or_refused(depth: int) -> None:
         for value in (nested(depth), '{"a":' * depth + "1" + "}" * depth):
             for request in putting(value):
                 before = everything(client)
-                answer = client.open(**({"content_type": JSON} | request))
-                assert answer.status_code in (200, 400), answer.text
-                if answer.status_code == 400:
+                response = client.open(**({"content_type": JSON} | request))
+                assert response.status_code in (200, 400), response.text
+                if response.status_code == 400:
                     assert everything(client) == before
 
 
@@ -267,27 +267,26 @@ KEYED = [
 ]
 
 
-@pytest.mark.parametrize(("method", "path", "body"), KEYED)
-def test_a_key_has_at_most_250_bytes(method: str, path: str, body: Any) -> None:
+def test_a_key_has_at_most_250_bytes() -> None:
     """As UTF-8, on every route that has a key in its path."""
-    media = {"content_type": PATCH if method == "PATCH" else JSON}
-    request = {"method": method, "json": body} | media if body is not None else {"method": method}
     with client_of() as client:
-        for letter, most in (("x", 250), ("ü", 125), ("𝄞", 62)):
-            longest, longer = path.format(letter * most), path.format(letter * (most + 1))
-            refused(client, 400, "250 are allowed", path=longer, **request)
-            assert client.open(longest, **request).status_code != 400
+        for method, path, body in KEYED:
+            media = {"content_type": PATCH if method == "PATCH" else JSON}
+            request = {"method": method} | ({} if body is None else {"json": body} | media)
+            for letter, most in (("x", 250), ("ü", 125), ("𝄞", 62)):
+                longest, longer = path.format(letter * most), path.format(letter * (most + 1))
+                refused(client, 400, "250 are allowed", path=longer, **request)
+                assert client.open(longest, **request).status_code != 400
 
 
-@pytest.mark.parametrize("operation", ["get", "set", "delete", "inc"])
-@pytest.mark.parametrize("atomic", [True, False])
-def test_so_has_one_in_a_batch(operation: str, atomic: bool) -> None:
+def test_so_has_one_in_a_batch() -> None:
     """The whole batch is refused, in either mode, before anything of it is done."""
     with client_of() as client:
-        for key in ("x" * 251, "ü" * 126, "", "a\0b"):
-            wrong = {"op": operation, "key": key} | ({"value": 1} if operation == "set" else {})
-            body = {"operations": [{"op": "inc", "key": "n"}, wrong], "atomic": atomic}
-            refused(client, 400, method="POST", path="/v1/batch", json=body)
+        for operation, atomic in product(("get", "set", "delete", "inc"), (True, False)):
+            for key in ("x" * 251, "ü" * 126, "", "a\0b"):
+                wrong = {"op": operation, "key": key} | ({"value": 1} if operation == "set" else {})
+                body = {"operations": [{"op": "inc", "key": "n"}, wrong], "atomic": atomic}
+                refused(client, 400, method="POST", path="/v1/batch", json=body)
 
 
 @pytest.mark.parametrize(
@@ -336,9 +335,9 @@ def test_headers_of_any_length_do_no_harm(headers: dict[str, str]) -> None:
     with client_of() as client:
         client.delete_cookie("sharedstate_session", path="/v1/session")
         for path in ("/v1/values/a", "/v1/session", "/metrics"):
-            answer = client.get(path, headers=headers)
-            assert answer.status_code == 200
-            assert sum(map(len, map(str, answer.headers))) < 2000
+            response = client.get(path, headers=headers)
+            assert response.status_code == 200
+            assert sum(map(len, map(str, response.headers))) < 2000
 
 
 @pytest.mark.parametrize(
@@ -360,23 +359,23 @@ def test_a_query_that_is_too_much_is_400(query: str) -> None:
 
 @pytest.mark.parametrize("path", ["/v1/values/a", "/v1/values", "/v1/session", "/health/live"])
 def test_a_body_of_a_get_is_not_looked_at(path: str) -> None:
-    """It may be anything; the answer is that of a request without one, and nothing changes."""
+    """It may be anything; the response is that of a request without one, and nothing changes."""
     with client_of(MAX_CONTENT_LENGTH=100) as client:
         before = everything(client)
         for body in (b'{"value": 2}', b"rubbish", b"x" * 101):
-            answer = client.get(path, data=body, content_type=JSON)
-            assert answer.status_code == 200
+            response = client.get(path, data=body, content_type=JSON)
+            assert response.status_code == 200
         assert everything(client) == before
 
 
 def test_a_body_whose_end_nobody_knows_is_411() -> None:
     """A server that does not end the bodies in chunks gets no change done by half of one."""
     with client_of() as client:
-        answer = client.post(
+        response = client.post(
             "/v1/counters/n",
             data='{"delta": 5}',
             content_type="application/json",
             headers={"Transfer-Encoding": "chunked"},
             environ_overrides={"wsgi.input_terminated": False, "CONTENT_LENGTH": ""},
         )
-        assert (answer.status_code, answer.mimetype) == (411, "application/problem+json")
+        assert (response.status_code, response.mimetype) == (411, "application/problem+json")

@@ -15,9 +15,9 @@ from served import ask, free_port, serving
 
 MIB = 1 << 20
 VALUES = 32
-# Four values of 1 MiB an answer, as bytes, as objects, as JSON and as what is sent.
+# Four values of 1 MiB a response, as bytes, as objects, as JSON and as what is sent.
 ROOM = 64 * MIB
-STORES = ["filesystem", "lmdb", "redis", "manager"]
+STORES = ["filesystem", "redis"]
 
 
 class Service:
@@ -31,9 +31,9 @@ class Service:
         with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
             sent = None if body is None else json.dumps(body)
             connection.request(method, path, sent, {"Content-Type": "application/json"})
-            answer = connection.getresponse()
-            self.headers = answer.headers
-            return answer.status, answer.read()
+            response = connection.getresponse()
+            self.headers = response.headers
+            return response.status, response.read()
 
     def run(self, operations: list[dict[str, Any]], **options: Any) -> tuple[int, Any]:
         status, raw = self.ask("POST", "/v1/batch", {"operations": operations, **options})
@@ -57,8 +57,8 @@ class Service:
 def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Service]:
     """One worker on a store that holds 32 values of 1 MiB."""
     settings = {"CACHE_TYPE": request.param, "CACHE_DIR": str(tmp_path)}
-    if request.param in ("redis", "manager"):
-        settings["CACHE_URL"] = request.getfixturevalue(f"empty_{request.param}")
+    if request.param == "redis":
+        settings["CACHE_URL"] = request.getfixturevalue("empty_redis")
     port = free_port()
     with serving(port, "--workers", "1", **settings):
         assert ask(port, "GET", "/health/ready")[0] == 200
@@ -80,9 +80,9 @@ def test_no_request_takes_more_than_its_share(service: Service) -> None:
     assert problem["operation"] == 5
     assert service.ask("GET", "/v1/counters/made")[0] == 404
 
-    status, answer = service.run(again, atomic=False)
-    assert (status, answer["results"][0]["value"]) == (200, 1)
-    assert [result["status"] for result in answer["results"][1:6]] == [200] * 4 + [413]
+    status, response = service.run(again, atomic=False)
+    assert (status, response["results"][0]["value"]) == (200, 1)
+    assert [result["status"] for result in response["results"][1:6]] == [200] * 4 + [413]
 
     every = [{"op": "get", "key": f"large{number:02}"} for number in range(VALUES)]
     assert service.run(every)[0] == 413
