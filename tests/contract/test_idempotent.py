@@ -13,6 +13,7 @@ import pytest
 from backends import BACKENDS, CROWDS, IN_THE_STATE, ON_ALL, ONE_OF_EACH_KIND, Clock
 from flask import Flask, Response, abort, jsonify, request
 from flask.testing import FlaskClient
+from get_then_set import chances
 from werkzeug.test import TestResponse
 
 from sharedstate import State, ValueTooLarge
@@ -315,7 +316,7 @@ def test_race(backend: Any, kind: str, race_settings: dict[str, str]) -> None:
     open_state = partial(State.from_settings, race_settings)
     work, look = partial(ask_guarded, times=6), partial(_paid, times=6)
     outcome = crowd.run(kind, open_state, work, 8, look)
-    results = sorted(answer.result for answer in outcome.answers)
+    results = sorted(call.result for call in outcome.answers)
     assert results == sorted([(n, "1", i > 0) for n in range(6) for i in range(8)])
     assert outcome.found == [1] * 6
 
@@ -324,6 +325,6 @@ def test_race(backend: Any, kind: str, race_settings: dict[str, str]) -> None:
 @pytest.mark.parametrize("backend", [b for b in BACKENDS if b.id == "filesystem"], ids=["files"])
 def test_race_control(backend: Any, cache_settings: dict[str, str]) -> None:
     """Looking before the response is stored does some requests more than once."""
-    open_state = partial(State.from_settings, cache_settings)
-    work, look = partial(ask_unguarded, times=40), partial(_paid, times=40)
-    assert max(crowd.run("forked", open_state, work, 8, look).found) > 1
+    work, look = partial(ask_unguarded, times=20), partial(_paid, times=20)
+    outcomes = (crowd.run("forked", each, work, 5, look) for each in chances(cache_settings))
+    assert any(max(outcome.found) > 1 for outcome in outcomes)

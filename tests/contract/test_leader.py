@@ -14,6 +14,7 @@ import crowd
 import pytest
 from backends import BACKENDS, CROWDS, GREENLETS, IN_THE_STATE, ON_ALL, ONE_OF_EACH_KIND, Clock
 from flask import Flask
+from get_then_set import chances
 
 from sharedstate import Cache, InvalidKey, Leader, State, StoreUnavailable
 from sharedstate.codec import TEXTS
@@ -286,7 +287,7 @@ def test_race(backend: Any, kind: str, race_settings: dict[str, str]) -> None:
     """There are never two leaders, on every store, and all eight lead."""
     open_state: Callable[[], State] = partial(State.from_settings, race_settings)
     outcome = crowd.run(kind, open_state, lead, 8, partial(State.get, key="inside"))
-    assert [answer.result for answer in outcome.answers] == [1] * 8
+    assert [call.result for call in outcome.answers] == [1] * 8
     assert outcome.found == 0
 
 
@@ -294,6 +295,8 @@ def test_race(backend: Any, kind: str, race_settings: dict[str, str]) -> None:
 @pytest.mark.parametrize("backend", [b for b in BACKENDS if b.id == "filesystem"], ids=["files"])
 def test_race_control(backend: Any, cache_settings: dict[str, str]) -> None:
     """Looking for a leader before saying so makes two."""
-    open_state: Callable[[], State] = partial(State.from_settings, cache_settings)
-    outcome = crowd.run("forked", open_state, lead_unguarded, 4, partial(State.get, key="inside"))
-    assert max(answer.result for answer in outcome.answers) > 1
+    look = partial(State.get, key="inside")
+    outcomes = (
+        crowd.run("forked", each, lead_unguarded, 4, look) for each in chances(cache_settings)
+    )
+    assert any(max(call.result for call in outcome.answers) > 1 for outcome in outcomes)

@@ -13,6 +13,7 @@ import crowd
 import pytest
 from backends import BACKENDS, CROWDS, GREENLETS, IN_THE_STATE, ONE_OF_EACH_KIND, Clock
 from flask import Flask
+from get_then_set import chances
 
 from sharedstate import Cache, InvalidKey, LockLost, State
 from sharedstate.jobs import Jobs
@@ -274,7 +275,7 @@ def test_race(backend: Any, kind: str, race_settings: dict[str, str]) -> None:
     """Each job runs once, on every store, and one caller is told so."""
     open_state = partial(State.from_settings, race_settings)
     outcome = crowd.run(kind, open_state, partial(call_once, times=12), 8, partial(_runs, times=12))
-    results = [answer.result for answer in outcome.answers]
+    results = [call.result for call in outcome.answers]
     assert (len(results), results.count(1), results.count(None)) == (96, 12, 84)
     assert outcome.found == [1] * 12
 
@@ -283,6 +284,6 @@ def test_race(backend: Any, kind: str, race_settings: dict[str, str]) -> None:
 @pytest.mark.parametrize("backend", [b for b in BACKENDS if b.id == "filesystem"], ids=["files"])
 def test_race_control(backend: Any, cache_settings: dict[str, str]) -> None:
     """Looking before it is done runs some more than once."""
-    open_state = partial(State.from_settings, cache_settings)
-    work, look = partial(call_unguarded, times=60), partial(_runs, times=60)
-    assert max(crowd.run("forked", open_state, work, 8, look).found) > 1
+    work, look = partial(call_unguarded, times=20), partial(_runs, times=20)
+    outcomes = (crowd.run("forked", each, work, 5, look) for each in chances(cache_settings))
+    assert any(max(outcome.found) > 1 for outcome in outcomes)

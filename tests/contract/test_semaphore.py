@@ -10,6 +10,7 @@ from typing import Any
 import crowd
 import pytest
 from backends import BACKENDS, CROWDS, GREENLETS, IN_THE_STATE, ONE_OF_EACH_KIND, Clock
+from get_then_set import chances
 
 from sharedstate import InvalidKey, LockLost, LockTimeout, Semaphore, State
 from sharedstate.codec import TEXTS
@@ -193,8 +194,8 @@ def test_race(backend: Any, kind: str, race_settings: dict[str, str]) -> None:
     outcome = crowd.run(
         kind, partial(State.from_settings, race_settings), partial(guarded, times=8), 8, _left
     )
-    seen = [answer.result for answer in outcome.answers]
-    assert len(seen) == 64 and 2 <= max(seen) <= LIMIT
+    seen = [call.result for call in outcome.answers]
+    assert len(seen) == 64 and max(seen) <= LIMIT
     assert outcome.found == (0, 0)
 
 
@@ -206,6 +207,6 @@ def _left(state: State) -> tuple[int, int]:
 @pytest.mark.parametrize("backend", [b for b in BACKENDS if b.id == "filesystem"], ids=["files"])
 def test_race_control(backend: Any, cache_settings: dict[str, str]) -> None:
     """Looking for room before counting lets more in."""
-    open_state = partial(State.from_settings, cache_settings)
-    outcome = crowd.run("forked", open_state, partial(counted, times=30), 8, _left)
-    assert max(answer.result for answer in outcome.answers) > LIMIT
+    work = partial(counted, times=10)
+    outcomes = (crowd.run("forked", each, work, 8, _left) for each in chances(cache_settings))
+    assert any(max(call.result for call in outcome.answers) > LIMIT for outcome in outcomes)

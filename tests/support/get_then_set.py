@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 import cachelib
 
-from sharedstate import ABSENT
+from sharedstate import ABSENT, State
 
 
 class GetThenSet:
@@ -117,3 +117,10 @@ def controls(kind: str, directory: Path) -> Iterator[Callable[[], GetThenSet]]:
     """Chances for cachelib to go wrong: a bounded number, each with an empty cache."""
     for i in range(CONTROL_ROUNDS):
         yield open_simple if kind == "threads" else partial(open_files, directory / str(i))
+
+
+def chances(settings: Mapping[str, str]) -> Iterator[Callable[[], State]]:
+    """Chances for a control to go wrong: a bounded number, each with an empty directory."""
+    for i in range(CONTROL_ROUNDS):
+        directory = {"CACHE_DIR": f"{settings['CACHE_DIR']}/{i}"}
+        yield partial(State.from_settings, {**settings, **directory})
