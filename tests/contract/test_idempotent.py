@@ -1,75 +1,29 @@
 """Views that do what a request with an ``Idempotency-Key`` asks once."""
 
+# ruff: noqa: F811  # the fixtures that are imported are arguments of the tests
+
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-import crowd
 import pytest
-from backends import BACKENDS, CROWDS, IN_THE_STATE, ON_ALL, ONE_OF_EACH_KIND, Clock
-from flask import Flask, Response, abort, jsonify, request
-from flask.testing import FlaskClient
-from get_then_set import chances
-from werkzeug.test import TestResponse
+from backends import IN_THE_STATE, ONE_OF_EACH_KIND, Clock
+from flask import Flask, Response, abort, request
+from shop import (
+    Maker,
+    Shop,
+    is_replay,
+    shop,  # noqa: F401  # fixtures
+)
 
 from sharedstate import State, ValueTooLarge
-from sharedstate.jobs import Jobs, idempotent
-
-SECONDS = 30  # Guards against a hang, and nothing else.
+from sharedstate.jobs import idempotent
 
 pytestmark = ONE_OF_EACH_KIND
-
-
-class Maker(Jobs):
-    """As a cache: it has a state."""
-
-    def __init__(self, state: State) -> None:
-        self.state = state  # type: ignore[misc]
-
-
-class Shop:
-    """An application whose view says how often it has run."""
-
-    def __init__(self, state: State, **options: Any) -> None:
-        self.runs = 0
-        self.before: Callable[[], object] = lambda: None
-        app = self.app = Flask("shop")
-        app.testing = True
-        idempotent = Maker(state).idempotent(**options)
-
-        @app.route("/pay/<item>", methods=["POST", "PUT"])
-        @app.post("/give/<item>")
-        @idempotent
-        def pay(item: str) -> Any:
-            """Pays."""
-            self.runs += 1
-            done = self.before()
-            if done is not None:
-                return done
-            return jsonify(run=self.runs, item=item), 201, {"Location": f"/paid/{self.runs}"}
-
-        self.view = pay
-
-    def client(self) -> FlaskClient:
-        return self.app.test_client()
-
-    def pay(self, key: str | None = "k", path: str = "/pay/a", **given: Any) -> TestResponse:
-        headers = {} if key is None else {"Idempotency-Key": key}
-        headers |= given.pop("headers", {})
-        return self.client().open(path, **{"method": "POST", "headers": headers, **given})
-
-
-@pytest.fixture
-def shop(state: State) -> Shop:
-    return Shop(state)
-
-
-def is_replay(response: TestResponse) -> bool:
-    return response.headers.get("Idempotency-Replayed") == "true"
+SECONDS = 30  # Guards against a hang, and nothing else.
 
 
 class TestRepeats:
@@ -262,69 +216,3 @@ class TestParallel:
 def _key(given: str) -> str:
     """Under what a response is stored."""
     return idempotent._hash(repr((given, "")).encode())
-
-
-# The race: eight workers send the same requests at the same moment.
-
-
-def ask_guarded(state: State, me: int, times: int) -> Any:
-    yield from _ask(state, Maker(state).idempotent(wait=60), times)
-
-
-def ask_unguarded(state: State, me: int, times: int) -> Any:
-    """The negative control: who finds no response runs the view and stores what it returns."""
-    yield from _ask(state, lambda view: partial(_look_then_run, state, view), times)
-
-
-def _look_then_run(state: State, view: Callable[[str], str], item: str) -> str:
-    found: str | None = state.get(f"response {item}")
-    if found is None:
-        found = view(item)
-        state.set(f"response {item}", found)
-    return found
-
-
-# Rules are compiled, and compiling in several threads fails at times (CPython gh-106905).
-_COMPILING = threading.Lock()
-
-
-def _ask(state: State, decorate: Callable[[Callable[[str], str]], Any], times: int) -> Any:
-    view = decorate(lambda item: str(state.inc(f"paid {item}")))
-    with _COMPILING:
-        app = Flask("app")
-        app.add_url_rule("/<item>", "pay", view, methods=["POST"])
-    client = app.test_client()
-    for item in range(times):
-        yield crowd.GATE
-        yield partial(_text, client, item)
-
-
-def _text(client: FlaskClient, item: int) -> tuple[int, str, bool]:
-    response = client.post(f"/{item}", headers={"Idempotency-Key": f"key {item}"})
-    return item, response.text, is_replay(response)
-
-
-def _paid(state: State, times: int) -> list[int]:
-    return [state.get(f"paid {item}") for item in range(times)]
-
-
-@ON_ALL
-@pytest.mark.slow
-@pytest.mark.parametrize("backend, kind", CROWDS)
-def test_race(backend: Any, kind: str, race_settings: dict[str, str]) -> None:
-    """Each request is done once, on every store, and all get its response."""
-    open_state = partial(State.from_settings, race_settings)
-    work, look = partial(ask_guarded, times=6), partial(_paid, times=6)
-    outcome = crowd.run(kind, open_state, work, 8, look)
-    results = sorted(call.result for call in outcome.answers)
-    assert results == sorted([(n, "1", i > 0) for n in range(6) for i in range(8)])
-    assert outcome.found == [1] * 6
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("backend", [b for b in BACKENDS if b.id == "filesystem"], ids=["files"])
-def test_race_control(backend: Any, cache_settings: dict[str, str]) -> None:
-    """Looking before the response is stored does some requests more than once."""
-    work, look = partial(ask_unguarded, times=20), partial(_paid, times=20)
-    outcomes = (crowd.run("forked", each, work, 5, look) for each in chances(cache_settings))
-    assert any(max(outcome.found) > 1 for outcome in outcomes)

@@ -1,87 +1,30 @@
 """Objects of any class, counters and dictionaries, on every store."""
 
+# ruff: noqa: F811  # the fixtures that are imported are arguments of the tests
+
 import threading
-from dataclasses import dataclass, field
 from functools import partial
 
 import crowd
 import pytest
 from backends import BACKENDS, CROWDS, ON_ALL, ONE_OF_EACH_KIND
-from flask import Flask
 from get_then_set import chances
+from shared_objects import (
+    Maker,
+    SomeObj,
+    maker,  # noqa: F401  # fixtures
+)
 
 from race.judging import checkers
 from sharedstate import (
-    Cache,
     Deadlock,
     LockLost,
     LockTimeout,
-    NotSerializable,
-    NotSupported,
-    OutOfBounds,
     State,
     shared,
 )
-from sharedstate.objects import Objects
-from sharedstate.stores.memory import MemoryStore
 
 pytestmark = ONE_OF_EACH_KIND
-
-
-class SomeObj:
-    """The object of the question."""
-
-    made = 0
-
-    def __init__(self, param):
-        type(self).made += 1
-        self.param = param
-
-    def query(self):
-        self.param += 1
-        return self.param
-
-    def look(self):
-        return self.param
-
-    def fail(self):
-        self.param = "broken"
-        raise ZeroDivisionError
-
-    def me(self):
-        self.param += 1
-        return self
-
-    def later(self):
-        self.param += 1
-        yield self.param
-
-    async def awaited(self):
-        return self.param
-
-    @property
-    def double(self):
-        return 2 * self.param
-
-    @classmethod
-    def named(cls):
-        return cls.__name__
-
-    @staticmethod
-    def twice(n):
-        return 2 * n
-
-
-class Maker(Objects):
-    """As a cache: it has a state."""
-
-    def __init__(self, state):
-        self.state = state
-
-
-@pytest.fixture
-def maker(state):
-    return Maker(state)
 
 
 @pytest.fixture
@@ -191,145 +134,6 @@ class TestObject:
             shared(SomeObj(0))
 
 
-class Basket:
-    """With what Python looks for in the class."""
-
-    def __init__(self):
-        self.items = {}
-
-    def __setitem__(self, name, number):
-        self.items[name] = number
-
-    def __getitem__(self, name):
-        return self.items[name]
-
-    def __len__(self):
-        return len(self.items)
-
-    def __contains__(self, name):
-        return name in self.items
-
-    def __iter__(self):
-        return iter(sorted(self.items))
-
-    def __iadd__(self, name):
-        self.items[name] = self.items.get(name, 0) + 1
-        return self
-
-    def __eq__(self, other):
-        return self.items == other
-
-    def __call__(self, factor):
-        self.items = {name: factor * number for name, number in self.items.items()}
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    x: int = 1
-    y: list = field(default_factory=list)
-
-    def add(self, number):
-        self.y.append(number)
-
-
-class Growing:
-    """A class that has grown an attribute since the state was stored."""
-
-    def __init__(self):
-        self.old, self.new = 1, 2
-
-
-class Own:
-    def __init__(self):
-        self.lock = threading.Lock()
-        self.number = 0
-
-    def __getstate__(self):
-        return [self.number]
-
-    def __setstate__(self, state):
-        self.lock = threading.Lock()
-        (self.number,) = state
-
-    def inc(self):
-        with self.lock:
-            self.number += 1
-        return self.number
-
-
-@pytest.fixture
-def one():
-    return Maker(State(MemoryStore()))
-
-
-class TestClasses:
-    """What kinds of classes there are is the same on every store."""
-
-    def test_special_methods(self, one):
-        """``len()``, ``[…]``, ``in``, ``+=`` and the like are steps too."""
-        basket = one.object("basket", Basket)
-        basket["a"] = 1
-        basket += "b"
-        basket += "b"
-        assert (len(basket), basket["b"], "c" in basket, list(basket)) == (2, 2, False, ["a", "b"])
-        basket(10)
-        assert basket == {"a": 10, "b": 20}
-        assert type(basket).__name__ == "SharedBasket"
-
-    def test_slots_and_frozen(self, one):
-        """Attributes in slots are kept, and those of a frozen class can be read back."""
-        point = one.object("point", Point, 5)
-        point.add(7)
-        assert (point.x, point.y) == (5, [7])
-
-    def test_upgrade(self, one):
-        """An old state meets ``upgrade``, or the class's own ``__setstate__``."""
-        one.state.namespace("object").set("growing", {"state": {"old": 10}})
-        with pytest.raises(AttributeError, match="new"):
-            one.object("growing", Growing).new  # noqa: B018
-        fill = lambda it: it.__dict__.setdefault("new", 3)  # noqa: E731
-        growing = one.object("growing", Growing, upgrade=fill)
-        assert (growing.old, growing.new) == (10, 3)
-
-    def test_own_state(self, one):
-        """A class may say itself what its state is."""
-        own = one.object("own", Own)
-        assert [own.inc(), own.inc()] == [1, 2]
-        assert one.state.namespace("object").get("own") == {"state": [2]}
-
-    @pytest.mark.parametrize("kind", [list, type("Named", (dict,), {})])
-    def test_state_elsewhere(self, one, kind):
-        """A class whose state is not in attributes would lose it, and is refused."""
-        with pytest.raises(NotSerializable, match="attribute"):
-            one.object("thing", kind, {"a": 1}).change(len)
-
-    def test_no_class(self, one):
-        """What is no class is refused at once."""
-        with pytest.raises(TypeError, match="class"):
-            one.object("thing", lambda: SomeObj(0))
-
-    def test_change_of_its_own(self, one):
-        """A class's own method goes before what every shared object has."""
-
-        class Changer:
-            def change(self):
-                return "own"
-
-        assert one.object("changer", Changer).change() == "own"
-
-    def test_at_module_level(self):
-        """It can be made before there is an application, and is that of the current one."""
-        cache = Cache()
-        thing, counter = cache.object("thing", SomeObj, 0), cache.counter("counter")
-        items = cache.dict("items")
-        apps = [Flask("a"), Flask("b")]
-        for app in apps:
-            cache.init_app(app, config={"CACHE_TYPE": "simple"})
-        for app in apps:
-            with app.app_context():
-                assert (thing.query(), next(counter), items.inc("a")) == (1, 1, 1)
-
-
 class TestLocked:
     def test_nobody_between(self, thing):
         """Calls wait until the block is over; what it has made of the object is stored then."""
@@ -407,98 +211,7 @@ class TestLocked:
         assert thing.query() == 51
 
 
-class TestCounter:
-    def test_numbers(self, maker, state):
-        """It gives 1, 2, 3, …, which are those of the key, and starts anew when it is reset."""
-        counter = maker.counter("n")
-        assert [next(counter), next(counter), counter.inc(3), counter.dec()] == [1, 2, 5, 4]
-        assert (counter.value, int(counter), state.get("n")) == (4, 4, 4)
-        counter.reset()
-        assert (counter.value, next(counter)) == (0, 1)
-
-    def test_bounds(self, maker):
-        """It starts from its initial number and stays in its bounds."""
-        counter = maker.counter("n", initial=10, maximum=12)
-        assert [counter.value, next(counter), next(counter)] == [10, 11, 12]
-        with pytest.raises(OutOfBounds):
-            next(counter)
-        assert counter.value == 12
-
-    @pytest.mark.needs("once")
-    def test_once(self, maker):
-        """A token's increment is applied one time."""
-        counter = maker.counter("n")
-        assert [counter.inc(once="t"), counter.inc(once="t"), counter.inc()] == [1, 1, 2]
-
-
-@pytest.mark.needs("keys")
-class TestDict:
-    def test_a_mapping(self, maker):
-        """It does what a dictionary does."""
-        items = maker.dict("items")
-        items["a"], items["b"] = 1, [2]
-        assert (items["a"], "b" in items, "c" in items, 5 in items) == (1, True, False, False)
-        assert (len(items), sorted(items), dict(items)) == (2, ["a", "b"], {"a": 1, "b": [2]})
-        assert sorted(items.items(), key=str) == [("a", 1), ("b", [2])]
-        assert sorted(items.values(), key=str) == [1, [2]]
-        assert items == {"a": 1, "b": [2]}
-        del items["a"]
-        for use in (lambda: items["a"], lambda: items.__delitem__("a"), lambda: items.pop("a")):
-            with pytest.raises(KeyError):
-                use()
-        assert (items.pop("b"), items.pop("b", 3), items.get("b", 4)) == ([2], 3, 4)
-        assert (items.setdefault("c", 5), items.setdefault("c", 6)) == (5, 5)
-        items.update(d=7)
-        items.clear()
-        assert dict(items) == {}
-
-    def test_apart(self, maker, state):
-        """Dictionaries are apart from each other and from all keys, whatever their names are."""
-        names = ["a", "a/b", "a:b", "a%2Fb", "ä"]
-        for name in names:
-            maker.dict(name)["b:c"] = name
-        maker.dict("a")["b/b:c"] = 0
-        assert [maker.dict(name)["b:c"] for name in names] == names
-        assert state.keys() == []
-        assert list(maker.dict("a/b")) == ["b:c"]
-
-    def test_one_step(self, maker):
-        """Counting and changing are one step each."""
-        items = maker.dict("items")
-        assert [items.inc("n"), items.inc("n", 2)] == [1, 3]
-        assert items.change("n", lambda n: n * 10) == 30
-        assert items.change("new", lambda n: n + 1, default=0) == 1
-
-    def test_expires(self, maker, clock):
-        """An item ends by itself; storing, changing and touching it renews that, counting not."""
-        items = maker.dict("items", timeout=100)
-        items["set"] = 1
-        items.inc("counted")
-        items["changed"] = items["touched"] = 1
-        clock.advance(60)
-        items["set"] = 2
-        items.inc("counted")
-        items.change("changed", lambda n: n + 1)
-        assert items.touch("touched")
-        clock.advance(60)
-        assert sorted(items) == ["changed", "set", "touched"]
-        clock.advance(60)
-        assert list(items) == [] and not items.touch("touched")
-
-
-def test_a_dict_needs_no_listing_for_its_items(state):
-    """On a store that cannot list keys the items work, and what lists them says so."""
-    items = Maker(state).dict("items")
-    items["a"] = 1
-    assert items["a"] == 1
-    if "keys" not in state.store.can:
-        with pytest.raises(NotSupported):
-            list(items)
-
-
 # The race: the question's object, as all processes share it, and as people read and store it.
-
-
 def query(state, me, times):
     thing = Maker(state).object("thing", SomeObj, 0)
     for _ in range(times):
