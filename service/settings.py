@@ -146,7 +146,7 @@ _TABLE = (
         "FRONT",
         flag(),
         True,
-        "Increments, and reading and writing one value, are answered before Flask, alike but "
+        "Increments, and reading and writing one value, get their response before Flask: the same, "
         "several times as fast.",
         _OURS,
         default_text="on",

@@ -23,7 +23,7 @@ export function watch({ key, etag }, listener) {
 /** Watch nothing any more. */
 export const stop = () => watching.abort();
 
-/** A server that lets nobody wait answers at once: then the list tells it, which is asked for. */
+/** A server on which no request can wait responds at once; then the listing shows the change. */
 async function wait(key, etag, signal, listener) {
   try {
     while (!signal.aborted) {

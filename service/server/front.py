@@ -1,4 +1,4 @@
-"""Hot requests, answered before Flask: increments, and reading and writing one value.
+"""Responds to hot requests before Flask: increments, and reading and writing one value.
 
 The front recognizes, and does not decide. A request with a header, query, method, length or
 character that it does not know goes to Flask before the store is touched, and so does one that is
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-FLASK, ANSWERED, LATER = 0, 1, 2
+FLASK, RESPONDED, LATER = 0, 1, 2
 """What becomes of a request: it is Flask's; it has its response; or it will, as ``later`` says."""
 
 _TASKS: dict[tuple[str, str], tuple[str, Callable[..., hot.Task]]] = {
@@ -112,7 +112,7 @@ class Front:
 
         :param later: is called if this returns ``LATER``, perhaps in another thread: with whether
             the request has its response now. If not, Flask has to respond.
-        :returns: ``FLASK``, ``ANSWERED`` or ``LATER``.
+        :returns: ``FLASK``, ``RESPONDED`` or ``LATER``.
         """
         began, method = perf_counter(), scope.method
         found = _path(scope.path)
@@ -134,11 +134,11 @@ class Front:
             return self._respond(client, environ, route.rule, task, began, result, error)
 
         def done_later(result: Any, error: BaseException | None) -> None:
-            is_answered = True  # Where this fails, what was done must not be done again.
+            has_responded = True  # Where this fails, what was done must not be done again.
             try:
-                is_answered = done(result, error)
+                has_responded = done(result, error)
             finally:
-                later(is_answered)
+                later(has_responded)
 
         store, operation = space.store, task.operation
         if store.combines and (operation.writes or store.has_server):
@@ -147,7 +147,7 @@ class Front:
         if store.has_server:  # One that is slow must not hold up the thread that reads requests.
             self._pool.submit(_do, store, keys, operation, done_later)
             return LATER
-        return ANSWERED if _do(store, keys, operation, done) else FLASK
+        return RESPONDED if _do(store, keys, operation, done) else FLASK
 
     def awaited(self, scope: Scope) -> Awaited | None:
         """Return what a request asks to wait for, if it may."""

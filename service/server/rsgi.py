@@ -26,7 +26,7 @@ from ..contract.errors import problem
 from ..contract.replies import WAITED
 from ..overrides import take_shortcut
 from ..tracing import HEADER, new_id
-from .front import ANSWERED, FLASK, LATER, Front, address
+from .front import FLASK, LATER, RESPONDED, Front, address
 from .waiting import Waiters
 
 if TYPE_CHECKING:
@@ -84,8 +84,8 @@ class Bridge:
         """Respond to a request of Granian's, in its thread, unless it has to wait for something."""
         scope, client = request.scope, request.proto
 
-        def later(is_answered: bool) -> None:
-            if is_answered:
+        def later(has_responded: bool) -> None:
+            if has_responded:
                 request.done()
             else:
                 self._pool.submit(self._finish, request)
@@ -125,15 +125,15 @@ class Bridge:
                     return None
                 waited = f"wait={awaited.seconds}"
         loop = asyncio.get_running_loop()
-        answered: asyncio.Future[bool] = loop.create_future()
+        responded: asyncio.Future[bool] = loop.create_future()
 
-        def later(is_answered: bool) -> None:
-            loop.call_soon_threadsafe(answered.set_result, is_answered)
+        def later(has_responded: bool) -> None:
+            loop.call_soon_threadsafe(responded.set_result, has_responded)
 
-        who = self._front(scope, client, body, later)
-        if who == LATER:
-            who = ANSWERED if await answered else FLASK
-        if who == ANSWERED:
+        outcome = self._front(scope, client, body, later)
+        if outcome == LATER:
+            outcome = RESPONDED if await responded else FLASK
+        if outcome == RESPONDED:
             return None
         if self._one_at_a_time is not None:
             self.respond(scope, client, body, waited)
