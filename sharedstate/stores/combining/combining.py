@@ -13,7 +13,7 @@ from weakref import finalize
 
 from ...errors import Overloaded, SharedStateError, StoreUnavailable
 from ..base import Done, Store, watch_forks
-from ..guards.guard import Wrapper
+from ..guards.guard import Interrupted, Wrapper
 from ..operations import Get, Operation, Record
 from ..support.sizes import size_of
 from .committer import Committer
@@ -164,7 +164,8 @@ class Combining(Wrapper):
         finally:
             for waiting in taken:
                 if not waiting.has_ended:
-                    waiting.end(None, outcome_unknown("the thread that did it was ended"))
+                    reason = "the thread that did it together with others was ended"
+                    waiting.end(None, Interrupted(reason, outcome_unknown=True))
             self._hand_over(first)
             for waiting in taken:
                 waiting.tell()

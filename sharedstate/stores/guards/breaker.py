@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from ...errors import Overloaded, StoreUnavailable
 from ..base import Done, Store
 from ..operations import Operation
-from .guard import Wrapper
+from .guard import Interrupted, Wrapper
 
 R = TypeVar("R")
 
@@ -89,7 +89,7 @@ class Breaker(Wrapper):
         return servers
 
     def _open(self, keys: Sequence[bytes], error: StoreUnavailable) -> None:
-        if not isinstance(error, Overloaded):  # That was not sent to a server.
+        if not isinstance(error, (Overloaded, Interrupted)):  # They say nothing of a server.
             for server in self._servers_of(keys):
                 self._circuits.setdefault(server, Circuit()).open(str(error))
 

@@ -7,11 +7,16 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
+from ...errors import StoreUnavailable
 from ...settings import Settings
 from ..base import Clock, Done, Page, Scope, Store
 from ..operations import Operation, Record
 
 R = TypeVar("R")
+
+
+class Interrupted(StoreUnavailable):
+    """An operation was broken off in this process, which says nothing of the store."""
 
 
 class Wrapper(Store):
