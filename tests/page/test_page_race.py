@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from browsers import Visit, page_server, visits
+from browsers import ONE_WORKER, Visit, page_server, visits
 from playwright.sync_api import Browser, Page, Route, expect
 
 import app as service
@@ -79,7 +79,7 @@ def test_a_wrong_way_to_count_is_seen_to_fail(visit: Visit, way: str, why: str) 
 def test_the_counter_gives_every_number_once(visit: Visit) -> None:
     """The same 100 requests at the exact counter bring 1 to 100, again and again."""
     page = visit()
-    for _ in range(3):
+    for _ in range(2):
         verdict = race(page, "counter")
         assert (
             verdict
@@ -156,7 +156,7 @@ def test_all_ways_race_with_one_button(visit: Visit) -> None:
 def test_one_worker_with_one_thread_proves_nothing(chromium: Browser) -> None:
     """Where requests cannot meet, the page says so before and after, and shows nothing as proof."""
     with (
-        page_server("--workers", "1", "--threads", "1") as url,
+        page_server(*ONE_WORKER, "--threads", "1") as url,
         visits(chromium, url) as visit,
     ):
         page = visit()
@@ -182,24 +182,13 @@ def test_workers_that_share_no_store_fail_with_the_counter_too(chromium: Browser
         assert "This store is in the memory of a process" in verdict
 
 
-def test_the_demonstration_can_be_turned_off(chromium: Browser) -> None:
-    """With DEMO=0 its routes are not there, and the page has no race."""
-    with page_server(DEMO="0") as url, visits(chromium, url) as visit:
-        page = visit()
-        expect(page.locator("#ready")).to_have_text("Ready")
-        assert page.locator("#race, a[href='#race']").count() == 0
-        for method, path in (("get", ""), ("post", "/counter"), ("post", "/get-then-set")):
-            answer = getattr(page.request, method)(f"{url}/demo{path}")
-            assert (answer.status, answer.json()["status"]) == (404, 404)
-
-
 def test_a_race_has_its_own_numbers() -> None:
     """Each name counts from 1, each way by itself, for a minute; a bad name is refused."""
     client = service.create_app({"CACHE_TYPE": "simple"}).test_client()
     for way in ("global-variable", "get-then-set", "counter"):
         for name, number in (("a", 1), ("a", 2), ("b", 1)):
-            answer = client.post(f"/demo/{way}", json={"race": f"{way}-{name}"}).get_json()
-            assert answer["value"] == number
+            response = client.post(f"/demo/{way}", json={"race": f"{way}-{name}"}).get_json()
+            assert response["value"] == number
         assert client.post(f"/demo/{way}", json={"race": "a b"}).status_code == 400
         assert client.get(f"/demo/{way}").status_code == 405
     listed = {item["key"]: item for item in client.get("/v1/values").get_json()["items"]}
@@ -217,8 +206,11 @@ def test_a_race_leaves_what_is_no_number(way: str) -> None:
     client = service.create_app({"CACHE_TYPE": "simple"}).test_client()
     url = f"/v1/values/demo:r:{way}"
     assert client.put(url, json={"value": "text"}).status_code == 201
-    answer = client.post(f"/demo/{way}", json={"race": "r"})
-    assert (answer.status_code, answer.get_json()["type"]) == (409, "urn:sharedstate:not-a-counter")
+    response = client.post(f"/demo/{way}", json={"race": "r"})
+    assert (response.status_code, response.get_json()["type"]) == (
+        409,
+        "urn:sharedstate:not-a-counter",
+    )
     assert client.get(url).get_json()["value"] == "text"
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         Playwright,
     )
 
-TWO_WORKERS = ("--workers", "2")
+ONE_WORKER, TWO_WORKERS = ("--workers", "1"), ("--workers", "2")
 DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 360, "height": 740}
 
