@@ -39,6 +39,7 @@ class TestForks:
             assert exactly_one_to([1, *theirs, *ours], 301)
             assert state.get("n") == 301
 
+    @pytest.mark.slow
     @of("simple")
     def test_in_memory(self, cache_settings: Settings) -> None:
         """A child goes on with a copy that is its own, also if others write at the moment."""

@@ -48,6 +48,7 @@ class TestChecks:
         monkeypatch.setattr(lmdb.verify, "verify", recorded)
         return checked
 
+    @pytest.mark.slow
     def test_after_an_orderly_end_there_is_none(self, tmp_path: Path, checks: list[str]) -> None:
         """Neither after a close nor after the end of an interpreter that has not closed it."""
         with opened(tmp_path) as state:
@@ -58,6 +59,7 @@ class TestChecks:
             assert other.inc("n") == 4
         assert checks == []
 
+    @pytest.mark.slow
     def test_after_any_other_end_there_is_one(self, tmp_path: Path, checks: list[str]) -> None:
         """One for all who open it from then on, as long as somebody has it open."""
         run(tmp_path, "state.inc('n'); os.kill(os.getpid(), 9)", status=-9)

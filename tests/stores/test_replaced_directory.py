@@ -76,6 +76,7 @@ class TestDeletedDirectory:
                 state.inc("n") if write == "inc" else state.set("n", 1)
             assert state.inc("n") == (42 if how == "file moved over" else 1)
 
+    @pytest.mark.slow
     @embedded
     def test_replaced(self, cache_settings: Settings, tmp_path: Path) -> None:
         """One that another process has made anew meanwhile is noticed, and shared from then on."""

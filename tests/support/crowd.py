@@ -157,10 +157,6 @@ def _spawned(open_state: Any, work: Work, size: int, look: Any) -> Outcome:
     return _processes("spawn", open_state, open_state, work, size, look)
 
 
-def _separate(open_state: Any, work: Work, size: int, look: Any) -> Outcome:
-    return _processes("fork", open_state, open_state, work, size, look)
-
-
 def _forked(open_state: Any, work: Work, size: int, look: Any) -> Outcome:
     state = open_state()
     state.get("opened before the fork")
@@ -295,7 +291,7 @@ def in_child(function: Callable[..., Any], *arguments: Any) -> Any:
 _KINDS = {
     "threads": _threads,
     "greenlets": _greenlets,
-    "separate": _separate,
+    "separate": lambda open_state, *rest: _processes("fork", open_state, open_state, *rest),
     "spawned": _spawned,
     "forked": _forked,
 }

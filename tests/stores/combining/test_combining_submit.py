@@ -251,6 +251,7 @@ print("done")
 """
 
 
+@pytest.mark.slow
 def test_gevent() -> None:
     """Greenlets wait for each other as threads do, and one that is killed holds nobody up."""
     process = subprocess.run(

@@ -97,6 +97,7 @@ class TestEnding:
             store.timeout = SECONDS
             assert state.get_many("a", "b", "n") == ["a", "b", 1]
 
+    @pytest.mark.slow
     def test_deleted(self, path: Path) -> None:
         """One whose socket is deleted ends, so that there are never two that count."""
         with opened(path.parent) as state:
@@ -182,6 +183,7 @@ class TestSupervised:
             assert process.exitcode == 0
             assert not path.exists()
 
+    @pytest.mark.slow
     def test_workers_leave_it_to_the_supervisor(self, path: Path) -> None:
         """Workers wait for the supervisor to start it again, and say how to go on without."""
         with opened(path.parent) as state:

@@ -216,6 +216,7 @@ def _look(state: State) -> Any:
 
 
 class TestDriver:
+    @pytest.mark.slow
     def test_without_msgspec(self, tmp_path: Path) -> None:
         """Where msgspec is missing the error says what to install, and other stores work."""
         code = """
