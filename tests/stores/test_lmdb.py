@@ -177,8 +177,8 @@ class TestDamage:
     @pytest.mark.slow
     def test_no_bit_that_is_flipped_aborts_the_process(self, whole: bytes, tmp_path: Path) -> None:
         """In the header of a page or where its first entries lie: an error with the remedy."""
-        for page in range(0, len(whole) // 4096, 3):
-            byte, bit = [(10, page % 6), (17, 4), (17, 5), (21, 4)][page % 4]
+        for number, page in enumerate(range(0, len(whole) // 4096, 3)):
+            byte, bit = [(10, number % 6), (17, 4), (17, 5), (21, 4)][number % 4]
             directory = tmp_path / f"{page}-{byte}-{bit}"
             directory.mkdir(mode=0o700)
             damaged = bytearray(whole)

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -118,16 +119,19 @@ class TestOpening:
     def test_while_another_one_grows(self, cache_settings: Settings) -> None:
         """A file that another process makes longer at this moment is not taken for damaged."""
         fork = multiprocessing.get_context("fork")
-        began, stopped = fork.Event(), fork.Event()
-        writer = fork.Process(target=_grow, args=(cache_settings, began, stopped))
+        writes, began, stopped = fork.Semaphore(1), fork.Event(), fork.Event()
+        writer = fork.Process(target=_grow, args=(cache_settings, writes, began, stopped))
         writer.start()
         try:
             assert began.wait(SECONDS)
             for _ in range(100):
+                for _ in range(50):  # Done while this one opens the file.
+                    writes.release()
                 with opened(cache_settings) as state:
                     assert state.get("0")
         finally:
             stopped.set()
+            writes.release()
             writer.join()
         assert writer.exitcode == 0
 
@@ -138,11 +142,11 @@ def _count_at(gate: threading.Barrier, state: State, numbers: list[int]) -> None
     assert state.has("n")
 
 
-def _grow(settings: Settings, began: Any, stopped: Any) -> None:
+def _grow(settings: Settings, writes: Any, began: Any, stopped: Any) -> None:
     with opened(settings) as state:
-        for i in range(50_000):
-            state.set(str(i), "x" * 3000)
-            began.set()
+        for i in count():
+            writes.acquire()
             if stopped.is_set():
                 return
-    raise AssertionError("nobody stopped it")
+            state.set(str(i), "x" * 3000)
+            began.set()
