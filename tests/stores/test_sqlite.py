@@ -15,6 +15,7 @@ from backends import BACKENDS, Backend, FakeClock
 
 from sharedstate import State, StoreFull
 from sharedstate.stores.database.dialects.sqlite import SQLite
+from sharedstate.stores.support.counters import number_in
 from sharedstate.stores.support.file_lock import FileLock
 
 ROOT = Path(__file__).parents[2]
@@ -157,3 +158,10 @@ def test_placeholders_have_no_numbers() -> None:
     assert len(modules) >= 10
     for module in modules:
         assert not re.search(r"\?\d", module.read_text()), module
+
+
+def test_only_the_text_of_a_counter_is_a_number() -> None:
+    """Bytes that the number would not give back stay bytes, whatever they are."""
+    others = [b"--5", b"007", b"-0", b"", b"-", b"+1", b"1 ", b"9223372036854775808"]
+    assert [number_in(raw) for raw in (b"0", b"-5", b"9223372036854775807")] == [0, -5, 2**63 - 1]
+    assert {number_in(raw) for raw in others} == {None}

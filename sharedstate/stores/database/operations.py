@@ -22,6 +22,7 @@ from ..operations import (
     Touch,
     expiry,
 )
+from ..support.counters import number_in
 from ..support.sqlite_damage import Damaged, checked_rows
 from .dialects.base import LIVE
 from .engine import Connection, Database
@@ -32,7 +33,6 @@ MISS: Final[Any] = object()
 """What a statement returns that did nothing, where it takes a transaction to say more."""
 
 _COLLECTED = 64
-_COUNTER_DIGITS = len(b"-9223372036854775808")
 
 _SELECT = "SELECT name, value, number, expires FROM {{table}} WHERE {}"
 _SIZES = f"SELECT name, length(value) FROM {{{{table}}}} WHERE {{}} AND {LIVE}"
@@ -183,7 +183,7 @@ def _increment(database: Database, key: bytes, increment: Increment, now: float)
 def _swap(database: Database, key: bytes, swap: Swap, now: float) -> Any:
     if swap.expected is None:
         return _swap_in(database, key, swap, now)
-    expected = _number(swap.expected)
+    expected = number_in(swap.expected)
     same = _SAME[expected is not None]
     where = (key, swap.expected if expected is None else expected, now)
     if swap.value is None:
@@ -271,18 +271,9 @@ def _row(key: bytes, record: Record) -> tuple[Any, ...]:
 
 def _columns(record: Record) -> tuple[Any, Any, Any]:
     value, expires = record
-    number = _number(value)
+    number = number_in(value)
     return value if number is None else None, number, _column(expires)
 
 
 def _column(expires: float) -> float | None:
     return None if expires == NEVER else expires
-
-
-def _number(value: bytes) -> int | None:
-    """The number that a counter's bytes stand for, if they are exactly those of the number."""
-    if len(value) <= _COUNTER_DIGITS and value.lstrip(b"-").isdigit():
-        number = int(value)
-        if COUNTER_MIN <= number <= COUNTER_MAX and b"%d" % number == value:
-            return number
-    return None

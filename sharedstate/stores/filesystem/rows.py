@@ -6,14 +6,14 @@ from collections.abc import Iterable, Sequence
 from operator import itemgetter
 from typing import Any
 
-from ..operations import COUNTER_MAX, COUNTER_MIN, NEVER, Record
+from ..operations import NEVER, Record
+from ..support.counters import number_in
 from ..support.sqlite_damage import Damaged
 from .sqlite_file import SQLiteFile
 
 _first, _last = itemgetter(0), itemgetter(-1)
 
 _KEYS_A_QUERY = 512
-_COUNTER_DIGITS = len(b"-9223372036854775808")
 _SELECT_MANY = "SELECT key, value, expires FROM entries WHERE key IN ({})"
 _UPSERT = (
     "INSERT INTO entries VALUES (?, ?, ?) "
@@ -87,8 +87,5 @@ def _column(expires: float) -> float | None:
 
 def _number_or_bytes(value: bytes) -> int | bytes:
     """A counter as a number that SQLite can add to; its bytes are those of the number."""
-    if len(value) <= _COUNTER_DIGITS and value.lstrip(b"-").isdigit():
-        number = int(value)
-        if COUNTER_MIN <= number <= COUNTER_MAX and b"%d" % number == value:
-            return number
-    return value
+    number = number_in(value)
+    return value if number is None else number
