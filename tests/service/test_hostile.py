@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
-import resource
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from itertools import count
-from pathlib import Path
-from typing import Any
+from contextlib import ExitStack, contextmanager
 
 import pytest
 from raw_requests import (
+    BROKEN_OFF,
     CHUNKED,
     HANGING,
     HEAD,
@@ -23,21 +20,23 @@ from raw_requests import (
     PUT,
     RUBBISH,
     connect,
+    listing,
+    names,
+    nothing_changed,
+    others_are_served,
     put,
     received,
+    started,
     talk,
 )
-from served import SECONDS, ask, free_port, serving, wait_for
+from served import SECONDS, ask
 
 import app as service
-from race.clients.rush import rush
 
 pytestmark = pytest.mark.slow
 
 # Many more than the two workers have threads.
 CROWD = 20
-
-names = count()
 
 
 @pytest.fixture(scope="module")
@@ -48,43 +47,6 @@ def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         large = json.dumps({"value": "x" * 1_000_000}).encode()
         assert talk(port, put("large", large)).startswith(b"HTTP/1.1 201 ")
         yield port
-
-
-@pytest.fixture(scope="module")
-def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """The port of one that wants a body at once."""
-    yield from started(tmp_path_factory.mktemp("strict"), BODY_TIMEOUT="0.2")
-
-
-def started(directory: Path, **settings: str) -> Iterator[int]:
-    port = free_port()
-    with serving(port, "--workers", "2", CACHE_DIR=str(directory), **settings):
-        yield port
-
-
-def listing(port: int) -> Any:
-    items = json.loads(ask(port, "GET", "/v1/values?limit=1000")[1])["items"]
-    return {item["key"]: item["etag"] for item in items if not item["key"].startswith("ordinary-")}
-
-
-@contextmanager
-def nothing_changed(port: int) -> Iterator[None]:
-    before = listing(port)
-    yield
-    assert listing(port) == before
-
-
-def others_are_served(port: int) -> None:
-    """Ordinary clients, all at once, get the numbers from 1 on, and what they have stored."""
-    path = f"/v1/counters/ordinary-{next(names)}"
-    crowd = {"clients": 8, "timeout": SECONDS}
-    counted = rush("127.0.0.1", port, "POST", path, rounds=4, **crowd)
-    assert [response.error for response in counted if response.error] == []
-    assert sorted(json.loads(response.body)["value"] for response in counted) == list(range(1, 33))
-    path, body = f"/v1/values/ordinary-{next(names)}", b'{"value": [1]}'
-    headers = {"Content-Type": "application/json"}
-    stored = rush("127.0.0.1", port, "PUT", path, rounds=2, body=body, headers=headers, **crowd)
-    assert {response.status for response in stored} <= {200, 201}
 
 
 @pytest.mark.parametrize("sent", HANGING.values(), ids=HANGING.keys())
@@ -202,9 +164,6 @@ def test_random_bytes_do_no_harm(patient: int) -> None:
         others_are_served(patient)
 
 
-BROKEN_OFF = {name: sent for name, sent in HANGING.items() if sent.startswith((PUT, POST))}
-
-
 @pytest.mark.parametrize("sent", BROKEN_OFF.values(), ids=BROKEN_OFF.keys())
 def test_what_broke_off_is_not_done(patient: int, sent: bytes) -> None:
     """A client that ends in the middle of a request changes nothing, and is told if it listens."""
@@ -212,23 +171,6 @@ def test_what_broke_off_is_not_done(patient: int, sent: bytes) -> None:
         response = talk(patient, sent, ends=True)
         assert response == b"" or response.startswith(b"HTTP/1.1 400 ")
         assert response or b"\r\n\r\n" not in sent
-
-
-TOO_SLOW = {name: sent for name, sent in BROKEN_OFF.items() if b"\r\n\r\n" in sent}
-
-
-def test_a_body_that_does_not_come_in_time_is_408(strict: int) -> None:
-    """After BODY_TIMEOUT seconds the client is told and disconnected, and nothing is done."""
-    assert ask(strict, "GET", "/health/live")[0] == 200
-    with nothing_changed(strict), ExitStack() as stack:
-        clients = [stack.enter_context(connect(strict)) for _ in TOO_SLOW]
-        for client, sent in zip(clients, TOO_SLOW.values(), strict=True):
-            client.sendall(sent)
-        for client, name in zip(clients, TOO_SLOW, strict=True):
-            head, _, body = b"".join(received(client)).partition(b"\r\n\r\n")
-            assert head.startswith(b"HTTP/1.1 408 "), name
-            assert b"content-type: application/problem+json" in head
-            assert json.loads(body)["status"] == 408
 
 
 def test_bodies_in_pieces_are_whole(patient: int) -> None:
@@ -278,58 +220,3 @@ def test_queries_that_are_not_ascii_are_read_or_refused(patient: int) -> None:
     raw = talk(patient, "GET /v1/values?prefix=ü".encode() + head)
     assert json.loads(raw.partition(b"\r\n\r\n")[2])["items"][0]["key"] == "über"
     assert ask(patient, "DELETE", "/v1/values/%C3%BCber")[0] == 204
-
-
-def test_silent_clients_are_disconnected_in_time(tmp_path: Path) -> None:
-    """As many as can connect keep others out for HEADER_TIMEOUT seconds, and not for longer.
-
-    A connection that idles after a request is closed as soon.
-    """
-    port, (soft, hard) = free_port(), resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < 2048:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 2048), hard))
-    with (
-        serving(port, "--workers", "2", CACHE_DIR=str(tmp_path), HEADER_TIMEOUT="0.5"),
-        ExitStack() as stack,
-    ):
-        wait_for(lambda: ask(port, "GET", "/health/live")[0] == 200)
-        idle = stack.enter_context(connect(port))
-        # Less than the 30 s after which Granian itself would do it.
-        idle.settimeout(20)
-        idle.sendall(b"GET /health/live HTTP/1.1\r\n" + HEAD + b"\r\n")
-        silent = [stack.enter_context(connect(port)) for _ in range(1100)]
-        with suppress(OSError):  # It has been disconnected already.
-            silent[0].sendall(b"GET / HTTP/1.1\r\nX-Slow: ")
-        assert b"".join(received(idle)).endswith(b'{"status":"live"}')
-        # One that has to wait for the processor before it sends its request is disconnected too.
-        wait_for(lambda: ask(port, "GET", "/health/live")[0] == 200)
-        for client in silent:
-            client.settimeout(20)
-            assert b"".join(received(client)) == b""
-        wait_for(lambda: ask(port, "POST", "/v1/counters/a")[0] == 200)
-
-
-# Granian's main process waits for its workers as long as it is told to, but not 5 s.
-IN_A_HURRY = """
-import granian
-init = granian.Granian.__init__
-def hurry(*arguments, **options):
-    init(*arguments, **options | {"workers_kill_timeout": options["workers_kill_timeout"] and 1})
-granian.Granian.__init__ = hurry
-"""
-
-
-def test_clients_that_hang_do_not_keep_it_from_stopping(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With half-sent bodies from many clients, SIGTERM still ends the server."""
-    (tmp_path / "sitecustomize.py").write_text(IN_A_HURRY)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    port = free_port()
-    with serving(port, "--workers", "2", CACHE_DIR=str(tmp_path)) as process, ExitStack() as stack:
-        assert ask(port, "GET", "/health/live")[0] == 200
-        for _ in range(CROWD):
-            stack.enter_context(connect(port)).sendall(HANGING["no body"])
-        others_are_served(port)
-        process.terminate()
-        assert process.wait(SECONDS) == 0

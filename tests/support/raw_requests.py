@@ -1,12 +1,18 @@
-"""Requests byte by byte, and those that are broken off or are none."""
+"""Requests byte by byte, those that are broken off or are none, and what they must not change."""
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from itertools import count
+from pathlib import Path
+from typing import Any
 
-from served import SECONDS, ask
+from served import SECONDS, ask, free_port, serving
+
+from race.clients.rush import rush
 
 HEAD = b"Host: localhost\r\nContent-Type: application/json\r\n"
 PUT = b"PUT /v1/values/hostile HTTP/1.1\r\n" + HEAD
@@ -92,3 +98,40 @@ RUBBISH = {
         b"400",
     ),
 }
+
+# Those that begin to change something.
+BROKEN_OFF = {name: sent for name, sent in HANGING.items() if sent.startswith((PUT, POST))}
+
+
+def started(directory: Path, **settings: str) -> Iterator[int]:
+    port = free_port()
+    with serving(port, "--workers", "2", CACHE_DIR=str(directory), **settings):
+        yield port
+
+
+names = count()
+
+
+def listing(port: int) -> Any:
+    items = json.loads(ask(port, "GET", "/v1/values?limit=1000")[1])["items"]
+    return {item["key"]: item["etag"] for item in items if not item["key"].startswith("ordinary-")}
+
+
+@contextmanager
+def nothing_changed(port: int) -> Iterator[None]:
+    before = listing(port)
+    yield
+    assert listing(port) == before
+
+
+def others_are_served(port: int) -> None:
+    """Ordinary clients, all at once, get the numbers from 1 on, and what they have stored."""
+    path = f"/v1/counters/ordinary-{next(names)}"
+    crowd = {"clients": 8, "timeout": SECONDS}
+    counted = rush("127.0.0.1", port, "POST", path, rounds=4, **crowd)
+    assert [response.error for response in counted if response.error] == []
+    assert sorted(json.loads(response.body)["value"] for response in counted) == list(range(1, 33))
+    path, body = f"/v1/values/ordinary-{next(names)}", b'{"value": [1]}'
+    headers = {"Content-Type": "application/json"}
+    stored = rush("127.0.0.1", port, "PUT", path, rounds=2, body=body, headers=headers, **crowd)
+    assert {response.status for response in stored} <= {200, 201}

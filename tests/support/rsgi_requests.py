@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any
 
@@ -61,3 +62,14 @@ class Headers:
 
     def __contains__(self, name: str) -> bool:
         return name in self.keys()
+
+
+class Waiter(Client):
+    """A client that waits until it goes away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gone = asyncio.Event()
+
+    async def client_disconnect(self) -> None:
+        await self.gone.wait()
