@@ -59,8 +59,8 @@ WRITES = [
 ]
 
 
-def is_problem(answer: Any, status: int) -> bool:
-    return (answer.status_code, answer.mimetype) == (status, "application/problem+json")
+def is_problem(response: Any, status: int) -> bool:
+    return (response.status_code, response.mimetype) == (status, "application/problem+json")
 
 
 class TestTokens:
@@ -79,12 +79,12 @@ class TestTokens:
             {"X-API-Key": TOKEN},
             {"Cookie": f"token={TOKEN}"},
         ):
-            answer = guarded.get(path, headers=headers)
-            assert is_problem(answer, 401)
+            response = guarded.get(path, headers=headers)
+            assert is_problem(response, 401)
             challenge = 'Bearer realm="sharedstate"'
             if headers.get("Authorization", "").startswith("Bearer ") and headers != bearer(""):
                 challenge += ', error="invalid_token"'  # RFC 6750, section 3.1
-            assert answer.headers["WWW-Authenticate"] == challenge
+            assert response.headers["WWW-Authenticate"] == challenge
         assert is_problem(guarded.get(f"{path}?token={TOKEN}&API_TOKEN={TOKEN}"), 401)
         for token in (TOKEN, READ):
             assert guarded.get(path, headers=bearer(token)).status_code in (200, 404)
@@ -92,15 +92,15 @@ class TestTokens:
     @pytest.mark.parametrize("path", PUBLIC)
     def test_not_needed(self, guarded: FlaskClient, path: str) -> None:
         """What shows no state needs none: the page has to be there to be given one."""
-        with guarded.get(path) as answer:
-            assert answer.status_code == 200
+        with guarded.get(path) as response:
+            assert response.status_code == 200
 
     def test_for_reading(self, guarded: FlaskClient) -> None:
         """The reading token changes nothing: 403. None or a wrong one is 401."""
         for method, path, body in WRITES:
             for token, status in ((READ, 403), ("wrong", 401)):
-                answer = guarded.open(path, method=method, json=body, headers=bearer(token))
-                assert is_problem(answer, status)
+                response = guarded.open(path, method=method, json=body, headers=bearer(token))
+                assert is_problem(response, status)
             assert is_problem(guarded.open(path, method=method, json=body), 401)
 
     def test_for_everything(self, guarded: FlaskClient) -> None:
@@ -135,9 +135,9 @@ class TestTokens:
         caplog.set_level(logging.DEBUG)
         for path in (*PUBLIC, *PRIVATE):
             for headers in (bearer(TOKEN), bearer(f"{TOKEN}-not")):
-                with guarded.get(path, headers=headers) as answer:
-                    assert TOKEN not in answer.text
-                    assert TOKEN not in str(answer.headers)
+                with guarded.get(path, headers=headers) as response:
+                    assert TOKEN not in response.text
+                    assert TOKEN not in str(response.headers)
         assert TOKEN not in caplog.text
 
 
@@ -161,26 +161,26 @@ class TestThisMachine:
     ) -> None:
         """Another machine, or a name that a page of another site may have, is 403."""
         for method, path, body in [*WRITES, ("GET", "/v1/values/a", None)]:
-            answer = open_.open(
+            response = open_.open(
                 path,
                 method=method,
                 json=body,
                 base_url=f"http://{name}",
                 environ_overrides={"REMOTE_ADDR": address},
             )
-            assert is_problem(answer, 403)
-            assert "API_TOKEN" in answer.get_json(force=True)["detail"]
+            assert is_problem(response, 403)
+            assert "API_TOKEN" in response.get_json(force=True)["detail"]
 
     @pytest.mark.parametrize("name", ["localhost", "localhost:5000", "127.0.0.1:80", "[::1]:5000"])
     def test_is_served(self, open_: FlaskClient, name: str) -> None:
         """This machine is served by each of its own names, and through a socket file."""
         for address in ("127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", ""):
-            answer = open_.get(
+            response = open_.get(
                 "/v1/values/a",
                 base_url=f"http://{name}",
                 environ_overrides={"REMOTE_ADDR": address},
             )
-            assert answer.status_code == 200
+            assert response.status_code == 200
 
     def test_by_a_trusted_name(self) -> None:
         """TRUSTED_HOSTS adds a name, not another machine; INSECURE lets everybody in."""
@@ -277,6 +277,6 @@ class TestOtherSites:
 
     def test_may_not_read(self, open_: FlaskClient) -> None:
         """No answer allows a page of another site to read it."""
-        answer = open_.get("/v1/values/a", headers={"Origin": "http://evil.example"})
-        assert not [name for name, _ in answer.headers if name.startswith("Access-Control")]
-        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        response = open_.get("/v1/values/a", headers={"Origin": "http://evil.example"})
+        assert not [name for name, _ in response.headers if name.startswith("Access-Control")]
+        assert response.headers["X-Content-Type-Options"] == "nosniff"

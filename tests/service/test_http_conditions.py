@@ -61,8 +61,8 @@ def test_a_listing_is_304_until_it_changes(client: FlaskClient) -> None:
     seen = set()
 
     def changed() -> bool:
-        answer = client.get("/v1/values?prefix=a")
-        tag = answer.headers["ETag"]
+        response = client.get("/v1/values?prefix=a")
+        tag = response.headers["ETag"]
         again = client.get("/v1/values?prefix=a", headers={"If-None-Match": tag})
         assert (again.status_code, again.headers["ETag"]) == (304, tag)
         is_new = tag not in seen
@@ -114,8 +114,8 @@ class TestIfMatch:
     def test_any(self, client: FlaskClient) -> None:
         """``*`` stands for every value."""
         put(client, 1)
-        answer = put(client, 2, If_Match="*")
-        assert (answer.status_code, answer.get_json()["value"]) == (200, 2)
+        response = put(client, 2, If_Match="*")
+        assert (response.status_code, response.get_json()["value"]) == (200, 2)
 
     def test_expiry(self, client: FlaskClient) -> None:
         """A conditional PUT sets the expiry as a plain one does."""
@@ -163,9 +163,9 @@ def test_no_conditional_write_is_lost(client: FlaskClient) -> None:
     def attempt(_: int) -> bool:
         mine = app.test_client()
         seen = mine.get(PATH)
-        answer = put(mine, seen.get_json()["value"] + 1, If_Match=seen.headers["ETag"])
-        assert answer.status_code in (200, 412)
-        return answer.status_code == 200
+        response = put(mine, seen.get_json()["value"] + 1, If_Match=seen.headers["ETag"])
+        assert response.status_code in (200, 412)
+        return response.status_code == 200
 
     with ThreadPoolExecutor(8) as pool:
         done = sum(pool.map(attempt, range(64)))
@@ -197,11 +197,11 @@ class TestPatch:
         """Every example of the RFC comes out as it says."""
         for before, change, after in EXAMPLES:
             put(client, before)
-            answer = patch(client, change)
-            assert (answer.status_code, answer.get_json()["value"]) == (200, after)
+            response = patch(client, change)
+            assert (response.status_code, response.get_json()["value"]) == (200, after)
             shown = client.get(PATH)
             assert shown.get_json()["value"] == after
-            assert shown.headers["ETag"] == answer.headers["ETag"]
+            assert shown.headers["ETag"] == response.headers["ETag"]
 
     def test_expiry_is_kept(self, client: FlaskClient) -> None:
         """A patched value ends when it would have."""

@@ -22,8 +22,8 @@ def passing(client: FlaskClient, backend: Backend, cache_settings: dict[str, str
     return backend.clock(cache.state.store, cache_settings)
 
 
-def refused(answer: Any, status: int) -> bool:
-    return (answer.status_code, answer.mimetype) == (status, "application/problem+json")
+def refused(response: Any, status: int) -> bool:
+    return (response.status_code, response.mimetype) == (status, "application/problem+json")
 
 
 def test_is_held_and_released(client: FlaskClient) -> None:

@@ -46,8 +46,8 @@ class TestIdempotencyKey:
     def test_for_something_else(self, client: FlaskClient, path: str, body: Any) -> None:
         """The same key with another body or path is 422, and changes nothing."""
         inc(client, "t", delta=5)
-        answer = inc(client, "t", path, **body)
-        assert (answer.status_code, answer.mimetype) == (422, "application/problem+json")
+        response = inc(client, "t", path, **body)
+        assert (response.status_code, response.mimetype) == (422, "application/problem+json")
         assert client.get(COUNTER).get_json()["value"] == 5
         assert client.get("/v1/counters/b").status_code == 404
 
@@ -67,9 +67,9 @@ class TestIdempotencyKey:
         app = client.application
 
         def send(n: int) -> tuple[int, bool]:
-            answer = inc(app.test_client(), f"client {n // 3}")
-            assert answer.status_code == 200
-            return answer.get_json()["value"], "Idempotency-Replayed" in answer.headers
+            response = inc(app.test_client(), f"client {n // 3}")
+            assert response.status_code == 200
+            return response.get_json()["value"], "Idempotency-Replayed" in response.headers
 
         with ThreadPoolExecutor(40) as pool:
             responses = list(pool.map(send, range(120)))
@@ -83,8 +83,8 @@ def test_a_store_that_cannot_is_501(client: FlaskClient, backend: Backend) -> No
     """Where a store knows no keys or no batches in one step, that is said and nothing is done."""
     able = backend.can >= {"once", "atomic_batch"}
     assert inc(client, "t").status_code == (200 if able else 501)
-    answer = batch(client, {"op": "set", "key": "b", "value": 1})
-    assert answer.status_code == (200 if able else 501)
+    response = batch(client, {"op": "set", "key": "b", "value": 1})
+    assert response.status_code == (200 if able else 501)
     assert client.get(COUNTER).status_code == (200 if able else 404)
     assert client.get("/v1/values/b").status_code == (200 if able else 404)
 
@@ -106,9 +106,9 @@ def test_a_batch_answers_each(client: FlaskClient, backend: Backend, atomic: boo
     """Each operation of a batch sees those before it, and has an answer of its own."""
     if atomic and "atomic_batch" not in backend.can:
         return  # See test_a_store_that_cannot_is_501.
-    answer = batch(client, *ALL, atomic=atomic)
-    assert answer.status_code == 200
-    assert answer.get_json()["results"] == [
+    response = batch(client, *ALL, atomic=atomic)
+    assert response.status_code == 200
+    assert response.get_json()["results"] == [
         {"status": 404, "key": "a"},
         {"status": 200, "key": "a"},
         {"status": 200, "key": "a", "value": 5},
@@ -129,9 +129,9 @@ def test_an_atomic_batch_is_done_or_not(client: FlaskClient) -> None:
     wrong = [{"op": "inc", "key": "text"}, {"op": "inc", "key": "a", "maximum": 1}]
     for refused in wrong:
         operations = [{"op": "inc", "key": "a"}, {"op": "delete", "key": "text"}]
-        answer = batch(client, operations[0], refused, operations[1])
-        assert (answer.status_code, answer.mimetype) == (409, "application/problem+json")
-        assert answer.get_json(force=True)["operation"] == 1
+        response = batch(client, operations[0], refused, operations[1])
+        assert (response.status_code, response.mimetype) == (409, "application/problem+json")
+        assert response.get_json(force=True)["operation"] == 1
         assert client.get(COUNTER).status_code == 404
         assert client.get("/v1/values/text").get_json()["value"] == "x"
 
@@ -156,9 +156,9 @@ def test_what_cannot_be_read_is_one_answer(
     others = State(cache.state.store, codec=PickleCodec(), prefix=cache.state.key_prefix)
     others.set("theirs", {1, 2})
     steps = [{"op": "inc", "key": "a"}, {"op": "get", "key": "theirs"}]
-    answer = batch(client, *steps, atomic=atomic)
-    assert answer.status_code == 200
-    number, theirs = answer.get_json()["results"]
+    response = batch(client, *steps, atomic=atomic)
+    assert response.status_code == 200
+    number, theirs = response.get_json()["results"]
     assert number["value"] == client.get(COUNTER).get_json()["value"] == 1
     assert theirs["status"] == 400
     assert theirs["problem"]["type"] == "urn:sharedstate:not-serializable"

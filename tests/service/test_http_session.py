@@ -61,13 +61,13 @@ def test_values(client: FlaskClient) -> None:
 
 def test_the_cookie(client: FlaskClient) -> None:
     """It is an opaque random id for the session's routes, which no script reads; Secure on TLS."""
-    answer = client.post(COUNTER)
-    cookie = answer.headers["Set-Cookie"]
+    response = client.post(COUNTER)
+    cookie = response.headers["Set-Cookie"]
     assert re.match(rf"{COOKIE}=[\w-]{{43}}; ", cookie)
     for part in ("HttpOnly", "SameSite=Lax", "Path=/v1/session", "Expires="):
         assert part in cookie
     assert "Secure" not in cookie
-    assert "Cookie" in answer.headers["Vary"]
+    assert "Cookie" in response.headers["Vary"]
     secure = client.application.test_client().post(COUNTER, base_url="https://localhost")
     assert "; Secure;" in secure.headers["Set-Cookie"]
 
@@ -165,8 +165,8 @@ def test_refusals_change_nothing(client: FlaskClient) -> None:
     """What is wrong is refused, and the client's state stays."""
     client.post(COUNTER)
     for method, path, body, status in REFUSED:
-        answer = client.open(path, method=method, json=body)
-        assert (answer.status_code, answer.mimetype) == (status, "application/problem+json")
+        response = client.open(path, method=method, json=body)
+        assert (response.status_code, response.mimetype) == (status, "application/problem+json")
         assert client.get(SESSION).get_json() == {"values": {}, "counters": {"hits": 1}}
 
 
@@ -197,9 +197,9 @@ def test_no_other_route_reaches_it(client: FlaskClient) -> None:
             assert others.get(path).status_code in (400, 404)
         for op in ("get", "delete"):
             body = {"operations": [{"op": op, "key": guess.replace("%00", "\0")}]}
-            answer = others.post("/v1/batch", json=body)
-            assert "mine" not in answer.text
-            assert answer.status_code == 400 or answer.get_json()["results"][0]["status"] == 404
+            response = others.post("/v1/batch", json=body)
+            assert "mine" not in response.text
+            assert response.status_code == 400 or response.get_json()["results"][0]["status"] == 404
     assert client.get(SESSION).get_json()["values"] == {"secret": "mine"}
 
 
@@ -244,9 +244,9 @@ def test_a_new_session_that_cannot_be_stored(client: FlaskClient, monkeypatch: A
         raise StoreUnavailable("down")
 
     monkeypatch.setattr(type(state), "set", fail)
-    answer = client.delete(SESSION)
-    assert answer.status_code == 503
-    assert "may or may not" in answer.get_json(force=True)["detail"]
+    response = client.delete(SESSION)
+    assert response.status_code == 503
+    assert "may or may not" in response.get_json(force=True)["detail"]
     monkeypatch.undo()
     assert client.get(SESSION).get_json()["counters"] == {}
 
@@ -275,12 +275,12 @@ def test_no_error_shows_an_id(client: FlaskClient, caplog: pytest.LogCaptureFixt
     with pytest.MonkeyPatch.context() as patch:
         for name in ("touch", "revise", "delete"):
             patch.setattr(type(states), name, lambda *_, **__: _raise(down))
-        answers = [
+        responses = [
             client.open(path, method=method)
             for method, path in (("GET", SESSION), ("POST", COUNTER), ("DELETE", SESSION))
         ]
-    assert [answer.status_code for answer in answers] == [503, 503, 503]
-    assert sid not in "".join([large.text, *(answer.text for answer in answers), caplog.text])
+    assert [response.status_code for response in responses] == [503, 503, 503]
+    assert sid not in "".join([large.text, *(response.text for response in responses), caplog.text])
 
 
 def _raise(error: Exception) -> Any:

@@ -44,8 +44,8 @@ def test_an_item_that_cannot_be_read_has_a_problem(client: FlaskClient) -> None:
     assert "problem" not in items["a"]
     operations = [{"op": "get", "key": key} for key in ("a", *RAW)]
     for atomic in (True, False):
-        answer = client.post("/v1/batch", json={"operations": operations, "atomic": atomic})
-        found, *refused = answer.get_json()["results"]
+        response = client.post("/v1/batch", json={"operations": operations, "atomic": atomic})
+        found, *refused = response.get_json()["results"]
         assert (found["value"], {each["status"] for each in refused}) == (1, {400})
         for each in refused:
             check(each["problem"])
@@ -67,7 +67,7 @@ def test_other_types_and_keys_of_redis_are_left_out(empty_redis: str) -> None:
         server.set(b"test:\xff\xfe", "1")
     client = service.create_app({"TESTING": True, **config}).test_client()
     assert client.put("/v1/values/a", json={"value": 1}).status_code == 201
-    answer = client.get("/v1/values")
-    assert answer.status_code == 200, answer.text
-    assert [item["key"] for item in answer.get_json()["items"]] == ["a"]
+    response = client.get("/v1/values")
+    assert response.status_code == 200, response.text
+    assert [item["key"] for item in response.get_json()["items"]] == ["a"]
     check(client.get("/v1/values/list").get_json(force=True))

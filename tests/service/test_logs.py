@@ -110,7 +110,7 @@ def test_the_access_log_has_one_line_a_request(
 ) -> None:
     """With ACCESS_LOG each request is one line with its answer; without it, none."""
     client = make(LOG_FORMAT="json", ACCESS_LOG=is_on).test_client()
-    answers = [client.post("/v1/counters/a"), client.get("/nope")]
+    responses = [client.post("/v1/counters/a"), client.get("/nope")]
     logged = lines(capsys)
     if not is_on:
         assert logged == []
@@ -118,7 +118,7 @@ def test_the_access_log_has_one_line_a_request(
     expected = [("POST", "/v1/counters/a", 200), ("GET", "/nope", 404)]
     assert [(line["method"], line["path"], line["status"]) for line in logged] == expected
     assert [line["request_id"] for line in logged] == [
-        answer.headers["X-Request-ID"] for answer in answers
+        response.headers["X-Request-ID"] for response in responses
     ]
     assert all(line["client"] == "127.0.0.1" and line["seconds"] > 0 for line in logged)
 
@@ -127,8 +127,8 @@ def test_the_access_log_shows_no_secrets(capsys: pytest.CaptureFixture[str]) -> 
     """Neither the Authorization header nor the query, where a lock's token may be."""
     app = make(LOG_FORMAT="json", ACCESS_LOG=True, API_TOKEN=TOKEN)
     headers = {"Authorization": f"Bearer {TOKEN}"}
-    answer = app.test_client().get(f"/v1/values?prefix={TOKEN}", headers=headers)
-    assert answer.status_code == 200
+    response = app.test_client().get(f"/v1/values?prefix={TOKEN}", headers=headers)
+    assert response.status_code == 200
     (line,) = capsys.readouterr().err.splitlines()
     assert TOKEN not in line
 
@@ -143,12 +143,12 @@ def test_errors_of_a_store_show_no_password(
         raise StoreUnavailable(f"cannot reach {URL}: refused")
 
     monkeypatch.setattr(MemoryStore, "transact", fail)
-    answer = make(LOG_FORMAT=style).test_client().post("/v1/counters/a")
+    response = make(LOG_FORMAT=style).test_client().post("/v1/counters/a")
     logged = capsys.readouterr().err
-    assert answer.status_code == 503
+    assert response.status_code == 503
     assert "cannot reach redis://***@host:6379/0: refused" in logged
-    assert answer.headers["X-Request-ID"] in logged
-    assert "ss:w/rd" not in logged + answer.text
+    assert response.headers["X-Request-ID"] in logged
+    assert "ss:w/rd" not in logged + response.text
 
 
 @pytest.mark.parametrize("kind", [StoreFull, StoreUnavailable, ConfigurationError])
@@ -169,9 +169,11 @@ def test_answers_show_no_place_of_the_server(
     # One store that is down is an error of the whole batch, and of no operation.
     statuses = [result["status"] for result in each.get_json(force=True).get("results", [])]
     assert one.status_code == (statuses or [each.status_code])[0] >= 500
-    for answer in (one, each):
-        assert "secret" not in answer.text and "internal" not in answer.text
-        (line,) = (line for line in logged if line["request_id"] == answer.headers["X-Request-ID"])
+    for response in (one, each):
+        assert "secret" not in response.text and "internal" not in response.text
+        (line,) = (
+            line for line in logged if line["request_id"] == response.headers["X-Request-ID"]
+        )
         assert line["message"] == "/srv/secret/state.db on db.internal is full"
 
 
@@ -180,13 +182,13 @@ def test_a_full_store_shows_no_path(capsys: pytest.CaptureFixture[str], tmp_path
     app = service.create_app({"CACHE_DIR": str(tmp_path), "CACHE_MAX_BYTES": 1 << 17})
     with app.app_context():
         client = app.test_client()
-        answers = [
+        responses = [
             client.put(f"/v1/values/{number}", json={"value": "x" * 10_000}) for number in range(20)
         ]
         cache.state.close()
-    assert answers[-1].status_code == 507
-    assert str(tmp_path) not in answers[-1].text
-    assert "nothing was changed" in answers[-1].text
+    assert responses[-1].status_code == 507
+    assert str(tmp_path) not in responses[-1].text
+    assert "nothing was changed" in responses[-1].text
 
 
 @pytest.mark.parametrize("style", ["text", "json"])
@@ -211,14 +213,14 @@ def test_a_bugs_trace_is_in_the_log_alone(
         raise ZeroDivisionError(f"'Authorization': 'Bearer {TOKEN}' on {URL}")
 
     monkeypatch.setattr(MemoryStore, "transact", fail)
-    answer = make(LOG_FORMAT=style).test_client().post("/v1/counters/a")
+    response = make(LOG_FORMAT=style).test_client().post("/v1/counters/a")
     logged = capsys.readouterr().err
-    assert answer.status_code == 500
+    assert response.status_code == 500
     assert "ZeroDivisionError" in logged and "Traceback" in logged
-    assert answer.headers["X-Request-ID"] in logged
-    assert "Traceback" not in answer.text and "ZeroDivision" not in answer.text
-    assert TOKEN not in logged + answer.text
-    assert "ss:w/rd" not in logged + answer.text
+    assert response.headers["X-Request-ID"] in logged
+    assert "Traceback" not in response.text and "ZeroDivision" not in response.text
+    assert TOKEN not in logged + response.text
+    assert "ss:w/rd" not in logged + response.text
     if style == "json":
         assert "Traceback" in json.loads(logged)["exception"]
 

@@ -101,9 +101,9 @@ def test_an_answer_that_cannot_be_finished_is_counted_once(app: Flask) -> None:
             raise ZeroDivisionError
         return response
 
-    answer = app.test_client().get("/health/live")
-    assert answer.status_code == 500
-    assert answer.headers.getlist("X-Request-ID")
+    response = app.test_client().get("/health/live")
+    assert response.status_code == 500
+    assert response.headers.getlist("X-Request-ID")
     counts = shown(app.test_client(), "http_request_duration_seconds_count")
     assert counts == {("GET", "/health/live", "500"): 1}
 
@@ -173,12 +173,12 @@ def test_numbers_of_one_process_among_several_are_not_shown(
 ) -> None:
     """Without a common directory several processes have no right numbers, and say what to set."""
     several = {"wsgi.multiprocess": True}
-    answer = client.get("/metrics", environ_overrides=several)
-    assert (answer.status_code, answer.mimetype) == (501, "application/problem+json")
-    assert "METRICS_DIR" in answer.get_json(force=True)["detail"]
+    response = client.get("/metrics", environ_overrides=several)
+    assert (response.status_code, response.mimetype) == (501, "application/problem+json")
+    assert "METRICS_DIR" in response.get_json(force=True)["detail"]
     shared = service.create_app({"CACHE_TYPE": "simple", "METRICS_DIR": str(tmp_path / "new")})
-    answer = shared.test_client().get("/metrics", environ_overrides=several)
-    assert answer.status_code == 200
+    response = shared.test_client().get("/metrics", environ_overrides=several)
+    assert response.status_code == 200
 
 
 def test_a_directory_that_cannot_be_used_is_a_wrong_setting(tmp_path: Path) -> None:

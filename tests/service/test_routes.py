@@ -1,24 +1,20 @@
-"""The routes, with Flask's test client on ``SimpleCache``."""
+"""The routes of values, batches and the rest, with Flask's test client on ``SimpleCache``."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Iterator
-from typing import Any
 from urllib.parse import quote
 
 import pytest
 from backends import FakeClock
 from flask import Flask, current_app
 from flask.testing import FlaskClient
+from problems import refused
 
 import app as service
 from common import cache
-from sharedstate import SharedStateError, StoreUnavailable
-from sharedstate.errors import StoreFull
-
-MAX = 2**63 - 1
 
 
 @pytest.fixture
@@ -37,17 +33,6 @@ def client(app: Flask) -> FlaskClient:
 def clock(app: Flask) -> FakeClock:
     """The time of the store, which stands still."""
     return FakeClock(cache.state.store, {})
-
-
-def refused(answer: Any, status: int, *words: str) -> None:
-    """Check that an answer is a problem document with this status that has these words in it."""
-    assert answer.status_code == status, answer.text
-    assert answer.mimetype == "application/problem+json"
-    problem = answer.get_json(force=True)
-    assert problem["status"] == status
-    assert problem["title"] and problem["type"]
-    for word in words:
-        assert word in problem["detail"]
 
 
 def test_a_value_is_created_replaced_shown_and_removed(client: FlaskClient) -> None:
@@ -134,33 +119,6 @@ def test_a_listing_that_makes_no_sense_is_400(client: FlaskClient, query: str) -
     refused(client.get(f"/v1/values?{query}"), 400)
 
 
-def test_a_counter_counts_from_an_empty_body(client: FlaskClient) -> None:
-    """POST without a body adds one to a counter that it makes."""
-    numbers = [client.post("/v1/counters/a").get_json() for _ in range(3)]
-    assert numbers == [{"key": "a", "value": n} for n in (1, 2, 3)]
-    assert client.get("/v1/counters/a").get_json() == {"key": "a", "value": 3, "ttl": None}
-
-
-def test_a_counter_takes_every_member(client: FlaskClient, clock: FakeClock) -> None:
-    """``delta``, ``initial``, ``minimum``, ``maximum`` and ``ttl`` mean what ``inc`` says."""
-    body = {"delta": -2, "initial": 10, "minimum": 5, "maximum": 8, "ttl": 60}
-    assert client.post("/v1/counters/a", json=body).get_json()["value"] == 8
-    assert client.get("/v1/counters/a").get_json()["ttl"] == 60
-    assert client.post("/v1/counters/a", json=body).get_json()["value"] == 6
-    refused(client.post("/v1/counters/a", json=body), 409, "bounds")
-    assert cache.get("a") == 6
-
-
-def test_a_counter_is_set_and_removed(client: FlaskClient) -> None:
-    """PUT returns 201 or 200, DELETE 204 or 404."""
-    assert client.put("/v1/counters/a", json={"value": 7}).status_code == 201
-    assert client.put("/v1/counters/a", json={"value": 0}).status_code == 200
-    assert client.post("/v1/counters/a").get_json()["value"] == 1
-    assert client.delete("/v1/counters/a").status_code == 204
-    refused(client.delete("/v1/counters/a"), 404)
-    refused(client.get("/v1/counters/a"), 404)
-
-
 def test_the_default_ttl_is_told() -> None:
     """Where values expire by default, PUT says when, for values and counters alike."""
     app = service.create_app({"CACHE_TYPE": "simple", "CACHE_DEFAULT_TIMEOUT": 60})
@@ -168,46 +126,6 @@ def test_the_default_ttl_is_told() -> None:
     for kind in ("values", "counters"):
         assert client.put(f"/v1/{kind}/a", json={"value": 1}).get_json()["ttl"] == 60
         assert client.put(f"/v1/{kind}/a", json={"value": 1, "ttl": 0}).get_json()["ttl"] is None
-
-
-@pytest.mark.parametrize("value", ["text", 1.5, True, None, [1], 2**63])
-def test_what_is_no_counter_stays(client: FlaskClient, value: Any) -> None:
-    """Counting on another value is 409 and changes nothing."""
-    cache.set("a", value)
-    refused(client.post("/v1/counters/a"), 409)
-    assert cache.get("a") == value
-
-
-def test_a_counter_does_not_pass_its_end(client: FlaskClient) -> None:
-    """The largest number plus one is 409 and changes nothing."""
-    client.put("/v1/counters/a", json={"value": MAX})
-    refused(client.post("/v1/counters/a"), 409, "bounds")
-    assert client.get("/v1/counters/a").get_json()["value"] == MAX
-
-
-@pytest.mark.parametrize("value", ["text", True, False, 1.0, None])
-def test_reading_a_value_as_a_counter_is_409(client: FlaskClient, value: Any) -> None:
-    """GET of a counter says so when the key holds something else, as true, which is no number."""
-    cache.set("a", value)
-    refused(client.get("/v1/counters/a"), 409)
-
-
-@pytest.mark.parametrize("member", ["delta", "initial", "minimum", "maximum"])
-def test_a_counter_takes_no_other_kind_of_number(client: FlaskClient, member: str) -> None:
-    """Wherever a counter is changed: true is not 1, and 1.0 is not either."""
-    for wrong in (True, False, 1.0, "1", 2**63):
-        refused(client.post("/v1/counters/a", json={member: wrong}), 400, member)
-        operation = {"op": "inc", "key": "a", member: wrong}
-        refused(client.post("/v1/batch", json={"operations": [operation]}), 400, member)
-    assert cache.keys() == []
-
-
-@pytest.mark.parametrize("wrong", [True, 1.0, "1", 2**63, None])
-def test_nor_does_a_counter_of_a_client(client: FlaskClient, wrong: Any) -> None:
-    """Neither as what it is set to, nor as what is added."""
-    refused(client.put("/v1/session/counters/a", json={"value": wrong}), 400, "value")
-    refused(client.post("/v1/session/counters/a", json={"delta": wrong}), 400, "delta")
-    assert client.get("/v1/session").get_json() == {"values": {}, "counters": {}}
 
 
 @pytest.mark.parametrize(
@@ -232,35 +150,9 @@ def test_nor_does_a_counter_of_a_client(client: FlaskClient, wrong: Any) -> None
 )
 def test_a_broken_body_is_400(client: FlaskClient, kind: str, body: str, words: str) -> None:
     """A body that is not as it should be is refused, with what is wrong, and nothing changes."""
-    answer = client.put(f"/v1/{kind}/a", data=body, content_type="application/json")
-    refused(answer, 400, words)
+    response = client.put(f"/v1/{kind}/a", data=body, content_type="application/json")
+    refused(response, 400, words)
     assert cache.keys() == []
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        {"delta": 1.0},
-        {"delta": "1"},
-        {"delta": True},
-        {"initial": 2**63},
-        {"minimum": [], "delta": 1},
-        {"maximum": {}},
-        {"ttl": -1},
-        {"dleta": 1},
-        {"minimum": 2, "maximum": 1},
-    ],
-)
-def test_a_broken_increment_is_400(client: FlaskClient, body: dict[str, Any]) -> None:
-    """An increment with a member that is wrong is refused, and nothing changes."""
-    refused(client.post("/v1/counters/a", json=body), 400)
-    assert cache.keys() == []
-
-
-def test_a_form_is_415(client: FlaskClient) -> None:
-    """What ``curl -d`` sends without a header is refused with the header to send."""
-    refused(client.post("/v1/counters/a", data={"delta": 5}), 415, "application/json")
-    assert not cache.has("a")
 
 
 @pytest.mark.parametrize("atomic", [True, False])
@@ -277,8 +169,8 @@ def test_a_batch_answers_as_each_operation_does(
         {"op": "delete", "key": "long"},
         {"op": "get", "key": "long"},
     ]
-    answer = client.post("/v1/batch", json={"operations": operations, "atomic": atomic})
-    results = answer.get_json()["results"]
+    response = client.post("/v1/batch", json={"operations": operations, "atomic": atomic})
+    results = response.get_json()["results"]
     assert [result["status"] for result in results] == [200, 200, 200, 200, 204, 404, 404]
     assert results[2]["ttl"] == 60
     assert results[3] == {"status": 200, "key": "long", "value": 2, "ttl": None}
@@ -288,9 +180,9 @@ def test_a_batch_answers_as_each_operation_does(
 def test_a_batch_says_which_operation_is_not_allowed(client: FlaskClient) -> None:
     """A key that is too long in bytes, though not in characters, refuses all with its number."""
     operations = [{"op": "inc", "key": "a"}, {"op": "get", "key": "ü" * 126}]
-    answer = client.post("/v1/batch", json={"operations": operations})
-    refused(answer, 400, "252")
-    assert answer.get_json(force=True)["operation"] == 1
+    response = client.post("/v1/batch", json={"operations": operations})
+    refused(response, 400, "252")
+    assert response.get_json(force=True)["operation"] == 1
     assert cache.keys() == []
 
 
@@ -324,14 +216,6 @@ def test_large_bodies_and_values_are_413(client: FlaskClient) -> None:
     assert cache.keys() == ["a"]
 
 
-def test_unknown_paths_and_methods_are_problems(client: FlaskClient) -> None:
-    """404 and 405 are problem documents too, and 405 says what is allowed."""
-    refused(client.get("/nope"), 404)
-    answer = client.post("/v1/store")
-    refused(answer, 405)
-    assert "GET" in answer.headers["Allow"]
-
-
 def test_health_and_store(client: FlaskClient) -> None:
     """A process is live, with its store ready, and the store says what it is."""
     assert client.get("/health/live").get_json() == {"status": "live"}
@@ -357,66 +241,6 @@ def test_several_processes_on_simple_are_not_ready(client: FlaskClient) -> None:
     )
 
 
-class _Broken:
-    """A store on which everything fails."""
-
-    scope = "network"
-    can: frozenset[str] = frozenset()
-
-    def __init__(self, error: SharedStateError) -> None:
-        self.error = error
-
-    def __getattr__(self, name: str) -> Any:
-        def fail(*args: Any, **kwargs: Any) -> Any:
-            raise self.error
-
-        return fail
-
-
-@pytest.mark.parametrize(
-    ("unknown", "words"), [(True, "may or may not"), (False, "nothing was changed")]
-)
-def test_a_store_that_is_down_is_503(
-    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, unknown: bool, words: str
-) -> None:
-    """Without its store the service says so, when to try again, and what became of the write."""
-    error = StoreUnavailable("redis://secret-host is down", outcome_unknown=unknown)
-    monkeypatch.setattr(cache.state, "store", _Broken(error))
-    answer = client.post("/v1/counters/a")
-    refused(answer, 503, words)
-    assert answer.headers["Retry-After"] == "1"
-    assert "secret-host" not in answer.text
-    refused(client.get("/health/ready"), 503)
-    assert client.get("/health/live").status_code == 200
-
-
-def test_a_stores_own_kind_of_error_is_the_same_problem(
-    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An error of a class below one of the library's is answered as that one."""
-
-    class Refused(StoreUnavailable):
-        pass
-
-    monkeypatch.setattr(cache.state, "store", _Broken(Refused("no")))
-    refused(client.post("/v1/counters/a"), 503, "nothing was changed")
-
-
-def test_a_full_store_is_507(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A write that finds no room is refused as such."""
-    monkeypatch.setattr(cache.state, "store", _Broken(StoreFull("no room")))
-    refused(client.put("/v1/values/a", json={"value": 1}), 507)
-
-
-def test_unexpected_errors_show_no_trace(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bug is a 500 without its text, which the log has."""
-    app.config["PROPAGATE_EXCEPTIONS"] = False
-    monkeypatch.setattr(cache.state, "store", _Broken(ZeroDivisionError("inside")))  # type: ignore[arg-type]
-    answer = app.test_client().get("/v1/values/a")
-    refused(answer, 500)
-    assert "inside" not in answer.text
-
-
 def test_settings_come_from_the_environment_and_the_caller(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -429,13 +253,3 @@ def test_settings_come_from_the_environment_and_the_caller(
         assert cache.state.key_prefix == "env:"
         assert cache.state.default_timeout == 5
     assert json.loads(json.dumps(app.config["MAX_CONTENT_LENGTH"])) > 1 << 20
-
-
-def test_a_refused_batch_names_its_step(client: FlaskClient) -> None:
-    """The problem has the position of the operation that was refused, from 0."""
-    cache.set("text", "x")
-    operations = [{"op": "inc", "key": "a"}, {"op": "inc", "key": "text"}]
-    answer = client.post("/v1/batch", json={"operations": operations})
-    refused(answer, 409)
-    assert answer.get_json(force=True)["operation"] == 1
-    assert cache.get("a") is None

@@ -127,12 +127,12 @@ def test_the_application_knows_what_it_shares(
     app = service.create_app(settings)
     seen: list[Any] = []
 
-    def answer(environ: Any, start_response: Any) -> list[bytes]:
+    def response(environ: Any, start_response: Any) -> list[bytes]:
         seen.append((environ["wsgi.multiprocess"], environ["wsgi.multithread"]))
         start_response("200 OK", [])
         return []
 
-    monkeypatch.setattr(app, "wsgi_app", answer)
+    monkeypatch.setattr(app, "wsgi_app", response)
     rsgi.Bridge(app).respond(scope_of("GET", "/"), Client())  # type: ignore[arg-type]
     assert seen == [(workers > 1, threads > 1)]
 
@@ -242,11 +242,11 @@ def test_what_the_application_returns_is_closed(monkeypatch: pytest.MonkeyPatch)
         def close(self) -> None:
             closed.append(True)
 
-    def answer(environ: Any, start_response: Any) -> Parts:
+    def response(environ: Any, start_response: Any) -> Parts:
         start_response("200 OK", [])
         return Parts()
 
-    monkeypatch.setattr(app, "wsgi_app", answer)
+    monkeypatch.setattr(app, "wsgi_app", response)
     with pytest.raises(OSError):
         bridge.respond(scope_of("GET", "/"), Client())  # type: ignore[arg-type]
     assert closed == [True]
