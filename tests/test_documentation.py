@@ -19,6 +19,7 @@ from playwright.sync_api import Browser
 
 from race.servers.serve import Server, serve
 from sharedstate import Cache
+from sharedstate.stores.registry import open_store
 from sharedstate.testing import MemoryCache, race
 
 
@@ -42,10 +43,24 @@ def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Flask, "auto_find_instance_path", lambda self: str(tmp_path))
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    with serve("granian", cwd=ROOT, env={"FLASK_CACHE_DIR": str(tmp_path)}) as server:
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("state")
+
+
+@pytest.fixture(scope="module")
+def running(directory: Path) -> Iterator[Server]:
+    with serve("granian", cwd=ROOT, env={"FLASK_CACHE_DIR": str(directory)}) as server:
         yield server
+
+
+@pytest.fixture
+def server(running: Server, directory: Path) -> Iterator[Server]:
+    """The service, on an empty store."""
+    yield running
+    store = open_store({"CACHE_TYPE": "filesystem", "CACHE_DIR": str(directory)})
+    store.clear(b"")
+    store.close()
 
 
 def test_the_readme_is_a_door() -> None:
