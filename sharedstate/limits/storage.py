@@ -19,11 +19,10 @@ from flask import current_app
 from limits.storage import MovingWindowSupport, SlidingWindowCounterSupport, Storage
 
 from ..backend import fit_key
-from ..codec import JSONCodec
+from ..codec import TEXTS
 from ..errors import SharedStateError
-from ..keyspace.arguments import ABSENT
+from ..keyspace import Item
 from ..state import State
-from ..stores.support.pauses import pauses
 
 _MOVING = "moving "
 _SLIDING = "sliding "
@@ -166,7 +165,7 @@ class SharedStateStorage(Storage, MovingWindowSupport, SlidingWindowCounterSuppo
 
 def _state() -> State:
     state: State = current_app.extensions["sharedstate"].state
-    return state.namespace("limits", JSONCodec())
+    return state.namespace("limits", TEXTS)
 
 
 def _replace(name: str, change: Callable[[Any], Any], *, timeout: float) -> bool:
@@ -174,16 +173,22 @@ def _replace(name: str, change: Callable[[Any], Any], *, timeout: float) -> bool
 
     ``change`` gets an empty list where there is no record, and may be called more than once.
     """
-    state = _state()
-    for pause in pauses():
-        found = state.get(name, ABSENT)
-        new = change([] if found is ABSENT else found)
+
+    def changed(item: Item | None) -> Any:
+        new = change([] if item is None else item.value)
         if new is None:
-            return False
-        if state.compare_and_set(name, found, new, timeout=timeout):
-            return True
-        time.sleep(pause)
-    raise AssertionError  # pragma: no cover - the pauses never end
+            raise _Refused
+        return new
+
+    try:
+        _state().revise(name, changed, timeout=timeout)
+    except _Refused:
+        return False
+    return True
+
+
+class _Refused(Exception):
+    """The hits do not fit."""
 
 
 def _within(entries: Entries, begin: float) -> Entries:
