@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from backends import BACKENDS, Backend, FakeClock
+from backends import BACKENDS, Backend, FakeClock, innermost
 
 from sharedstate import State, StoreFull
 from sharedstate.stores.database.dialects.sqlite import SQLite
@@ -62,10 +62,9 @@ def test_many_keys_are_of_one_moment(
     reads: list[str] = []
     # On `database` such a read keeps writers out meanwhile.
     waits = backend.name == "database"
-    impatient = cache_settings | ({"CACHE_TIMEOUT": "1"} if waits else {})
     with opened(cache_settings) as first:
         first.set_many(dict.fromkeys(keys, "old"))
-    with opened(impatient) as writer, opened(cache_settings) as reader:
+    with opened(cache_settings) as writer, opened(cache_settings) as reader:
 
         def seen(statement: str) -> None:
             if statement.startswith("SELECT") and " IN (" in statement:
@@ -74,6 +73,8 @@ def test_many_keys_are_of_one_moment(
                     writer.set_many(dict.fromkeys(keys, "new"))
 
         writer.set("warm", 1)  # Its connection is not traced.
+        if waits:
+            innermost(writer.store).timeout = 0.1
         trace(monkeypatch, seen)
         assert set(reader.get_many(*keys)) == {"old"}
         assert len(reads) == 3
