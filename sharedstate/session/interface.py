@@ -8,6 +8,7 @@ from flask import Flask, Request, Response, current_app, request, session
 from flask.sessions import SessionInterface
 
 from ..cache import Cache
+from ..codec import TEXTS
 from ..settings import check
 from ..state import State
 from .options import TABLE
@@ -142,7 +143,8 @@ def _states(app: Flask) -> State:
 
 def _users(app: Flask) -> Users:
     state: State = app.extensions["sharedstate"].state
-    return Users(state.namespace("sessions"), state.namespace("session users"))
+    # In text, which another SECRET_KEY reads too.
+    return Users(state.namespace("sessions"), state.namespace("session users", TEXTS))
 
 
 def _release(error: BaseException | None) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from werkzeug.exceptions import ServiceUnavailable
 
-from ..errors import LockTimeout, SharedStateError, StoreUnavailable
+from ..errors import LockTimeout, NotSerializable, SharedStateError, StoreFull, StoreUnavailable
 from ..keyspace import Item
 from ..keyspace.arguments import ABSENT
 from ..locks.lock import Lock
@@ -65,13 +65,19 @@ class Record:
         with _as_503():
             if self.token is not None and self._options.locks_reads:
                 self._take()
-            item = None if self.token is None else self._states.item(self.key)
+            item = None if self.token is None else self._readable()
         if item is None or self._has_ended(item):
             self.release()
             self.token = None
             return None
         self.item = item
         return item.value
+
+    def _readable(self) -> Item | None:
+        try:
+            return self._states.item(self.key)
+        except NotSerializable:  # Signed with a SECRET_KEY that is none any more.
+            return None
 
     def take(self) -> None:
         """Have a record that was read for this request alone, as it was read.
@@ -168,3 +174,5 @@ def _as_503() -> Iterator[None]:
         raise SessionUnavailable("Other requests of this client are not done yet.") from error
     except StoreUnavailable as error:
         raise SessionUnavailable("The store of the sessions does not respond.") from error
+    except StoreFull as error:
+        raise SessionUnavailable("The store of the sessions is full.") from error
