@@ -30,6 +30,7 @@ def cache(app: Flask) -> Cache:
     return Cache(app, config={"CACHE_TYPE": "SimpleCache"})
 
 
+@pytest.mark.slow
 def test_the_popular_recipe_starts_and_shares_among_processes(tmp_path: Path) -> None:
     """The snippet that stands all over the web works, and another process sees its value."""
     recipe = (

@@ -200,21 +200,21 @@ def test_flask_limiter_finds_the_storage(tmp_path: Path) -> None:
     assert isinstance(limiter.storage, SharedStateStorage)
 
 
-@pytest.mark.parametrize("first", ["Cache(app)", "limiter = make_limiter()"])
-def test_flask_limiter_finds_the_storage_that_is_an_argument(first: str) -> None:
+@pytest.mark.slow
+def test_flask_limiter_finds_the_storage_that_is_an_argument() -> None:
     """As ``storage_uri``, before the application has its cache or after that."""
-    script = f"""if True:
+    script = """if True:
         from sharedstate import Cache
         from flask import Flask
         from flask_limiter import Limiter
-        app = Flask("a")
-        app.config["CACHE_TYPE"] = "simple"
-        make_limiter = lambda: Limiter(lambda: "me", app=app, storage_uri="sharedstate://")
-        {first}
-        limiter = make_limiter()
-        Cache(app)
-        with app.app_context():
-            assert limiter.storage.check() and limiter.storage.incr("k", 60) == 1
+        for first in (Cache, lambda app: None):
+            app = Flask("a")
+            app.config["CACHE_TYPE"] = "simple"
+            first(app)
+            limiter = Limiter(lambda: "me", app=app, storage_uri="sharedstate://")
+            Cache(app)
+            with app.app_context():
+                assert limiter.storage.check() and limiter.storage.incr("k", 60) == 1
     """
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
 
@@ -229,6 +229,7 @@ def test_flask_limiter_shows_where_the_hits_are(tmp_path: Path) -> None:
         assert str(limiter.storage.storage).startswith(f"filesystem at {tmp_path}")
 
 
+@pytest.mark.slow
 def test_nobody_else_needs_limits() -> None:
     """An application without rate limits works where the package is not installed, or is old."""
     script = (
