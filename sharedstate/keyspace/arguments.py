@@ -66,6 +66,19 @@ def checked_key(key: str) -> bytes:
     return raw
 
 
+def checked_namespace(name: str) -> str:
+    """The name of a namespace, if it can stand before keys and be told from them.
+
+    :raises InvalidKey: if it is empty, or has a colon or a control character.
+    """
+    if not isinstance(name, str) or not name or ":" in name or CONTROL.search(name):
+        raise InvalidKey(
+            "the name of a namespace is text without colons and control characters, and not empty, "
+            f"not {name!r:.50}"
+        )
+    return name
+
+
 def checked_seconds(timeout: float | timedelta) -> float:
     """A timeout in seconds: 0 for ever, or from a millisecond to a hundred years.
 

@@ -159,7 +159,13 @@ class Held(ABC):
 
 
 def checked_lease(lease: float) -> float:
-    """The lease in seconds; :exc:`ValueError` unless it is 0.01 seconds to a day."""
+    """The lease in seconds.
+
+    :raises TypeError: if it is no number.
+    :raises ValueError: unless it is 0.01 seconds to a day.
+    """
+    if not isinstance(lease, (int, float)):
+        raise TypeError(f"a lease is a number of seconds, not {type(lease).__name__}")
     if not 0.01 <= lease <= MAX_LEASE:
         raise ValueError(f"a lease is 0.01 to {MAX_LEASE:,.0f} seconds, not {lease!r}")
     return float(lease)

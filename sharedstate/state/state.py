@@ -9,6 +9,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from ..codec import TEXTS, Codec, PickleCodec, codec_from
 from ..keyspace import MAX_VALUE_BYTES, Item, Keyspace, version
+from ..keyspace.arguments import checked_namespace
 from ..locks.contention import Contention
 from ..locks.lock import Lock
 from ..settings import Settings, checked
@@ -118,14 +119,16 @@ class State(Values, Counters, Bounded):
     def namespace(self, name: str, codec: Codec | None = None) -> Self:
         """Return a state of its own on the same store, which no key of this one reaches.
 
-        :param name: a text. ``"a/b"`` is the namespace ``"b"`` of the namespace ``"a"``.
+        :param name: a text, without colons and control characters, and not empty. ``"a/b"`` is the
+            namespace ``"b"`` of the namespace ``"a"``.
         :param codec: that of this state if left out.
         :returns: the same object each time, as long as no more than 64 of them are in use.
+        :raises InvalidKey: if the name is not such a text.
         """
         known = self._namespaces.get((name, codec))
         if known is not None:
             return known
-        space = self.keyspace
+        space, name = self.keyspace, checked_namespace(name)
         state = type(self)(
             space.store,
             codec=codec or space.codec,

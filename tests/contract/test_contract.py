@@ -2,7 +2,7 @@
 
 import pytest
 
-from sharedstate import NotSupported, State
+from sharedstate import InvalidKey, NotSupported, State
 from sharedstate.stores.memory import MemoryStore
 from sharedstate.stores.registry import open_store
 
@@ -52,6 +52,16 @@ def test_namespaces_are_apart(state, name):
     assert space.get("key") == "in"
     state.clear()
     assert (state.get("key"), space.get("key")) == (None, "in")
+
+
+def test_names_of_namespaces_stand_apart_from_keys():
+    """A name that a key could go on with is refused: its records would be taken for others."""
+    state = State(MemoryStore())
+    for name in ("", "a:b", "a\0b", "a\n", 5):
+        with pytest.raises(InvalidKey, match="name of a namespace"):
+            state.namespace(name)
+    assert state.namespace("a").namespace("b").set("c:d", 1)
+    assert state.namespace("a/b").get("c:d") == 1
 
 
 @pytest.mark.needs("keys")

@@ -1,9 +1,12 @@
 """Leases of locks on every store: their end, renewal, and fences."""
 
+from datetime import timedelta
+
 import pytest
 from backends import IN_THE_STATE
 
 from sharedstate import LockLost
+from sharedstate.locks.held import checked_lease
 from sharedstate.stores.operations import Increment
 
 
@@ -181,3 +184,10 @@ class TestFence:
         monkeypatch.undo()
         assert not is_free(state)
         second.release()
+
+
+def test_a_lease_is_a_number():
+    """Anything else is refused with what a lease is, as a ``timedelta``."""
+    for lease in (timedelta(seconds=30), "30", None):
+        with pytest.raises(TypeError, match="a lease is a number of seconds"):
+            checked_lease(lease)
