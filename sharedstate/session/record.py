@@ -62,7 +62,7 @@ class Record:
 
         One that the store does not have is never adopted: somebody may have planted it.
         """
-        with _as_503():
+        with as_503():
             if self.token is not None and self._options.locks_reads:
                 self._take()
             item = None if self.token is None else self._readable()
@@ -84,7 +84,7 @@ class Record:
 
         :raises SessionUnavailable: if others have changed it since.
         """
-        with _as_503():
+        with as_503():
             self._take()
             self._check(self._states.item(self.key))
 
@@ -97,7 +97,7 @@ class Record:
 
     def create(self, token: str, data: str, user: str | None, lifetime: float) -> None:
         """Store it under a new token, and remove it where it was."""
-        with _as_503():
+        with as_503():
             self._states.set(key_of(token), self._value(data, user), self._left(lifetime))
             if self.item is not None:
                 try:
@@ -109,18 +109,18 @@ class Record:
 
     def replace(self, data: str, user: str | None, lifetime: float) -> None:
         """Store it where it was."""
-        with _as_503():
+        with as_503():
             self._replace(self._value(data, user), lifetime)
 
     def remove(self) -> None:
         """Remove it, if it was there."""
         if self.item is not None:
-            with _as_503():
+            with as_503():
                 self._replace(ABSENT, 0)
 
     def touch(self, lifetime: float) -> bool:
         """Let it expire so many seconds from now; returns whether it is there."""
-        with _as_503():
+        with as_503():
             return self.token is not None and self._states.touch(self.key, self._left(lifetime))
 
     @property
@@ -166,7 +166,7 @@ class Record:
 
 
 @contextmanager
-def _as_503() -> Iterator[None]:
+def as_503() -> Iterator[None]:
     """What the store cannot do now is no error of the application's."""
     try:
         yield

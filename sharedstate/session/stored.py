@@ -8,7 +8,7 @@ from typing import Any
 from flask.json.tag import TaggedJSONSerializer
 from flask.sessions import SessionMixin
 
-from .record import Record
+from .record import Record, as_503
 from .token import key_of, new_token
 from .users import Users, public
 
@@ -123,7 +123,8 @@ class StoredSession(SessionMixin):
         :raises SessionUnavailable: if others have changed it meanwhile: nothing is stored.
         """
         try:
-            return self._save(lifetime)
+            with as_503():  # Also where a user's sessions are noted.
+                return self._save(lifetime)
         finally:
             self.release()
 

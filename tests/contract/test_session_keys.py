@@ -3,7 +3,7 @@
 import pytest
 from flask import Flask, session
 
-from sharedstate import Cache, StoreFull
+from sharedstate import Cache, StoreFull, StoreUnavailable
 from sharedstate.session import Session
 
 
@@ -47,3 +47,18 @@ def test_full(app, monkeypatch):
     client.get("/inc")
     monkeypatch.setattr(app.extensions["sharedstate"].state.store, "transact", full)
     assert client.get("/inc").status_code == 503
+
+
+def test_user_that_cannot_be_noted(app, monkeypatch):
+    """A login is refused with 503 where the store fails just when its user is noted."""
+    store = app.extensions["sharedstate"].state.store
+    values = store.values
+
+    def failing(keys):
+        if b"session users" in keys[0]:
+            raise StoreUnavailable("gone")
+        return values(keys)
+
+    monkeypatch.setattr(store, "values", failing)
+    response = app.test_client().get("/inc")
+    assert response.status_code == 503 and "Set-Cookie" not in response.headers
