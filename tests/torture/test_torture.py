@@ -28,6 +28,7 @@ from torture.run import Load, Result, run
 from torture.servers.table import SITES
 
 SECONDS = 90  # Guards against a hang: what is wrong is caught in a few.
+QUIET = (0.05, 0.2)
 LONG_STOP = replace(NEMESES["stop"], seconds=(0.5, 0.7))  # Longer than the lease of a lock.
 
 
@@ -50,7 +51,9 @@ def test_broken_is_caught(
     broken: str, store: str, nemesis: str, operations: tuple[str, ...], tmp_path: Path
 ) -> None:
     """Each fault that is known in the field leads to a history that cannot have happened."""
-    load = Load(SECONDS, broken=broken, events=50, operations=operations, stops_early=True)
+    load = Load(
+        SECONDS, broken=broken, events=50, quiet=QUIET, operations=operations, stops_early=True
+    )
     result = tortured(store, (nemesis,), load, tmp_path)
     assert result.verdicts.violated
     assert not result.is_good
@@ -68,7 +71,7 @@ def test_broken_is_caught(
 )
 def test_ours_holds(store: str, nemeses: tuple[str, ...], tmp_path: Path) -> None:
     """All operations of the contract are linearizable while clients and servers fail."""
-    result = tortured(store, nemeses, Load(1.0), tmp_path)
+    result = tortured(store, nemeses, Load(0.5, quiet=QUIET), tmp_path)
     assert result.is_good, as_data([result], Load())
     assert {fault.nemesis for fault in result.faults} == {*nemeses}
     assert result.verdicts.keys
