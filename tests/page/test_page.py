@@ -27,7 +27,7 @@ from race.servers.processes import reserved_port
 
 pytestmark = pytest.mark.slow
 
-MOST_SECONDS = 1000  # Guards against a hang, and nothing else.
+MOST_SECONDS = 400  # Guards against a hang, and nothing else.
 
 
 def test_the_policy_allows_nothing_but_files_of_the_service() -> None:
