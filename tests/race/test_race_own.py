@@ -1,4 +1,4 @@
-"""`python -m race --app` and `--url`: what it reads, sends and says of the reader's application."""
+"""`python -m race --app` and `--url`: what it starts, asks and sees of the reader's application."""
 
 from __future__ import annotations
 
@@ -17,234 +17,19 @@ from typing import Any
 
 import pytest
 from flask import Flask, request, session
-from race_histories import at_once, by_workers, in_turn
 from werkzeug.serving import make_server
 
-from race import cli, options, runner
-from race.clients.numbers import number_in, reader, shown
-from race.clients.rush import Response
-from race.judging.history import History
-from race.judging.verdict import LONGER, MEANINGS, Outcome, Result, conclusion, judge
-from race.reporting.terminal import reasons
-from race.runner import Load, Place, Race, run, site_of
+from race import options, runner
+from race.judging.verdict import Outcome, Result, judge
+from race.runner import Load, Place, run
 from race.servers.processes import reserved_port
-from race.servers.recipes import OWN_GUNICORN, RUNNING, SERVERS, missing
+from race.servers.recipes import OWN_GUNICORN, RUNNING, missing
 from race.servers.serve import serve
 from race.strategies.table import STRATEGIES
-from race.strategy import Ask, Judged, Origin, Strategy
+from race.strategy import Origin, Strategy
 
 ROOT = Path(__file__).parents[2]
 OWN = Strategy("app", "mine:app", "mine:app", origin=Origin.YOURS)
-PAGE = b"<title>Shop 24</title><style>p{margin:7px}</style><p>You&#39;re visitor <b>1,234</b>.</p>"
-
-
-def page(body: bytes, status: int | None = 200) -> Response:
-    return Response(0, 0, status, body, 0, 1)
-
-
-def judged(history: History, server: str = "gunicorn-sync", **about: str) -> Result:
-    return judge(Race(OWN, server, history, **about))
-
-
-class TestNumber:
-    @pytest.mark.parametrize(
-        ("place", "body", "number"),
-        [
-            (r"visitor\D+([\d,]+)", PAGE, 1234),
-            (r"\d+", b"You are 7 of 9", 7),
-            (r"nobody (\d+)", PAGE, None),
-            ("$", b"7", 7),
-            ("$.value", b'{"value": 7, "ttl": 60}', 7),
-            ("$.data[1]['the n']", b'{"data": [0, {"the n": "7"}]}', 7),
-            ("$.data[2].n", b'{"data": [0, 1]}', None),
-            ("$.value", b'{"value": true}', None),
-            ("$.value", b"no JSON", None),
-        ],
-    )
-    def test_at_a_place(self, place, body, number):
-        """--number says where the number stands: a pattern with a group, or a JSON path."""
-        assert reader(place)(page(body)) == number
-        assert reader(place)(page(body, 500)) is None
-
-    @pytest.mark.parametrize("place", ["(", "$.", "$value", "$.a[x]"])
-    def test_no_place(self, place):
-        """What is neither is refused before anything is started."""
-        with pytest.raises(SystemExit):
-            options.parse(["--app", "a:b", "--number", place])
-
-    @pytest.mark.parametrize(
-        "body", [PAGE, b"24 things, 7 visitors", b"<title>24</title>7", b"on 2026-11-25"]
-    )
-    def test_no_guess(self, body):
-        """Of several integers none is taken; what is hidden in a page, is not one of them."""
-        assert number_in(page(body)) is None
-        assert number_in(page(b"<script>var a = 1</script><!-- 2 --><p id=x3>&#39;7&#39;")) == 7
-
-    def test_shown(self):
-        """A response is shown in a line, shortened, and without commands to the terminal."""
-        assert shown(page(b"a\n\x1b[31m b\x07\t" + b"c" * 200)) == f"200 a b {'c' * 116} …"
-        assert shown(Response(0, 0, None, b"", 0, 1, "TimeoutError: timed out")).startswith(
-            "Timeout"
-        )
-
-
-class TestVerdict:
-    def test_nothing_wrong(self):
-        """Right numbers are “nothing wrong in N requests”, with a response; no word of luck."""
-        result = judged(at_once([3, 1, 2]))
-        verdict = result.verdict
-        assert (verdict.outcome, verdict.label) == (Outcome.NOTHING_WRONG, "nothing wrong")
-        assert not verdict.breaks_promise
-        assert "nothing wrong in 3 requests; a response: 200 3 (read as 3)" in verdict.why
-        said = [*MEANINGS.values(), *reasons([result]), *reasons([result])["What was seen"]]
-        assert not any("luck" in text or "not exact" in text for text in said)
-
-    def test_proof_is_spoken_of_once(self):
-        """That trying proves nothing is said once for all servers, with a longer run to try."""
-        results = [judged(at_once([1, 2, 3]), server) for server in ("granian", "waitress")]
-        said = conclusion(results)
-        assert said.startswith("Nothing wrong in 6 requests under 2 servers. Trying cannot prove")
-        assert LONGER in said
-        assert not any("prove" in one.verdict.why for one in results)
-
-    def test_serial(self):
-        """Where nothing can race, the conclusion claims nothing."""
-        result = judged(at_once([1, 2, 3]), "flask-single")
-        assert result.verdict.outcome is Outcome.SERIAL
-        assert conclusion([result]) == "Nothing was tried here that could go wrong."
-        wrong = judged(at_once([1, 1, 2]), "flask-single")
-        assert "a response: 200 1" in wrong.verdict.why
-        assert conclusion([wrong]) == "It gave wrong numbers under 1 of 1 server."
-
-    def test_always_the_same(self):
-        """The same number in every response may not be the counter; it is named as it was given."""
-        verdict = judged(in_turn([24] * 5, before=23)).verdict
-        assert (verdict.outcome, verdict.label) == (Outcome.WRONG, "always 24")
-        assert "is it the counter?" in verdict.why and "--number" in verdict.why
-        assert judged(in_turn([24, 24, 25], before=23)).verdict.label == "24 given 2×"
-        assert judged(at_once([7])).verdict.label == "1 skipped"
-
-    def test_wrong(self):
-        """Wrong numbers and workers apart are told, with a response."""
-        apart = judged(by_workers([1, 2], [1, 2]))
-        assert apart.verdict.label == "never left the worker"
-        assert "2 workers each counted from 1" in apart.verdict.why
-        assert "a response: 200 1" in apart.verdict.why
-        assert apart.verdict.breaks_promise
-        assert "same number" in judged(at_once([1, 2, 2, 4])).verdict.why
-        right = judged(at_once([1, 2, 3]), "granian")
-        assert conclusion([apart, right]) == "It gave wrong numbers under 1 of 2 servers."
-
-    def test_no_numbers(self):
-        """Responses without a number are shown, with what the server printed last."""
-        responses = [page(b"<h1>Sign in</h1>", 302), page(b"<h1>Sign in</h1>", 302), page(b"9")]
-        result = judged(History(responses), log="one\nKeyError: \x1b[1m'user'\n")
-        verdict = result.verdict
-        assert (verdict.outcome, verdict.label) == (Outcome.FAILED, "no numbers")
-        assert verdict.why == "302 <h1>Sign in</h1>"
-        assert verdict.details == ("one", "KeyError: 'user'")
-        [line] = reasons([result])["What did not work"]
-        assert line.endswith("\n      one\n      KeyError: 'user'")
-        assert conclusion([result]) == "It gave no numbers under 1 of 1 server."
-
-    def test_several_numbers(self):
-        """Several integers in the responses are named, with what chooses one."""
-        verdict = judged(History([page(b"<title>24</title>7")])).verdict
-        assert "several numbers, 24, 7: choose one with --number" in verdict.why
-
-    def test_some_without_a_number(self):
-        """A few errors beside right numbers are shown too."""
-        verdict = judged(
-            History([*at_once([1, 2]).responses, Response(3, 0, 500, b"boom", 0, 1)]), log="Boom"
-        ).verdict
-        assert verdict.outcome is Outcome.NOTHING_WRONG
-        assert "(1 had no number)" in verdict.why
-        assert "a response without a number: 500 boom" in verdict.why
-        assert verdict.details == ("Boom",)
-
-    def test_a_failed_start(self):
-        """The reason is in a line, and the last lines of the server below it."""
-        log = "gunicorn ended:\n" + "x\n" * 30 + "OSError: in use\n[INFO] bye"
-        verdict = judge(Race(OWN, "gunicorn-sync", failed=log)).verdict
-        assert (verdict.why, verdict.details[-2:]) == (
-            "OSError: in use",
-            ("OSError: in use", "[INFO] bye"),
-        )
-        assert len(verdict.details) == 12
-
-
-class TestOptions:
-    def chosen(self, *arguments: str) -> tuple[Strategy, list[str], Place]:
-        found = options.parse(list(arguments))
-        [strategy], servers = cli.chosen(found)
-        return strategy, servers, options.place(found)
-
-    def test_request(self, tmp_path):
-        """Method, path, headers and body are sent as they are given."""
-        (tmp_path / "form").write_text("a=1")
-        strategy, servers, place = self.chosen(
-            *("--app", "m:create('x')", "--path", "/next?a=b", "--header", "X-Who: me: I"),
-            *("--header", "Accept: */*", "--body", f"@{tmp_path}/form", "--per-client"),
-            *("--login", "POST /login user=a&x=y z", "--number", "$.n"),
-        )
-        form = {"Content-Type": "application/x-www-form-urlencoded"}
-        assert strategy.ask == Ask(
-            "POST", "/next?a=b", {"X-Who": "me: I", "Accept": "*/*", **form}, b"a=1"
-        )
-        assert strategy.login == Ask("POST", "/login", form, b"user=a&x=y z")
-        assert strategy.judged is Judged.EACH
-        assert strategy.read(page(b'{"n": 7, "m": 8}')) == 7
-        assert (strategy.target, servers) == ("m:create('x')", [*SERVERS])
-        assert place.directory == Path.cwd()
-
-    @pytest.mark.parametrize(
-        ("more", "kind"),
-        [((), "application/json"), (("--header", "content-type: text/x"), None)],
-    )
-    def test_json(self, more, kind):
-        """A body that is JSON is sent as JSON, unless a header says something else."""
-        strategy, *_ = self.chosen("--app", "a:b", "--method", "PUT", "--body", '{"a": 1}', *more)
-        assert strategy.ask.method == "PUT"
-        assert strategy.ask.headers.get("Content-Type") == kind
-
-    def test_running(self):
-        """--url names a server that runs, with what to ask it for."""
-        strategy, servers, place = self.chosen("--url", "http://127.0.0.1:5000/next?a=b")
-        assert (strategy.ask.path, servers) == ("/next?a=b", [RUNNING])
-        assert site_of(place.url) == ("127.0.0.1", 5000, False)
-        assert site_of("https://[::1]/") == ("::1", 443, True)
-
-    def test_own_configuration(self, tmp_path):
-        """A configuration of gunicorn takes the place of the servers."""
-        path = tmp_path / "conf.py"
-        path.touch()
-        arguments = ("--app", "a:b", "--gunicorn-config", str(path))
-        _, servers, place = self.chosen(*arguments)
-        assert (servers, place.config) == ([OWN_GUNICORN], str(path))
-        _, servers, _ = self.chosen(*arguments, "--server", "gunicorn-config", "waitress")
-        assert servers == [OWN_GUNICORN, "waitress"]
-        with pytest.raises(SystemExit, match="no 'gunicorn-config'"):
-            self.chosen("--app", "a:b", "--server", "gunicorn-config")
-
-    @pytest.mark.parametrize(
-        ("arguments", "said"),
-        [
-            (["--app", "a:b", "--url", "http://h"], "choose one"),
-            (["--path", "/next"], "--path: for --app or --url only"),
-            (["--url", "http://h", "--python", sys.executable], "--python: for --app only"),
-            (["--url", "http://h", "--server", "granian"], "runs already"),
-            (["--url", "ftp://h"], "is no URL"),
-            (["--app", "a:b", "--header", "X"], "is no header"),
-            (["--app", "a:b", "--login", "/login"], "no method and path"),
-            (["--app", "a:b", "--python", "/no/such"], "is no Python"),
-            (["--app", "a:b", "--gunicorn-config", "/no/such"], "no file"),
-        ],
-    )
-    def test_nonsense(self, arguments, said, capsys):
-        """Options that do not go together, or mean nothing, are refused with the reason."""
-        with pytest.raises(SystemExit):
-            options.parse(arguments)
-        assert said in capsys.readouterr().err
 
 
 def test_it_imports_nothing_of_this_project():

@@ -22,6 +22,11 @@ def response(number: int | None, client: int = 0, turn: int = 0, worker: str = "
     return Response(client, turn, status, body, turn, turn + SECONDS, error, worker)
 
 
+def page(body: bytes, status: int | None = 200) -> Response:
+    """The first response to the first client, as it is."""
+    return Response(0, 0, status, body, 0, 1)
+
+
 def in_turn(numbers: Iterable[int | None], **options) -> History:
     """One increment after the other, by a client each, with these responses."""
     responses = [response(number, turn, turn) for turn, number in enumerate(numbers)]
