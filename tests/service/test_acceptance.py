@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from backends import give_up
+from served import SECONDS
 
 from race.clients.rush import Response, rush
 from race.judging.checkers import (
@@ -53,7 +54,9 @@ def need(server: str) -> None:
 
 def count(server: Server, rounds: int = ROUNDS) -> list[Increment]:
     """The increments of all clients. Each response is 200."""
-    responses = rush(server.host, server.port, "POST", COUNTER, clients=CLIENTS, rounds=rounds)
+    responses = rush(
+        server.host, server.port, "POST", COUNTER, clients=CLIENTS, rounds=rounds, timeout=SECONDS
+    )
     failed = [response for response in responses if response.status != 200]
     assert not failed, f"{len(failed)} failed, as {failed[0]}\n{server.log()}"
     return [Increment(number(each), each.started, each.ended) for each in responses]
@@ -89,7 +92,7 @@ def test_numbers_are_exact(name: str, env: dict[str, str]) -> None:
     need(name)
     rounds = FORKED_ROUNDS if name == "flask-processes" else ROUNDS
     n = CLIENTS * rounds
-    with serve(name, "app:create_app()", env=env, cwd=TESTS.parent) as server:
+    with serve(name, "app:create_app()", env=env, cwd=TESTS.parent, timeout=SECONDS) as server:
         increments = count(server, rounds)
         numbers = [increment.number for increment in increments]
         assert duplicates(numbers) == []
@@ -104,7 +107,9 @@ def test_get_then_set_is_not_exact(tmp_path: Path) -> None:
     """The same requests at the usual get-then-set fail every check: the checks do see a race."""
     need("gunicorn-sync")
     settings = {"FLASK_CACHE_TYPE": "FileSystemCache", "FLASK_CACHE_DIR": str(tmp_path)}
-    with serve("gunicorn-sync", "racy:create_app()", env=settings, cwd=TESTS / "apps") as server:
+    with serve(
+        "gunicorn-sync", "racy:create_app()", env=settings, cwd=TESTS / "apps", timeout=SECONDS
+    ) as server:
         increments: list[Increment] = []
         for _ in range(CONTROL_TRIES):
             increments += count(server)

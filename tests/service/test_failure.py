@@ -85,7 +85,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Durable]:
 def server(store: Durable) -> Iterator[Server]:
     """A service whose store is not there yet."""
     env = store.settings | {"FLASK_CACHE_TIMEOUT": "1"}
-    with serve("granian", cwd=ROOT, env=env) as server:
+    with serve("granian", cwd=ROOT, env=env, timeout=SECONDS) as server:
         yield server
 
 

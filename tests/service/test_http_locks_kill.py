@@ -35,7 +35,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Four workers, which gunicorn replaces when they die."""
     directory = tmp_path_factory.mktemp("locks")
     env = {"FLASK_CACHE_TYPE": "filesystem", "FLASK_CACHE_DIR": str(directory)}
-    with serve("gunicorn-sync", cwd=ROOT, env=env) as server:
+    with serve("gunicorn-sync", cwd=ROOT, env=env, timeout=SECONDS) as server:
         yield server
 
 

@@ -13,6 +13,7 @@ from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as openmetrics_families,
 )
 from prometheus_client.parser import text_string_to_metric_families
+from served import SECONDS
 
 import app as service
 from common import cache
@@ -193,8 +194,10 @@ def test_a_directory_that_cannot_be_used_is_a_wrong_setting(tmp_path: Path) -> N
 def test_every_worker_shows_what_all_have_done(tmp_path: Path, name: str) -> None:
     """After 400 requests of 100 clients at once, any worker's response has all of them."""
     env = {"FLASK_CACHE_DIR": str(tmp_path / "state"), "FLASK_METRICS_DIR": str(tmp_path / "all")}
-    with serve(name, cwd=ROOT, env=env) as server:
-        responses = rush(server.host, server.port, "POST", "/v1/counters/a", rounds=4)
+    with serve(name, cwd=ROOT, env=env, timeout=SECONDS) as server:
+        responses = rush(
+            server.host, server.port, "POST", "/v1/counters/a", rounds=4, timeout=SECONDS
+        )
         assert {response.status for response in responses} == {200}
         for _ in range(8):
             with urlopen(f"{server.url}/metrics") as response:
