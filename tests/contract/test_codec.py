@@ -178,7 +178,7 @@ class TestSerializers:
 
     @pytest.mark.parametrize("serializer", [JSONSerializer, SimpleSerializer])
     def test_unreadable(self, serializer):
-        """What the serializer cannot load is an error, where cachelib would answer None."""
+        """What the serializer cannot load is an error, where cachelib would return None."""
         codec = SerializerCodec(serializer())
         for raw in (b"!{", b"!\x80\x05"):
             with pytest.raises(NotSerializable, match=serializer.__name__):

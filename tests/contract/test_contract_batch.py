@@ -136,7 +136,7 @@ class TestRevise:
         assert state.item("key")[:3] == ("key", [None], about(100))
 
     def test_removes(self, state):
-        """An answer of ABSENT removes the key, or leaves it missing."""
+        """ABSENT, when it is returned, removes the key, or leaves it missing."""
         state.set("key", 1)
         for _ in range(2):
             assert state.revise("key", lambda item: ABSENT) is ABSENT

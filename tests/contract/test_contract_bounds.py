@@ -1,4 +1,4 @@
-"""Every store's answers that are bounded: batches that read, and pages of items."""
+"""Every store's results that are bounded: batches that read, and pages of items."""
 
 from __future__ import annotations
 

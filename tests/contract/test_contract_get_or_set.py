@@ -17,19 +17,19 @@ def fail(value):
 
 class TestGetOrSet:
     def test_present(self, state):
-        """A value that is there is the answer, and nothing is computed."""
+        """A value that is there is returned, and nothing is computed."""
         state.set("key", 1, timeout=100)
         assert state.get_or_set("key", fail, timeout=1000) == 1
         assert state.ttl("key") == about(100)
 
     def test_missing(self, state):
-        """What is computed is stored and the answer, once."""
+        """What is computed is stored and returned, once."""
         assert state.get_or_set("key", lambda: [1]) == [1]
         assert state.get_or_set("key", fail) == [1]
         assert state.get("key") == [1]
 
     def test_set_before_it_began(self, state, monkeypatch):
-        """What others computed before this one could begin is the answer, and nothing is made."""
+        """What others computed before this one could begin is returned, and nothing is made."""
         looks, values = [], state.store.values
 
         def late(keys):
@@ -99,7 +99,7 @@ class TestGetOrSet:
         assert state.ttl("key") == about(100)
 
     def test_set_meanwhile(self, state):
-        """A value that somebody sets while it is computed is not replaced, and is the answer."""
+        """A value that somebody sets while it is computed is not replaced, and is returned."""
         assert state.get_or_set("key", lambda: state.set("key", "set") and "made") == "set"
         assert state.get("key") == "set"
 

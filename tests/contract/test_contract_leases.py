@@ -171,11 +171,11 @@ class TestFence:
 
         def pausing(keys, operation):
             calls.append(operation)
-            answer = transact(keys, operation)
+            result = transact(keys, operation)
             if len(calls) == 1:
                 clock.advance(110)
                 assert second.try_acquire()
-            return answer
+            return result
 
         lock = state.lock("job", lease=100)
         monkeypatch.setattr(state.store, "transact", pausing)

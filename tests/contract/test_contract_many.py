@@ -15,12 +15,12 @@ class TestGetMany:
         assert state.get_many("c", "missing", "a", "b") == [None, None, 1, [2]]
 
     def test_repeated(self, state):
-        """A key that is asked for twice is answered twice."""
+        """A key that is asked for twice is returned twice."""
         state.set("a", 1)
         assert state.get_many("a", "b", "a", "b") == [1, None, 1, None]
 
     def test_none(self, state):
-        """Nothing is answered to nothing."""
+        """No keys have no values."""
         assert state.get_many() == []
         assert state.get_dict() == {}
 
@@ -39,7 +39,7 @@ class TestGetMany:
 
 class TestSetMany:
     def test_answers_keys(self, state):
-        """All values are set, and the keys are the answer."""
+        """All values are set, and the keys are returned."""
         assert state.set_many({"a": 1, "b": None, "ä/ö": [1]}) == ["a", "b", "ä/ö"]
         assert state.get_many("a", "b", "ä/ö") == [1, None, [1]]
 
@@ -86,7 +86,7 @@ class TestSetMany:
 
 class TestDeleteMany:
     def test_answers_those_there(self, state):
-        """The keys that were there are gone, and are the answer."""
+        """The keys that were there are gone, and are returned."""
         state.set_many({"a": 1, "b": None, "c": 3})
         assert state.delete_many("b", "missing", "a") == ["b", "a"]
         assert [state.has(key) for key in "abc"] == [False, False, True]
@@ -118,7 +118,7 @@ class TestDeleteMany:
 @pytest.mark.needs("atomic_batch")
 class TestIncMany:
     def test_numbers(self, state):
-        """Each counter is added to by its own delta, and the new numbers are the answer."""
+        """Each counter is added to by its own delta, and the new numbers are returned."""
         state.set("b", 10)
         assert state.inc_many({"a": 1, "b": -3, "c": 0}) == {"a": 1, "b": 7, "c": 0}
         assert state.inc_many({"c": 5, "a": 1}) == {"c": 5, "a": 2}

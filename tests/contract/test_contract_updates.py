@@ -12,7 +12,7 @@ class Stop(BaseException):
 
 class TestUpdate:
     def test_present(self, state):
-        """The value is replaced by what the change makes of it, and that is the answer."""
+        """The value is replaced by what the change makes of it, and that is returned."""
         state.set("key", [1])
         assert state.update("key", lambda value: [*value, 2]) == [1, 2]
         assert state.get("key") == [1, 2]

@@ -248,10 +248,10 @@ def open_state(settings: dict[str, str]) -> State:
 @pytest.mark.parametrize("backend", SHARED)
 def test_nobody_starves(backend: Backend, race_settings: dict[str, str]) -> None:
     """Processes that take a lock over and over all get it: nobody while another is done first."""
-    answers = crowd.run(
+    calls = crowd.run(
         "forked", partial(open_state, race_settings), take_and_take, WORKERS, no_look
     ).answers
-    held = [answer for answer in answers if answer.result == "held"]
+    held = [call for call in calls if call.result == "held"]
     assert len(held) == WORKERS * HOLDS
     first = min(max(each.ended for each in held if each.worker == me) for me in range(WORKERS))
     assert {each.worker for each in held if each.ended <= first} == set(range(WORKERS))

@@ -1,4 +1,4 @@
-"""`kill -9` at any moment loses and repeats nothing that was answered, and holds nobody up."""
+"""`kill -9` at any moment loses and repeats nothing that was acknowledged, and holds nobody up."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Writer:
         return len(records)
 
     def end(self, number: signal.Signals) -> int:
-        """Send the signal, read to the end, and answer how the process ended."""
+        """Send the signal, read to the end, and return how the process ended."""
         os.kill(self._process.pid, number)
         while self.read():
             pass

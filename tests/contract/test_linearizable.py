@@ -91,9 +91,9 @@ _DO: dict[str, Callable[[Any, str, Any], Any]] = {
 }
 
 
-def histories(answers: list[Answer]) -> list[list[Event]]:
+def histories(calls: list[Answer]) -> list[list[Event]]:
     by_key = defaultdict(list)
-    for worker, (key, *event), started, ended in answers:
+    for worker, (key, *event), started, ended in calls:
         by_key[key].append(Event(worker, *event, started, ended))
     return list(by_key.values())
 
@@ -125,7 +125,7 @@ def _values(state: Any, n: int) -> list[Any]:
 
 def _at_the_end(outcome: Outcome, i: int) -> Event:
     """What was found is one more event, after all others."""
-    end = max(answer.ended for answer in outcome.answers)
+    end = max(call.ended for call in outcome.answers)
     return Event("the end", "get", None, outcome.found[i], end, math.nextafter(end, math.inf))
 
 

@@ -44,7 +44,7 @@ CROWDS = [
 
 @pytest.mark.parametrize("backend, name, kind", CROWDS)
 def test_exact(backend: Backend, name: str, kind: str, race_settings: dict[str, str]) -> None:
-    """Every answer and the end are what one worker after the other would have got."""
+    """Every result and the end are what one worker after the other would have got."""
     race = RACES[name]
     open_state = partial(State.from_settings, race_settings)
     outcome = race.run(kind, open_state, slow=backend.slow)

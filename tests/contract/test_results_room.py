@@ -164,7 +164,7 @@ def test_a_threshold_costs_no_look_at_each_write(app: Flask, monkeypatch) -> Non
 def test_a_result_that_is_too_large_is_said_once(
     app: Flask, caplog: pytest.LogCaptureFixture, debug: bool
 ) -> None:
-    """The view answers, the log has one line, and no older result is served instead."""
+    """The view responds, the log has one line, and no older result is served instead."""
     app.debug = debug
     cache = Cache(app, config={"CACHE_TYPE": "simple", "CACHE_MAX_VALUE_BYTES": 1_000})
     texts = iter(["small", "x" * 2_000, "y" * 2_000, "z" * 2_000])

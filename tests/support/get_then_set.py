@@ -22,7 +22,7 @@ class GetThenSet:
 
     def get(self, key: str, default: Any = None) -> Any:
         value = self._cache.get(key)
-        time.sleep(0)  # Lets others run, as every answer from outside the process does.
+        time.sleep(0)  # Lets others run, as every reply from outside the process does.
         return default if value is None else value
 
     def set(self, key: str, value: Any) -> bool:

@@ -49,7 +49,7 @@ def _swap_up(state: Any) -> int:
 
 
 def updates(state: Any, me: int, times: int) -> Calls:
-    """The answers are the sizes of a dictionary that grows by one item each time."""
+    """The results are the sizes of a dictionary that grows by one item each time."""
     for i in range(times):
         yield partial(_put_item, state, f"{me}.{i}")
 
