@@ -23,7 +23,7 @@ from typing import Any, TextIO
 from ..errors import SharedStateError
 from ..state import State
 from ..stores.operations import NEVER
-from .records import Entry, counts, entries, is_fence, placed
+from .records import Entry, counts, entries, is_fence, placed, prefix_of
 from .transfer import store_entry
 
 FORMAT = "sharedstate backup 1"
@@ -92,7 +92,7 @@ def _make_empty(state: State, overwrite: bool) -> None:
         )
     for namespace in counts(state):
         if not is_fence(Entry(namespace, b"", (b"", NEVER))):
-            state.namespace(namespace).clear()
+            state.store.clear(prefix_of(state, namespace))
     state.clear()
 
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from ..state import State
 from ..stores.operations import NEVER, Record, Remove
-from .records import Entry, entries, is_fence
-from .transfer import Tally, physical_key, selected, store_entry
+from .records import Entry, entries, is_fence, physical_key
+from .transfer import Tally, selected, store_entry
 
 _TOGETHER = 500
 _SAME_SECONDS = 2.0

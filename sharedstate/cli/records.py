@@ -54,6 +54,20 @@ def placed(state: State, records: Iterable[tuple[bytes, Record]]) -> Iterator[En
             yield Entry(namespace, rest[len(prefix) :], record)
 
 
+def physical_key(state: State, entry: Entry) -> bytes:
+    """The key of a record as a state's store has it."""
+    return prefix_of(state, entry.namespace) + entry.key
+
+
+def prefix_of(state: State, namespace: str) -> bytes:
+    """What the keys of a namespace of the state begin with in its store; empty: of the state.
+
+    The names are those of :class:`Entry`, of which a Redis Cluster has some that no state has.
+    """
+    start = _OWN + namespace.encode() + b":" if namespace else b""
+    return start + state.physical_prefix
+
+
 def counts(state: State) -> dict[str, int]:
     """How many records each namespace of the state holds, beside its keys."""
     found: dict[str, int] = {}
@@ -64,8 +78,14 @@ def counts(state: State) -> dict[str, int]:
 
 
 def _divided(physical: bytes) -> tuple[str, bytes]:
-    """The namespace and the rest of a key: ``\\0lock:prefix key`` is in ``lock``."""
+    """The namespace and the rest of a key: ``\\0lock:prefix key`` is in ``lock``.
+
+    A Redis Cluster keeps a token at ``\\0{tag}\\0once:prefix token``, where a tag may have a colon.
+    """
     if not physical.startswith(_OWN):
         return "", physical
-    namespace, _, rest = physical[len(_OWN) :].partition(b":")
-    return namespace.decode(errors="replace"), rest
+    begins = max(physical.find(b"}\0"), 0) if physical.startswith(_OWN + b"{") else 0
+    ends = physical.find(b":", begins)
+    if ends < 0:
+        return physical[len(_OWN) :].decode(errors="replace"), b""
+    return physical[len(_OWN) : ends].decode(errors="replace"), physical[ends + 1 :]

@@ -14,7 +14,7 @@ from ..errors import NotSerializable, SharedStateError, ValueTooLarge
 from ..keyspace.arguments import checked_key, checked_seconds
 from ..state import State
 from ..stores.operations import NEVER, Add, Put, Record
-from .records import Entry, entries, is_fence
+from .records import Entry, entries, is_fence, physical_key
 
 _STRICT = JSONCodec()
 _UNVERIFIED = "pickles without a valid signature"
@@ -73,12 +73,6 @@ def selected(source: State, target: State, prefix: str, tally: Tally) -> Iterato
             yield _translated(source, target, entry)
         except NotSerializable:
             _leave(tally, _UNVERIFIED)
-
-
-def physical_key(state: State, entry: Entry) -> bytes:
-    """The key of a record as a state's store has it."""
-    space = state.namespace(entry.namespace) if entry.namespace else state
-    return space.physical_prefix + entry.key
 
 
 def export(state: State, prefix: str = "", tally: Tally | None = None) -> Iterator[str]:

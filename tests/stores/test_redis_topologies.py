@@ -21,6 +21,7 @@ from sharedstate import (
     StoreUnavailable,
     TokenReused,
 )
+from sharedstate.cli.backup import backup, restore
 from sharedstate.stores.guards import breaker
 from sharedstate.stores.redis.pipeline import Replicas
 
@@ -141,6 +142,16 @@ def test_a_token_is_kept_beside_its_counter(cluster: State, key: str) -> None:
     with pytest.raises(TokenReused):
         cluster.inc(key, 6, once="token")
     assert cluster.get(key) == 5
+
+
+def test_a_backup_of_a_cluster_has_its_tokens(cluster: State, tmp_path: Path) -> None:
+    """A token counts once before and after its records are restored in the place of others."""
+    assert cluster.inc("hits", 5, once="token") == 5
+    assert backup(cluster, tmp_path / "backup") == 2
+    cluster.inc("hits", once="later")
+    assert restore(cluster, tmp_path / "backup", overwrite=True, trust_pickle=True) == 2
+    assert cluster.inc("hits", 5, once="token") == 5
+    assert cluster.inc("hits", once="later") == 6
 
 
 def test_waiting_for_replicas_is_not_for_clusters() -> None:
