@@ -22,7 +22,7 @@ from .processes import HOST, reserved_port, running
 from .recipes import find_program
 
 ROOT = Path(__file__).parents[2]
-START_SECONDS = 10.0
+START_SECONDS = 30.0
 
 
 @dataclass(frozen=True)

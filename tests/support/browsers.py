@@ -30,6 +30,12 @@ ONE_WORKER, TWO_WORKERS = ("--workers", "1"), ("--workers", "2")
 DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 360, "height": 740}
 
+# After ten seconds the page gives a request up: too soon for a hundred of them on a busy machine.
+PATIENT = """{
+  const timeout = AbortSignal.timeout.bind(AbortSignal);
+  AbortSignal.timeout = (milliseconds) => timeout(10 * milliseconds);
+}"""
+
 Visit = Callable[..., "Page"]
 
 # What Chromium itself writes about a response that is an error.
@@ -163,6 +169,7 @@ def visits(chromium: Browser, url: str, tabs: Tabs | None = None) -> Iterator[Vi
 
 def _new_page(chromium: Browser, clock: bool, **options: object) -> Page:
     page = chromium.new_context(**options).new_page()  # type: ignore[arg-type]
+    page.add_init_script(PATIENT)
     if clock:
         page.clock.install()
         # Nothing has begun to wait here, so that an hour more or less is nothing.
