@@ -6,7 +6,7 @@ import logging
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -59,8 +59,7 @@ def test_the_next(state: State) -> None:
     """The next one leads when the first has stopped, and with a higher fence."""
     first, second = Candidate(state), Candidate(state)
     with first.leader:
-        assert first.starts()
-        assert first.leader.is_leader
+        assert first.starts() and first.leader.is_leader
         second.leader.start()
         assert not second.leader.is_leader
     assert not first.leader.is_leader
@@ -90,8 +89,7 @@ def test_another_has_it(state: State) -> None:
     with it.leader:
         assert it.starts()
         locks.set("job", "another", 300)
-        assert it.ends()
-        assert not it.leader.is_leader
+        assert it.ends() and not it.leader.is_leader
         locks.delete("job")
         assert it.starts()
 
@@ -285,7 +283,7 @@ def _inside(state: State) -> int:
 @pytest.mark.parametrize("backend, kind", CROWDS + GREENLETS)
 def test_race(backend: Any, kind: str, race_settings: dict[str, str]) -> None:
     """There are never two leaders, on every store, and all eight lead."""
-    open_state: Callable[[], State] = partial(State.from_settings, race_settings)
+    open_state = partial(State.from_settings, race_settings)
     outcome = crowd.run(kind, open_state, lead, 8, partial(State.get, key="inside"))
     assert [call.result for call in outcome.answers] == [1] * 8
     assert outcome.found == 0
