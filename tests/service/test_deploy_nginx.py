@@ -188,17 +188,19 @@ def test_nginx_limits_what_one_address_asks_at_one_time(cluster: Cluster, tmp_pa
     head = f"POST /v1/counters/c HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {TOKEN}\r\n"
     with nginx(tmp_path, cluster.apps, limited) as narrow:
         with ExitStack() as stack:
+            responses: list[Response] = []
 
             def refused_beside_another() -> bool:
                 # nginx refuses this one too while it still counts an earlier request, so that two
                 # may not be enough.
                 waiting = socket.create_connection(("127.0.0.1", narrow.port), timeout=SECONDS)
                 stack.enter_context(waiting).sendall(f"{head}Content-Length: 2\r\n\r\n".encode())
-                return narrow.ask("POST", "/v1/counters/d").status == 429
+                responses.append(narrow.ask("POST", "/v1/counters/d"))
+                return responses[-1].status == 429
 
             wait_for(refused_beside_another)
-            response = narrow.ask("POST", "/v1/counters/d")
-            assert (response.status, json.loads(response.body)["status"]) == (429, 429)
+            # The next one may be let through, as fewer may be counted by then.
+            assert json.loads(responses[-1].body)["status"] == 429
         wait_for(lambda: narrow.ask("GET", "/v1/store").status == 200)
 
 
