@@ -1,12 +1,18 @@
-"""What the command lines of ``race`` and ``torture`` make of their arguments."""
+"""What the command lines of ``race`` and ``torture`` share."""
 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+INTERRUPTED = 130
+"""The exit code after Ctrl-C, as shells have it."""
 
 
 def positive(text: str) -> int:
@@ -36,3 +42,12 @@ def matching(patterns: Iterable[str], names: Iterable[str]) -> list[str]:
             sys.exit(f"there is no {pattern!r}; there are: {', '.join(known)}")
         found |= dict.fromkeys(matches)
     return list(found)
+
+
+def interrupt_at_sigterm() -> None:
+    """Let SIGTERM stop everything from now on, as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, _interrupt)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt

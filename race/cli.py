@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
 from collections.abc import Iterable
-from types import FrameType, ModuleType
-from typing import TYPE_CHECKING, NoReturn
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from . import options as command_line
-from .arguments import matching
+from .arguments import INTERRUPTED, interrupt_at_sigterm, matching
 from .judging.verdict import Result, judge
 from .own import notice
 from .reporting.html import page
@@ -29,7 +28,6 @@ QUICK_STRATEGIES = (
     "ours-filesystem", "ours-lmdb", "ours-session-parallel",
 )  # fmt: skip
 QUICK_SERVERS = ("flask-threaded", "gunicorn-sync", "granian")
-INTERRUPTED = 130
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -44,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     terminal = _terminal()
     if options.app or options.url:
         print(notice(options.app or options.url, options.clients, options.rounds), file=sys.stderr)
-    signal.signal(signal.SIGTERM, _interrupt)
+    interrupt_at_sigterm()
     results: list[Result] = []
     try:
         with terminal.progress(terminal.console(stderr=options.json), len(races)) as progress:
@@ -109,8 +107,3 @@ def _terminal() -> ModuleType:
             raise
         sys.exit("race: its tables need rich: pip install 'rich>=14', or run `make race`")
     return terminal
-
-
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    """Let SIGTERM stop everything, as Ctrl-C does."""
-    raise KeyboardInterrupt

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
 from rich.console import Console
 
-from race.arguments import matching
+from race.arguments import INTERRUPTED, interrupt_at_sigterm, matching
 
 from . import options as command_line
 from .nemeses.nemesis import Nemesis
@@ -26,7 +23,6 @@ from .run import Load, Result, run
 from .servers.node import Missing
 from .servers.table import SITES
 
-INTERRUPTED = 130
 SHOW_SECONDS = 1.0
 PLAIN_WIDTH = 160
 
@@ -40,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     stores = matching(options.store or list(SITES), list(SITES))
     names = matching(options.nemesis or list(NEMESES), list(NEMESES))
     load = command_line.load_of(options, len(stores))
-    signal.signal(signal.SIGTERM, _interrupt)
+    interrupt_at_sigterm()
     err = Console(stderr=True, highlight=False)
     results: list[Result] = []
     try:
@@ -97,8 +93,3 @@ def _report(options: argparse.Namespace, results: list[Result], load: Load) -> N
         terminal.show(out, results)
     if options.html:
         options.html.write_text(page(results, load), encoding="utf-8")
-
-
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    """Let SIGTERM stop everything, as Ctrl-C does."""
-    raise KeyboardInterrupt

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, tzinfo
 from typing import Protocol
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ..keyspace.arguments import checked_seconds
 
@@ -39,7 +39,13 @@ class Daily:
             self._at = datetime.strptime(at, "%H:%M").time()
         except (TypeError, ValueError):
             raise ValueError(f"a time of the day is a text such as '03:30', not {at!r}") from None
-        self._zone = ZoneInfo(zone) if isinstance(zone, str) else zone
+        try:
+            self._zone = ZoneInfo(zone) if isinstance(zone, str) else zone
+        except (ValueError, ZoneInfoNotFoundError) as error:
+            raise ValueError(
+                f"no time zone {zone!r} is known: names are such as 'Europe/Berlin'; "
+                "pip install tzdata where the system has none"
+            ) from error
 
     def number(self, now: float) -> int:
         moment = datetime.fromtimestamp(now, self._zone)

@@ -198,6 +198,8 @@ class TestFunctions:
         for options in ({}, {"every": 1, "at": "03:30"}, {"at": "3h"}, {"every": -1}):
             with pytest.raises(ValueError):
                 once(**options)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="'Europe/Berlinn' is known"):
+            once(at="03:30", zone="Europe/Berlinn")
         with pytest.raises(ValueError, match="lease"):
             once(every=1, lease=0)(print)
         with pytest.raises(InvalidKey):

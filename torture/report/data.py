@@ -76,7 +76,8 @@ def conclusion(results: Sequence[Result]) -> str:
     operations = sum(result.operations for result in ran)
     faults = sum(len(result.faults) for result in ran)
     wrong = [result.store for result in ran if not result.is_good]
-    begin = f"{operations:,} operations on {len(ran)} stores with {faults} faults: "
+    stores = "1 store" if len(ran) == 1 else f"{len(ran)} stores"
+    begin = f"{operations:,} operations on {stores} with {faults} faults: "
     if wrong:
         return f"{begin}what is promised did not hold on {', '.join(wrong)}"
     return f"{begin}every history is linearizable, but for what the documentation says may be lost"
