@@ -54,6 +54,7 @@ class SQLiteFile:
         self._lock = FileLock(path.with_suffix(".lock"))
         self._writer: sqlite3.Connection | None = None
         self._execute: Execute
+        self.execute_many: Execute  # In a write transaction.
         self._log: Log
         self._watch: Watch
         self.is_lost = False
@@ -246,7 +247,7 @@ class SQLiteFile:
         writer.execute("PRAGMA busy_timeout = 0").fetchall()
         # One cursor for all that the writer does; making one takes as long as some statements.
         cursor = self._cursor = writer.cursor()
-        self._execute = cursor.execute
+        self._execute, self.execute_many = cursor.execute, cursor.executemany
 
     def _connect(self) -> sqlite3.Connection:
         return connect(self.path, self._durability, self._bounds, self._timeout)

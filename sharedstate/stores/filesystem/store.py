@@ -16,13 +16,15 @@ from ..support.opened import Opened
 from ..support.paging import ordered_page
 from ..support.sqlite_damage import Damaged, checked_rows
 from .increments import Increments
-from .rows import SEVERAL, found, live, select_many, write
+from .rows import found, live, select_many, write
 from .sqlite_file import Execute, SQLiteFile
 
 FILE_NAME = "sharedstate.sqlite3"
 
 _COLLECT_EVERY = 32
 _ROOM_ROWS = 1000
+_SEVERAL_KEYS = 3
+"""From how many keys on one query for all of them is faster than one for each."""
 
 _SCHEMA = """
 CREATE TABLE entries (
@@ -105,17 +107,18 @@ class FilesystemStore(Store):
         self._written = 0
 
     def _transact(self, keys: Sequence[bytes], operation: Operation) -> Any:
-        with self._file() as execute:
+        file = self._file()
+        with file as execute:
             now = self.clock()
             records = self._present(execute, keys, now)
             after, result = operation(records, now)
-            write(execute, zip(keys, records, after, strict=True))
+            write(file, zip(keys, records, after, strict=True))
             if self._written >= _COLLECT_EVERY:
                 self._collect(execute, now)
             return result
 
     def _present(self, execute: Execute, keys: Sequence[bytes], now: float) -> Records:
-        if len(keys) < SEVERAL:
+        if len(keys) < _SEVERAL_KEYS:
             return [live(execute(_SELECT, (key,)).fetchall(), now) for key in keys]
         rows = [row for each in select_many(keys) for row in execute(*each).fetchall()]
         return found(rows, keys, now)
