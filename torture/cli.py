@@ -21,7 +21,7 @@ from .report.data import as_data
 from .report.html import page
 from .run import Load, Result, run
 from .servers.node import Missing
-from .servers.table import SITES
+from .servers.table import DEPLOYMENTS
 
 SHOW_SECONDS = 1.0
 PLAIN_WIDTH = 160
@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     :returns: 0 if all that is promised held, 1 if not, 130 after Ctrl-C.
     """
     options = command_line.parse(arguments)
-    stores = matching(options.store or list(SITES), list(SITES))
+    stores = matching(options.store or list(DEPLOYMENTS), list(DEPLOYMENTS))
     names = matching(options.nemesis or list(NEMESES), list(NEMESES))
     load = command_line.load_of(options, len(stores))
     interrupt_at_sigterm()
@@ -71,8 +71,8 @@ def torture(
         tempfile.TemporaryDirectory(prefix="torture-", ignore_cleanup_errors=True) as directory,
     ):
         try:
-            with SITES[store](Path(directory)) as site:
-                result = run(site, nemeses, load, show)
+            with DEPLOYMENTS[store](Path(directory)) as deployment:
+                result = run(deployment, nemeses, load, show)
         except Missing as error:
             results.append(Result(store, skipped=str(error)))
         except RuntimeError as error:

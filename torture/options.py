@@ -11,7 +11,7 @@ from race.arguments import new_file, positive
 from .clients.broken import BROKEN
 from .nemeses.table import NEMESES
 from .run import Load
-from .servers.table import SITES
+from .servers.table import DEPLOYMENTS
 
 SECONDS = 10.0
 LONG = 10_000_000
@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     several = {"action": "extend", "nargs": "+", "metavar": "NAME"}
-    add("--store", **several, help=f"of: {', '.join(SITES)}")  # type: ignore[arg-type]
+    add("--store", **several, help=f"of: {', '.join(DEPLOYMENTS)}")  # type: ignore[arg-type]
     add("--nemesis", **several, help=f"of: {', '.join(NEMESES)}")  # type: ignore[arg-type]
     add("--seconds", type=float, default=SECONDS, help="for each store (%(default)s)")
     add("--seed", default="1", help="of all dice (%(default)s)")

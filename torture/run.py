@@ -21,7 +21,7 @@ from .clients.worker import Orders
 from .judging.judge import Judge, Verdicts
 from .nemeses.agenda import Agenda
 from .nemeses.nemesis import Field, Nemesis
-from .servers.site import Site
+from .servers.deployment import Deployment
 
 WARM_UP = 100
 WARM_UP_SECONDS = 60
@@ -79,7 +79,7 @@ class Result:
 
 
 def run(
-    site: Site,
+    deployment: Deployment,
     nemeses: Sequence[Nemesis],
     load: Load,
     show: Callable[[Result], None] = lambda result: None,
@@ -88,16 +88,16 @@ def run(
 
     :param show: is called again and again with what is known so far.
     """
-    result = Result(site.name)
-    result.left_out = {one.name: why for one in nemeses if (why := one.lacks(site))}
+    result = Result(deployment.name)
+    result.left_out = {one.name: why for one in nemeses if (why := one.lacks(deployment))}
     fitting = [one for one in nemeses if one.name not in result.left_out]
     with ExitStack() as stack:
-        _play(site, fitting, load, result, show, stack)
+        _play(deployment, fitting, load, result, show, stack)
     return result
 
 
 def _play(
-    site: Site,
+    deployment: Deployment,
     nemeses: Sequence[Nemesis],
     load: Load,
     result: Result,
@@ -115,22 +115,24 @@ def _play(
         load.threads,
         0,
         str(directory),
-        dict(site.settings),
+        dict(deployment.settings),
         load.broken,
         list(load.operations),
     )
-    state = State.from_settings(site.settings) if site.is_shared else None
+    state = State.from_settings(deployment.settings) if deployment.is_shared else None
     if state is not None:
         stack.callback(state.close)
-    judge = Judge(state, site.losses)
+    judge = Judge(state, deployment.losses)
     stack.callback(judge.close)
     result.verdicts = judge.verdicts
-    crew = Crew(orders, load.processes if site.is_shared else 1, epoch, book)
+    crew = Crew(orders, load.processes if deployment.is_shared else 1, epoch, book)
     stack.callback(crew.close)
     crew.fill()
     _warm_up(crew, book)
     began = time.monotonic()
-    agenda = Agenda(nemeses, Field(site, crew, random.Random(load.seed), clocks), book, load.quiet)
+    agenda = Agenda(
+        nemeses, Field(deployment, crew, random.Random(load.seed), clocks), book, load.quiet
+    )
     stack.callback(agenda.close)
 
     def turn() -> None:

@@ -25,7 +25,7 @@ from torture.report.data import as_data
 from torture.report.drawing import lines
 from torture.report.html import page
 from torture.run import Load, Result, run
-from torture.servers.table import SITES
+from torture.servers.table import DEPLOYMENTS
 
 SECONDS = 90  # Guards against a hang: what is wrong is caught in a few.
 QUIET = (0.05, 0.2)
@@ -33,8 +33,8 @@ LONG_STOP = replace(NEMESES["stop"], seconds=(0.5, 0.7))  # Longer than the leas
 
 
 def tortured(store: str, names: tuple[str, ...], load: Load, directory: Path) -> Result:
-    with needed(), SITES[store](directory) as site:
-        return run(site, [NEMESES.get(name, LONG_STOP) for name in names], load)
+    with needed(), DEPLOYMENTS[store](directory) as deployment:
+        return run(deployment, [NEMESES.get(name, LONG_STOP) for name in names], load)
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from ..clients.clocks import Clocks
 from ..clients.crew import Crew, Process
-from ..servers.site import Site
+from ..servers.deployment import Deployment
 
 PAUSE = 0.01
 
@@ -19,7 +19,7 @@ PAUSE = 0.01
 class Field:
     """All that a nemesis can reach."""
 
-    site: Site
+    deployment: Deployment
     crew: Crew
     dice: random.Random
     clocks: Clocks
@@ -50,6 +50,6 @@ class Nemesis:
 
     name: str
     about: str
-    lacks: Callable[[Site], str]
+    lacks: Callable[[Deployment], str]
     fault: Callable[[Field], AbstractContextManager[str]]
     seconds: tuple[float, float] = (0.2, 1.5)

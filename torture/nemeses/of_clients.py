@@ -6,16 +6,16 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ..servers.site import Site
+from ..servers.deployment import Deployment
 from .nemesis import Field, Nemesis
 
 
-def _any(site: Site) -> str:
+def _any(deployment: Deployment) -> str:
     return ""
 
 
-def _shared(site: Site) -> str:
-    return "" if site.is_shared else "its state is that of the process"
+def _shared(deployment: Deployment) -> str:
+    return "" if deployment.is_shared else "its state is that of the process"
 
 
 @contextmanager

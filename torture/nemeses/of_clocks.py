@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ..clients.clocks import NUMBER
-from ..servers.site import Site
+from ..servers.deployment import Deployment
 from .nemesis import Field, Nemesis
 
 JUMPS = (-3600, -10, 10, 3600)
 """Seconds. A day would end ``once`` tokens, as is documented."""
 
 
-def _nothing(site: Site) -> str:
+def _nothing(deployment: Deployment) -> str:
     return ""
 
 

@@ -7,19 +7,23 @@ from contextlib import closing, contextmanager
 
 from sharedstate import State, StoreFull, StoreUnavailable
 
-from ..servers.site import Site
+from ..servers.deployment import Deployment
 from .nemesis import Field, Nemesis
 
 SIZES = (1 << 18, 1 << 14, 1 << 10, 1 << 6)
 
 
-def _has_a_bound(site: Site) -> str:
-    return "" if site.is_shared and "CACHE_MAX_BYTES" in site.settings else "it has no bound here"
+def _has_a_bound(deployment: Deployment) -> str:
+    return (
+        ""
+        if deployment.is_shared and "CACHE_MAX_BYTES" in deployment.settings
+        else "it has no bound here"
+    )
 
 
 @contextmanager
 def _full(field: Field) -> Iterator[str]:
-    settings = {**field.site.settings, "CACHE_KEY_PREFIX": "ballast:"}
+    settings = {**field.deployment.settings, "CACHE_KEY_PREFIX": "ballast:"}
     with closing(State.from_settings(settings)) as one:
         written: list[str] = []
         for size in SIZES:

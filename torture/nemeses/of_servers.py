@@ -6,22 +6,22 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ..servers.deployment import Deployment
 from ..servers.node import wait_until
-from ..servers.site import Site
 from .nemesis import Field, Nemesis
 
 
-def _has_servers(site: Site) -> str:
-    return "" if site.nodes else "it has no server"
+def _has_servers(deployment: Deployment) -> str:
+    return "" if deployment.nodes else "it has no server"
 
 
-def _can_fail_over(site: Site) -> str:
-    return "" if site.leader else "it has no second server"
+def _can_fail_over(deployment: Deployment) -> str:
+    return "" if deployment.leader else "it has no second server"
 
 
 @contextmanager
 def _kill(field: Field) -> Iterator[str]:
-    node = field.dice.choice(field.site.nodes)
+    node = field.dice.choice(field.deployment.nodes)
     node.kill()
     try:
         yield node.name
@@ -31,7 +31,7 @@ def _kill(field: Field) -> Iterator[str]:
 
 @contextmanager
 def _stop(field: Field) -> Iterator[str]:
-    node = field.dice.choice(field.site.nodes)
+    node = field.dice.choice(field.deployment.nodes)
     node.signal(signal.SIGSTOP)
     try:
         yield node.name
@@ -42,12 +42,12 @@ def _stop(field: Field) -> Iterator[str]:
 @contextmanager
 def _fail_over(field: Field) -> Iterator[str]:
     """The old one comes back when another one leads."""
-    assert field.site.leader is not None
-    node = field.site.leader()
+    assert field.deployment.leader is not None
+    node = field.deployment.leader()
     node.kill()
     try:
         yield node.name
-        wait_until(lambda: field.site.leader is None or field.site.leader() is not node)
+        wait_until(lambda: field.deployment.leader is None or field.deployment.leader() is not node)
     finally:
         node.start()
 

@@ -5,24 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-from ..servers.site import Site
+from ..servers.deployment import Deployment
 from ..servers.wire import HALF, HOLD, PASS, SLOW
 from .nemesis import Field, Nemesis
 
 DELAY = 0.05
 
 
-def _has_wires(site: Site) -> str:
-    return "" if site.wires else "no proxy can stand before it"
+def _has_wires(deployment: Deployment) -> str:
+    return "" if deployment.wires else "no proxy can stand before it"
 
 
 def _behaving(mode: str) -> Callable[[Field], AbstractContextManager[str]]:
     @contextmanager
     def fault(field: Field) -> Iterator[str]:
-        wire = field.dice.choice(field.site.wires)
+        wire = field.dice.choice(field.deployment.wires)
         wire.behave(mode, DELAY)
         try:
-            yield f"the way to server {field.site.wires.index(wire)}"
+            yield f"the way to server {field.deployment.wires.index(wire)}"
         finally:
             wire.behave(PASS)
 

@@ -12,15 +12,15 @@ from typing import Any
 
 from race.servers.processes import HOST, reserved_port
 
+from .deployment import Deployment, Start
 from .node import Missing, Node, listens, program
-from .site import Site, Start
 from .wire import Wire
 
 NOBODY = "nobody"
 
 
 @contextmanager
-def _postgresql(directory: Path) -> Iterator[Site]:
+def _postgresql(directory: Path) -> Iterator[Deployment]:
     with ExitStack() as stack:
         port = stack.enter_context(reserved_port())
         data = directory / "data"
@@ -35,11 +35,11 @@ def _postgresql(directory: Path) -> Iterator[Site]:
         node.start()
         wire = stack.enter_context(closing(Wire(port)))
         settings = {"CACHE_URL": f"postgresql://postgres@{HOST}:{wire.port}/postgres"}
-        yield Site("database-postgresql", settings, nodes=[node], wires=[wire])
+        yield Deployment("database-postgresql", settings, nodes=[node], wires=[wire])
 
 
 @contextmanager
-def _mariadb(directory: Path) -> Iterator[Site]:
+def _mariadb(directory: Path) -> Iterator[Deployment]:
     with ExitStack() as stack:
         port = stack.enter_context(reserved_port())
         data = directory / "data"
@@ -64,7 +64,7 @@ def _mariadb(directory: Path) -> Iterator[Site]:
         )
         wire = stack.enter_context(closing(Wire(port)))
         url = f"mariadb://root@{HOST}:{wire.port}/torture?ssl_disabled=true"
-        yield Site("database-mariadb", {"CACHE_URL": url}, nodes=[node], wires=[wire])
+        yield Deployment("database-mariadb", {"CACHE_URL": url}, nodes=[node], wires=[wire])
 
 
 def make_postgresql_directory(data: Path) -> None:

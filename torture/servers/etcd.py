@@ -11,8 +11,8 @@ from typing import Any
 
 from race.servers.processes import HOST, reserved_port
 
+from .deployment import Deployment, Start
 from .node import Node, program, wait_until
-from .site import Site, Start
 from .wire import Wire
 
 MEMBERS = 3
@@ -61,7 +61,7 @@ class Member(Node):
 
 
 @contextmanager
-def _etcd(directory: Path) -> Iterator[Site]:
+def _etcd(directory: Path) -> Iterator[Deployment]:
     with ExitStack() as stack:
         members = [Member(stack, directory, f"m{number}") for number in range(MEMBERS)]
         whole = ",".join(member.part for member in members)
@@ -80,7 +80,7 @@ def _etcd(directory: Path) -> Iterator[Site]:
             "CACHE_URL": "etcd://" + ",".join(f"{HOST}:{member.wire.port}" for member in members),
             "CACHE_TIMEOUT": 3.0,  # Most calls can wait for a new leader.
         }
-        yield Site("etcd", settings, nodes=[*members], wires=wires, leader=leader)
+        yield Deployment("etcd", settings, nodes=[*members], wires=wires, leader=leader)
 
 
 ETCD: dict[str, Start] = {"etcd": _etcd}

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from race.servers.processes import HOST, reserved_port
 
+from .deployment import Deployment, Start
 from .node import Node, listens, program
-from .site import Site, Start
 from .wire import Wire
 
 NOTHING_KEPT = "the server keeps nothing on disk: when it ends, all is gone"
@@ -29,7 +29,7 @@ run_foreground((sys.argv[1], int(sys.argv[2])), key)
 @contextmanager
 def _server(
     directory: Path, name: str, command: Sequence[str], scheme: str, **env: str
-) -> Iterator[Site]:
+) -> Iterator[Deployment]:
     """A server behind a wire; ``{port}`` in its command is its port."""
     with ExitStack() as stack:
         port = stack.enter_context(reserved_port())
@@ -39,25 +39,25 @@ def _server(
         node.start()
         wire = stack.enter_context(closing(Wire(port)))
         settings = {"CACHE_URL": f"{scheme}{HOST}:{wire.port}"}
-        yield Site(name, settings, nodes=[node], wires=[wire], losses=LOSSES)
+        yield Deployment(name, settings, nodes=[node], wires=[wire], losses=LOSSES)
 
 
 @contextmanager
-def _memcached(directory: Path) -> Iterator[Site]:
+def _memcached(directory: Path) -> Iterator[Deployment]:
     user = ("-u", "root") if os.geteuid() == 0 else ()
     command = [program("memcached"), *user, "-l", HOST, "-p", "{port}", "-M"]
-    with _server(directory, "memcached", command, "memcached://") as site:
-        yield site
+    with _server(directory, "memcached", command, "memcached://") as deployment:
+        yield deployment
 
 
 @contextmanager
-def _manager(directory: Path) -> Iterator[Site]:
+def _manager(directory: Path) -> Iterator[Deployment]:
     key = secrets.token_urlsafe(32)
     command = [sys.executable, "-c", MANAGER, HOST, "{port}"]
     with _server(
         directory, "manager", command, f"manager://:{key}@", FLASK_CACHE_MANAGER_AUTHKEY=key
-    ) as site:
-        yield site
+    ) as deployment:
+        yield deployment
 
 
 IN_MEMORY: dict[str, Start] = {"memcached": _memcached, "manager": _manager}

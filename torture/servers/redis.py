@@ -10,8 +10,8 @@ from typing import Any
 
 from race.servers.processes import HOST, reserved_port
 
+from .deployment import Deployment, Start
 from .node import Node, listens, program, wait_until
-from .site import Site, Start
 from .wire import Wire
 
 MASTER = "shared"
@@ -55,14 +55,14 @@ class Server(Node):
 
 
 @contextmanager
-def _one(directory: Path) -> Iterator[Site]:
+def _one(directory: Path) -> Iterator[Deployment]:
     """A server that has on its disk what it has acknowledged."""
     with ExitStack() as stack:
         server = Server(stack, directory, "redis", *DURABLE)
         server.start()
         wire = stack.enter_context(closing(Wire(server.port)))
         settings = {"CACHE_URL": f"redis://{HOST}:{wire.port}"}
-        yield Site("redis", settings, nodes=[server], wires=[wire])
+        yield Deployment("redis", settings, nodes=[server], wires=[wire])
 
 
 def watched(stack: ExitStack, directory: Path, *options: str) -> tuple[Server, Server, Server]:
@@ -115,7 +115,7 @@ def url_of_cluster(servers: list[Server]) -> str:
 
 
 @contextmanager
-def _sentinel(directory: Path) -> Iterator[Site]:
+def _sentinel(directory: Path) -> Iterator[Deployment]:
     with ExitStack() as stack:
         first, second, sentinel = watched(stack, directory, *DURABLE)
 
@@ -124,11 +124,13 @@ def _sentinel(directory: Path) -> Iterator[Site]:
             return second if str(second.port) in str(address) else first
 
         settings = {"CACHE_URL": url_of_sentinel(sentinel)}
-        yield Site("redis-sentinel", settings, nodes=[first, second], leader=leader, losses=LOSSES)
+        yield Deployment(
+            "redis-sentinel", settings, nodes=[first, second], leader=leader, losses=LOSSES
+        )
 
 
 @contextmanager
-def _cluster(directory: Path) -> Iterator[Site]:
+def _cluster(directory: Path) -> Iterator[Deployment]:
     with ExitStack() as stack:
         soon = ("--cluster-node-timeout", NODE_MILLISECONDS)
         servers = cluster(stack, directory, *DURABLE, *soon, replicas=1)
@@ -140,7 +142,7 @@ def _cluster(directory: Path) -> Iterator[Site]:
             "CACHE_URL": url_of_cluster(servers),
             "CACHE_KEY_PREFIX": "{torture}:",  # All keys in one slot, for batches.
         }
-        yield Site("redis-cluster", settings, nodes=[*servers], leader=leader, losses=LOSSES)
+        yield Deployment("redis-cluster", settings, nodes=[*servers], leader=leader, losses=LOSSES)
 
 
 def _is_confirmed(master: Server) -> bool:

@@ -17,8 +17,8 @@ from .databases import (
     initialize_postgresql,
     make_postgresql_directory,
 )
+from .deployment import Deployment, Start
 from .node import Node, program, wait_until
-from .site import Site, Start
 from .wire import Wire
 
 NAMES = ("a", "b", "c")
@@ -114,7 +114,7 @@ class Servers:
 
 
 @contextmanager
-def _standbys(directory: Path) -> Iterator[Site]:
+def _standbys(directory: Path) -> Iterator[Deployment]:
     with ExitStack() as stack:
         ports = {name: stack.enter_context(reserved_port()) for name in NAMES}
         servers = Servers([Server(stack, directory, name, ports) for name in NAMES])
@@ -125,7 +125,7 @@ def _standbys(directory: Path) -> Iterator[Site]:
             "CACHE_URL": f"postgresql://postgres@{hosts}/postgres",
             "CACHE_TIMEOUT": 3.0,
         }
-        yield Site(
+        yield Deployment(
             "database-standby",
             settings,
             nodes=[*servers.all],

@@ -1,4 +1,4 @@
-"""A store that is tortured: its settings, its servers, and what it does not promise."""
+"""A store under test: its settings, its servers, and what it does not promise."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ COMMON: Mapping[str, Any] = {
 
 
 @dataclass
-class Site:
-    """A store that runs.
+class Deployment:
+    """A store that runs, with its servers and the proxies before them.
 
     :param settings: of a Flask configuration, for the clients, besides `COMMON`.
     :param is_shared: whether several processes share it.
@@ -43,5 +43,5 @@ class Site:
         self.settings = {**COMMON, **self.settings}
 
 
-Start = Callable[[Path], AbstractContextManager[Site]]
+Start = Callable[[Path], AbstractContextManager[Deployment]]
 """Starts a store in an empty directory, for as long as the context lasts."""
