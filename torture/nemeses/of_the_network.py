@@ -6,35 +6,35 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 from ..servers.deployment import Deployment
-from ..servers.wire import HALF, HOLD, PASS, SLOW
+from ..servers.proxy import HALF, HOLD, PASS, SLOW
 from .nemesis import Field, Nemesis
 
 DELAY = 0.05
 
 
-def _has_wires(deployment: Deployment) -> str:
-    return "" if deployment.wires else "no proxy can stand before it"
+def _has_proxies(deployment: Deployment) -> str:
+    return "" if deployment.proxies else "no proxy can stand before it"
 
 
 def _behaving(mode: str) -> Callable[[Field], AbstractContextManager[str]]:
     @contextmanager
     def fault(field: Field) -> Iterator[str]:
-        wire = field.dice.choice(field.deployment.wires)
-        wire.behave(mode, DELAY)
+        proxy = field.dice.choice(field.deployment.proxies)
+        proxy.behave(mode, DELAY)
         try:
-            yield f"the way to server {field.deployment.wires.index(wire)}"
+            yield f"the way to server {field.deployment.proxies.index(proxy)}"
         finally:
-            wire.behave(PASS)
+            proxy.behave(PASS)
 
     return fault
 
 
 PARTITION = Nemesis(
     "partition", "nothing gets through, and what was sent arrives later",
-    _has_wires, _behaving(HOLD),
+    _has_proxies, _behaving(HOLD),
 )  # fmt: skip
-SLOWNESS = Nemesis("slow", "all gets through late", _has_wires, _behaving(SLOW))
+SLOWNESS = Nemesis("slow", "all gets through late", _has_proxies, _behaving(SLOW))
 HALVES = Nemesis(
     "half", "connections are cut in the middle of a response",
-    _has_wires, _behaving(HALF), (0.1, 0.5),
+    _has_proxies, _behaving(HALF), (0.1, 0.5),
 )  # fmt: skip

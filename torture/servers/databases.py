@@ -14,7 +14,7 @@ from race.servers.processes import HOST, reserved_port
 
 from .deployment import Deployment, Start
 from .node import Missing, Node, listens, program
-from .wire import Wire
+from .proxy import Proxy
 
 NOBODY = "nobody"
 
@@ -33,9 +33,9 @@ def _postgresql(directory: Path) -> Iterator[Deployment]:
         node = Node("postgresql", command, directory / "log", lambda: _has_postgresql(port))
         stack.enter_context(closing(node))
         node.start()
-        wire = stack.enter_context(closing(Wire(port)))
-        settings = {"CACHE_URL": f"postgresql://postgres@{HOST}:{wire.port}/postgres"}
-        yield Deployment("database-postgresql", settings, nodes=[node], wires=[wire])
+        proxy = stack.enter_context(closing(Proxy(port)))
+        settings = {"CACHE_URL": f"postgresql://postgres@{HOST}:{proxy.port}/postgres"}
+        yield Deployment("database-postgresql", settings, nodes=[node], proxies=[proxy])
 
 
 @contextmanager
@@ -62,9 +62,9 @@ def _mariadb(directory: Path) -> Iterator[Deployment]:
             *(program("mariadb"), "--no-defaults", f"--socket={data}/socket", "-u", "root"),
             *("-e", "CREATE DATABASE torture"),
         )
-        wire = stack.enter_context(closing(Wire(port)))
-        url = f"mariadb://root@{HOST}:{wire.port}/torture?ssl_disabled=true"
-        yield Deployment("database-mariadb", {"CACHE_URL": url}, nodes=[node], wires=[wire])
+        proxy = stack.enter_context(closing(Proxy(port)))
+        url = f"mariadb://root@{HOST}:{proxy.port}/torture?ssl_disabled=true"
+        yield Deployment("database-mariadb", {"CACHE_URL": url}, nodes=[node], proxies=[proxy])
 
 
 def make_postgresql_directory(data: Path) -> None:

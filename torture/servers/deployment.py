@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .node import Node
-from .wire import Wire
+from .proxy import Proxy
 
 COMMON: Mapping[str, Any] = {
     "CACHE_CODEC": "json",
@@ -26,7 +26,7 @@ class Deployment:
     :param settings: of a Flask configuration, for the clients, besides `COMMON`.
     :param is_shared: whether several processes share it.
     :param nodes: its servers.
-    :param wires: what lies between the clients and the servers.
+    :param proxies: between the clients and the servers.
     :param leader: which server a fail-over is away from.
     :param losses: what it may lose under which nemesis, as the documentation says: name → reason.
     """
@@ -35,7 +35,7 @@ class Deployment:
     settings: Mapping[str, Any]
     is_shared: bool = True
     nodes: list[Node] = field(default_factory=list)
-    wires: list[Wire] = field(default_factory=list)
+    proxies: list[Proxy] = field(default_factory=list)
     leader: Callable[[], Node] | None = None
     losses: Mapping[str, str] = field(default_factory=dict)
 

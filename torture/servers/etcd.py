@@ -13,7 +13,7 @@ from race.servers.processes import HOST, reserved_port
 
 from .deployment import Deployment, Start
 from .node import Node, program, wait_until
-from .wire import Wire
+from .proxy import Proxy
 
 MEMBERS = 3
 # A leader that is gone is replaced within half a second, and not within two.
@@ -21,15 +21,15 @@ ELECTION = ("--heartbeat-interval", "50", "--election-timeout", "500")
 
 
 class Member(Node):
-    """One of the members; clients reach it by one wire, and the other members by another."""
+    """A member: clients reach it through one proxy, the other members through another one."""
 
     def __init__(self, stack: ExitStack, directory: Path, name: str) -> None:
         self.port, peer_port = (stack.enter_context(reserved_port()) for _ in range(2))
-        self.wire, self.peer_wire = (
-            stack.enter_context(closing(Wire(port))) for port in (self.port, peer_port)
+        self.proxy, self.peer_proxy = (
+            stack.enter_context(closing(Proxy(port))) for port in (self.port, peer_port)
         )
         url, listens = f"http://{HOST}:{self.port}", f"http://{HOST}:{peer_port}"
-        peer = f"http://{HOST}:{self.peer_wire.port}"
+        peer = f"http://{HOST}:{self.peer_proxy.port}"
         self.part = f"{name}={peer}"
         self.options: list[str] = [
             program("etcd"),
@@ -70,17 +70,17 @@ def _etcd(directory: Path) -> Iterator[Deployment]:
             member.launch()
         for member in members:
             member.wait()
-        wires = [wire for member in members for wire in (member.wire, member.peer_wire)]
+        proxies = [proxy for member in members for proxy in (member.proxy, member.peer_proxy)]
 
         def leader() -> Node:
             wait_until(lambda: any(member.leads() for member in members))
             return next(filter(Member.leads, members), members[0])
 
         settings = {
-            "CACHE_URL": "etcd://" + ",".join(f"{HOST}:{member.wire.port}" for member in members),
+            "CACHE_URL": "etcd://" + ",".join(f"{HOST}:{member.proxy.port}" for member in members),
             "CACHE_TIMEOUT": 3.0,  # Most calls can wait for a new leader.
         }
-        yield Deployment("etcd", settings, nodes=[*members], wires=wires, leader=leader)
+        yield Deployment("etcd", settings, nodes=[*members], proxies=proxies, leader=leader)
 
 
 ETCD: dict[str, Start] = {"etcd": _etcd}

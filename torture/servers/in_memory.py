@@ -13,7 +13,7 @@ from race.servers.processes import HOST, reserved_port
 
 from .deployment import Deployment, Start
 from .node import Node, listens, program
-from .wire import Wire
+from .proxy import Proxy
 
 NOTHING_KEPT = "the server keeps nothing on disk: when it ends, all is gone"
 LOSSES = {"server-kill": NOTHING_KEPT}
@@ -30,16 +30,16 @@ run_foreground((sys.argv[1], int(sys.argv[2])), key)
 def _server(
     directory: Path, name: str, command: Sequence[str], scheme: str, **env: str
 ) -> Iterator[Deployment]:
-    """A server behind a wire; ``{port}`` in its command is its port."""
+    """A server behind a proxy; ``{port}`` in its command is its port."""
     with ExitStack() as stack:
         port = stack.enter_context(reserved_port())
         words = [word.format(port=port) for word in command]
         node = Node(name, words, directory / "log", lambda: listens(port), env)
         stack.enter_context(closing(node))
         node.start()
-        wire = stack.enter_context(closing(Wire(port)))
-        settings = {"CACHE_URL": f"{scheme}{HOST}:{wire.port}"}
-        yield Deployment(name, settings, nodes=[node], wires=[wire], losses=LOSSES)
+        proxy = stack.enter_context(closing(Proxy(port)))
+        settings = {"CACHE_URL": f"{scheme}{HOST}:{proxy.port}"}
+        yield Deployment(name, settings, nodes=[node], proxies=[proxy], losses=LOSSES)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from race.servers.processes import HOST, reserved_port
 
 from .deployment import Deployment, Start
 from .node import Node, listens, program, wait_until
-from .wire import Wire
+from .proxy import Proxy
 
 MASTER = "shared"
 MASTERS = 3
@@ -60,9 +60,9 @@ def _one(directory: Path) -> Iterator[Deployment]:
     with ExitStack() as stack:
         server = Server(stack, directory, "redis", *DURABLE)
         server.start()
-        wire = stack.enter_context(closing(Wire(server.port)))
-        settings = {"CACHE_URL": f"redis://{HOST}:{wire.port}"}
-        yield Deployment("redis", settings, nodes=[server], wires=[wire])
+        proxy = stack.enter_context(closing(Proxy(server.port)))
+        settings = {"CACHE_URL": f"redis://{HOST}:{proxy.port}"}
+        yield Deployment("redis", settings, nodes=[server], proxies=[proxy])
 
 
 def watched(stack: ExitStack, directory: Path, *options: str) -> tuple[Server, Server, Server]:

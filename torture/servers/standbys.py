@@ -19,7 +19,7 @@ from .databases import (
 )
 from .deployment import Deployment, Start
 from .node import Node, program, wait_until
-from .wire import Wire
+from .proxy import Proxy
 
 NAMES = ("a", "b", "c")
 _PLACE = "GREATEST(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())"
@@ -119,8 +119,8 @@ def _standbys(directory: Path) -> Iterator[Deployment]:
         ports = {name: stack.enter_context(reserved_port()) for name in NAMES}
         servers = Servers([Server(stack, directory, name, ports) for name in NAMES])
         servers.start()
-        wires = [stack.enter_context(closing(Wire(port))) for port in ports.values()]
-        hosts = ",".join(f"{HOST}:{wire.port}" for wire in wires)
+        proxies = [stack.enter_context(closing(Proxy(port))) for port in ports.values()]
+        hosts = ",".join(f"{HOST}:{proxy.port}" for proxy in proxies)
         settings = {
             "CACHE_URL": f"postgresql://postgres@{hosts}/postgres",
             "CACHE_TIMEOUT": 3.0,
@@ -129,7 +129,7 @@ def _standbys(directory: Path) -> Iterator[Deployment]:
             "database-standby",
             settings,
             nodes=[*servers.all],
-            wires=wires,
+            proxies=proxies,
             leader=servers.leader,
         )
 

@@ -1,6 +1,6 @@
 """A proxy between clients and a server that can hold, delay and cut what is sent.
 
-``python -m torture.servers.wire PORT`` prints the port at which it listens, and obeys its standard
+``python -m torture.servers.proxy PORT`` prints the port at which it listens, and obeys its standard
 input: a line ``pass``, ``hold``, ``slow SECONDS`` or ``half``. It ends with its input.
 """
 
@@ -18,8 +18,8 @@ from race.servers.programs import python_path
 PASS, HOLD, SLOW, HALF = "pass", "hold", "slow", "half"
 
 
-class Wire:
-    """The proxy as its owner has it: a process of its own, that no checker slows down."""
+class Proxy:
+    """The proxy, a process of its own that no checker slows down."""
 
     def __init__(self, port: int) -> None:
         self._process = subprocess.Popen(
@@ -47,7 +47,7 @@ class Wire:
         self._process.wait()
 
 
-class _Proxy:
+class _Relay:
     def __init__(self, port: int) -> None:
         self._port = port
         self._mode, self._seconds = PASS, 0.0
@@ -97,12 +97,12 @@ class _Proxy:
 
 
 async def _main(port: int) -> None:
-    proxy = _Proxy(port)
-    server = await asyncio.start_server(proxy.serve, HOST, 0)
+    relay = _Relay(port)
+    server = await asyncio.start_server(relay.serve, HOST, 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     loop = asyncio.get_running_loop()
     while line := await loop.run_in_executor(None, sys.stdin.readline):
-        proxy.obey(line)
+        relay.obey(line)
         print("done", flush=True)
     os._exit(0)  # With the connections that are open.
 
