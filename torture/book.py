@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from .clients.calls import REFUSED, Done
-from .clients.tape import Begun
+from .clients.records import Begun
 from .judging.linearizability import Event
 
 READS = ("get", "has")

@@ -17,7 +17,7 @@ from race.servers.programs import python_path
 
 from ..book import Book
 from .epoch import END, Epoch
-from .tape import Begun, Reader, Record
+from .records import Begun, Reader, Record
 from .worker import Orders
 
 PIPE_BYTES = 1 << 20

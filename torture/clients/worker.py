@@ -19,7 +19,7 @@ from .chooser import Chooser
 from .client import Client
 from .clocks import Clocks
 from .epoch import END, Epoch, keys_of
-from .tape import Begun, Record, Tape
+from .records import Begun, Record, Writer
 
 PAUSE = 0.005
 NO_TIME = 0.0
@@ -53,9 +53,9 @@ def main(orders: Orders) -> None:
     directory = Path(orders.directory)
     Clocks(directory / "clocks").follow(orders.number)
     state = BROKEN.get(orders.broken, State).from_settings(orders.settings)
-    tape, epoch = Tape(orders.pipe), Epoch(directory / "epoch")
+    writer, epoch = Writer(orders.pipe), Epoch(directory / "epoch")
     threads = [
-        threading.Thread(target=_ask, args=(state, tape, epoch, orders, thread))
+        threading.Thread(target=_ask, args=(state, writer, epoch, orders, thread))
         for thread in range(orders.threads)
     ]
     for thread in threads:
@@ -65,7 +65,7 @@ def main(orders: Orders) -> None:
     state.close()
 
 
-def _ask(state: State, tape: Tape, epoch: Epoch, orders: Orders, thread: int) -> None:
+def _ask(state: State, writer: Writer, epoch: Epoch, orders: Orders, thread: int) -> None:
     me = orders.number * orders.threads + thread + 1
     chooser = Chooser(Client(f"{orders.seed}/{me}", me), orders.operations)
     done: Done | None = None
@@ -73,7 +73,7 @@ def _ask(state: State, tape: Tape, epoch: Epoch, orders: Orders, thread: int) ->
     try:
         while (now := epoch.number) != END:
             call = chooser.next_call(keys_of(now))
-            tape.write(
+            writer.write(
                 Record(thread, done, started, ended, Begun(now, call.parts, time.monotonic()))
             )
             started = time.monotonic()
@@ -85,7 +85,7 @@ def _ask(state: State, tape: Tape, epoch: Epoch, orders: Orders, thread: int) ->
             ended = time.monotonic()
             if done.outcome in ("refused", "unknown"):
                 time.sleep(PAUSE)
-        tape.write(Record(thread, done, started, ended, None))
+        writer.write(Record(thread, done, started, ended, None))
     except BrokenPipeError:
         os._exit(1)  # Nobody listens any more.
 

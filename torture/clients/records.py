@@ -1,4 +1,4 @@
-"""What a client writes down of each call: before it begins and when it has ended.
+"""The records of calls that a process of clients sends: of the begin of each and of its end.
 
 A record is written to a pipe in one piece, so that all are whole when their process is killed.
 """
@@ -39,7 +39,7 @@ class Record(NamedTuple):
     begun: Begun | None
 
 
-class Tape:
+class Writer:
     """The writing end, for all threads of a process."""
 
     def __init__(self, pipe: int) -> None:
