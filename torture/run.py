@@ -15,8 +15,8 @@ from sharedstate import State
 
 from .book import Book, Fault, Tally
 from .clients.clocks import Clocks
-from .clients.crew import Crew
 from .clients.epoch import Epoch
+from .clients.processes import ClientProcesses
 from .clients.worker import Orders
 from .judging.judge import Judge, Verdicts
 from .nemeses.agenda import Agenda
@@ -125,22 +125,22 @@ def _play(
     judge = Judge(state, deployment.losses)
     stack.callback(judge.close)
     result.verdicts = judge.verdicts
-    crew = Crew(orders, load.processes if deployment.is_shared else 1, epoch, book)
-    stack.callback(crew.close)
-    crew.fill()
-    _warm_up(crew, book)
+    clients = ClientProcesses(orders, load.processes if deployment.is_shared else 1, epoch, book)
+    stack.callback(clients.close)
+    clients.start_missing()
+    _warm_up(clients, book)
     began = time.monotonic()
     agenda = Agenda(
-        nemeses, Field(deployment, crew, random.Random(load.seed), clocks), book, load.quiet
+        nemeses, Field(deployment, clients, random.Random(load.seed), clocks), book, load.quiet
     )
     stack.callback(agenda.close)
 
     def turn() -> None:
-        crew.read(READ_SECONDS)
-        crew.fill()
-        _advance(epoch, book, crew, judge, load.events)
+        clients.read(READ_SECONDS)
+        clients.start_missing()
+        _advance(epoch, book, clients, judge, load.events)
         result.seconds = time.monotonic() - began
-        result.crashes = crew.crashes
+        result.crashes = clients.crashes
         show(result)
 
     while not _is_over(load, result, judge, agenda):
@@ -148,17 +148,17 @@ def _play(
     agenda.end()
     while not agenda.is_healed:
         turn()
-    crew.end()
+    clients.end()
     for number in sorted(book.epochs):
         judge.hand_in(book.epochs.pop(number))
     judge.close()  # Before the thread ends that has started servers again: they end with it.
 
 
-def _warm_up(crew: Crew, book: Book) -> None:
+def _warm_up(clients: ClientProcesses, book: Book) -> None:
     deadline = time.monotonic() + WARM_UP_SECONDS
     while book.tally.outcomes["ok"] < WARM_UP:
-        crew.read(READ_SECONDS)
-        if crew.crashes:
+        clients.read(READ_SECONDS)
+        if clients.crashes:
             raise RuntimeError("a client ended by itself: see its standard error")
         if time.monotonic() > deadline:
             raise RuntimeError(f"the store does not do what it is asked: {dict(book.tally.errors)}")
@@ -172,7 +172,7 @@ def _is_over(load: Load, result: Result, judge: Judge, agenda: Agenda) -> bool:
     )
 
 
-def _advance(epoch: Epoch, book: Book, crew: Crew, judge: Judge, events: int) -> None:
+def _advance(epoch: Epoch, book: Book, clients: ClientProcesses, judge: Judge, events: int) -> None:
     """Go on to fresh keys when there is enough to judge, and judge what nobody asks for any more.
 
     A fault stays within an epoch if it can: what was lost shows in what comes after it.
@@ -180,6 +180,6 @@ def _advance(epoch: Epoch, book: Book, crew: Crew, judge: Judge, events: int) ->
     present = book.open(epoch.number)
     if present.size > (3 * events if book.present else events):
         epoch.number += 1
-    reached = crew.reached()
+    reached = clients.reached()
     for number in [number for number in sorted(book.epochs) if number < reached]:
         judge.hand_in(book.epochs.pop(number))

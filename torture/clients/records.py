@@ -1,4 +1,4 @@
-"""The records of calls that a process of clients sends: of the begin of each and of its end.
+"""The records that clients send of their calls: when each begins, and when it has ended.
 
 A record is written to a pipe in one piece, so that all are whole when their process is killed.
 """

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from ..clients.clocks import Clocks
-from ..clients.crew import Crew, Process
+from ..clients.processes import ClientProcesses, Process
 from ..servers.deployment import Deployment
 
 PAUSE = 0.01
@@ -20,7 +20,7 @@ class Field:
     """All that a nemesis can reach."""
 
     deployment: Deployment
-    crew: Crew
+    clients: ClientProcesses
     dice: random.Random
     clocks: Clocks
     is_over: threading.Event = field(default_factory=threading.Event)
@@ -30,7 +30,7 @@ class Field:
 
         One that was killed is replaced at once, and takes its time to begin.
         """
-        while len(processes := self.crew.processes) < self.crew.size or not all(
+        while len(processes := self.clients.processes) < self.clients.size or not all(
             process.under_way for process in processes
         ):
             if self.is_over.wait(PAUSE):

@@ -65,8 +65,8 @@ class Process:
         return self._process.wait()
 
 
-class Crew:
-    """Some processes.
+class ClientProcesses:
+    """The processes of clients of a run.
 
     :param orders: for each, without number and pipe.
     """
@@ -88,7 +88,7 @@ class Crew:
         with self._lock:
             return list(self._processes)
 
-    def fill(self) -> None:
+    def start_missing(self) -> None:
         """Start as many as are missing."""
         while len(self._processes) < self.size:
             process = Process(replace(self._orders, number=self._started), self._epoch.number)
@@ -98,12 +98,12 @@ class Crew:
                 self._processes.append(process)
 
     def read(self, timeout: float) -> None:
-        """Take down what has come, or comes within so many seconds."""
+        """Log the records that have come, or come within so many seconds."""
         for key, _ in self._selector.select(timeout):
             process: Process = key.data
             records = process.reader.read()
             if records is None:
-                self._bury(process)
+                self._remove(process)
                 continue
             for record in records:
                 self._note(process, record)
@@ -114,7 +114,7 @@ class Crew:
         return min(found, default=self._epoch.number)
 
     def end(self) -> None:
-        """Let all end their calls, and read what they still have to say."""
+        """Let all end their calls, and log their last records."""
         self._epoch.number = END
         deadline = time.monotonic() + SECONDS
         while self._processes:
@@ -146,7 +146,7 @@ class Crew:
             process.under_way[thread] = record.begun
             process.epochs[thread] = record.begun.epoch
 
-    def _bury(self, process: Process) -> None:
+    def _remove(self, process: Process) -> None:
         self._selector.unregister(process.reader.pipe)
         with self._lock:
             self._processes.remove(process)
