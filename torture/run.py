@@ -13,7 +13,6 @@ from pathlib import Path
 
 from sharedstate import State
 
-from .book import Book, Fault, Tally
 from .clients.clocks import Clocks
 from .clients.epoch import Epoch
 from .clients.processes import ClientProcesses
@@ -21,6 +20,7 @@ from .clients.worker import Orders
 from .judging.judge import Judge, Verdicts
 from .nemeses.agenda import Agenda
 from .nemeses.nemesis import Field, Nemesis
+from .run_log import Counts, Fault, RunLog
 from .servers.deployment import Deployment
 
 WARM_UP = 100
@@ -58,7 +58,7 @@ class Result:
 
     store: str
     seconds: float = 0.0
-    tally: Tally = field(default_factory=Tally)
+    counts: Counts = field(default_factory=Counts)
     verdicts: Verdicts = field(default_factory=Verdicts)
     faults: list[Fault] = field(default_factory=list)
     crashes: int = 0
@@ -69,12 +69,12 @@ class Result:
     @property
     def operations(self) -> int:
         """The calls that were made and not refused."""
-        return self.tally.outcomes.total() - self.tally.outcomes["refused"]
+        return self.counts.outcomes.total() - self.counts.outcomes["refused"]
 
     @property
     def is_good(self) -> bool:
         """Whether nothing was found that should not be."""
-        is_wrong = self.verdicts.violated or self.tally.wrong or self.crashes or self.failed
+        is_wrong = self.verdicts.violated or self.counts.wrong or self.crashes or self.failed
         return not is_wrong
 
 
@@ -107,8 +107,8 @@ def _play(
     directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="torture-")))
     epoch = stack.enter_context(closing(Epoch.create(directory / "epoch")))
     clocks = stack.enter_context(closing(Clocks.create(directory / "clocks")))
-    book = Book()
-    result.tally, result.faults = book.tally, book.faults
+    log = RunLog()
+    result.counts, result.faults = log.counts, log.faults
     orders = Orders(
         0,
         load.seed,
@@ -125,20 +125,20 @@ def _play(
     judge = Judge(state, deployment.losses)
     stack.callback(judge.close)
     result.verdicts = judge.verdicts
-    clients = ClientProcesses(orders, load.processes if deployment.is_shared else 1, epoch, book)
+    clients = ClientProcesses(orders, load.processes if deployment.is_shared else 1, epoch, log)
     stack.callback(clients.close)
     clients.start_missing()
-    _warm_up(clients, book)
+    _warm_up(clients, log)
     began = time.monotonic()
     agenda = Agenda(
-        nemeses, Field(deployment, clients, random.Random(load.seed), clocks), book, load.quiet
+        nemeses, Field(deployment, clients, random.Random(load.seed), clocks), log, load.quiet
     )
     stack.callback(agenda.close)
 
     def turn() -> None:
         clients.read(READ_SECONDS)
         clients.start_missing()
-        _advance(epoch, book, clients, judge, load.events)
+        _advance(epoch, log, clients, judge, load.events)
         result.seconds = time.monotonic() - began
         result.crashes = clients.crashes
         show(result)
@@ -149,19 +149,19 @@ def _play(
     while not agenda.is_healed:
         turn()
     clients.end()
-    for number in sorted(book.epochs):
-        judge.hand_in(book.epochs.pop(number))
+    for number in sorted(log.epochs):
+        judge.hand_in(log.epochs.pop(number))
     judge.close()  # Before the thread ends that has started servers again: they end with it.
 
 
-def _warm_up(clients: ClientProcesses, book: Book) -> None:
+def _warm_up(clients: ClientProcesses, log: RunLog) -> None:
     deadline = time.monotonic() + WARM_UP_SECONDS
-    while book.tally.outcomes["ok"] < WARM_UP:
+    while log.counts.outcomes["ok"] < WARM_UP:
         clients.read(READ_SECONDS)
         if clients.crashes:
             raise RuntimeError("a client ended by itself: see its standard error")
         if time.monotonic() > deadline:
-            raise RuntimeError(f"the store does not do what it is asked: {dict(book.tally.errors)}")
+            raise RuntimeError(f"the store does not do what it is asked: {dict(log.counts.errors)}")
 
 
 def _is_over(load: Load, result: Result, judge: Judge, agenda: Agenda) -> bool:
@@ -172,14 +172,16 @@ def _is_over(load: Load, result: Result, judge: Judge, agenda: Agenda) -> bool:
     )
 
 
-def _advance(epoch: Epoch, book: Book, clients: ClientProcesses, judge: Judge, events: int) -> None:
+def _advance(
+    epoch: Epoch, log: RunLog, clients: ClientProcesses, judge: Judge, events: int
+) -> None:
     """Go on to fresh keys when there is enough to judge, and judge what nobody asks for any more.
 
     A fault stays within an epoch if it can: what was lost shows in what comes after it.
     """
-    present = book.open(epoch.number)
-    if present.size > (3 * events if book.present else events):
+    current = log.open(epoch.number)
+    if current.size > (3 * events if log.current_fault else events):
         epoch.number += 1
     reached = clients.reached()
-    for number in [number for number in sorted(book.epochs) if number < reached]:
-        judge.hand_in(book.epochs.pop(number))
+    for number in [number for number in sorted(log.epochs) if number < reached]:
+        judge.hand_in(log.epochs.pop(number))

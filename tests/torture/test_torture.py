@@ -13,7 +13,6 @@ import pytest
 from backends import needed
 from rich.console import Console
 
-from torture.book import Fault
 from torture.cli import main
 from torture.judging.judge import Violation
 from torture.judging.key_model import MISSING, Inc
@@ -25,6 +24,7 @@ from torture.report.data import as_data
 from torture.report.drawing import lines
 from torture.report.html import page
 from torture.run import Load, Result, run
+from torture.run_log import Fault
 from torture.servers.table import DEPLOYMENTS
 
 SECONDS = 90  # Guards against a hang: what is wrong is caught in a few.

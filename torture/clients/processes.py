@@ -15,7 +15,7 @@ from fcntl import F_SETPIPE_SZ, fcntl
 
 from race.servers.programs import python_path
 
-from ..book import Book
+from ..run_log import RunLog
 from .epoch import END, Epoch
 from .records import Begun, Reader, Record
 from .worker import Orders
@@ -71,11 +71,11 @@ class ClientProcesses:
     :param orders: for each, without number and pipe.
     """
 
-    def __init__(self, orders: Orders, size: int, epoch: Epoch, book: Book) -> None:
+    def __init__(self, orders: Orders, size: int, epoch: Epoch, log: RunLog) -> None:
         self._orders = orders
         self.size = size
         self._epoch = epoch
-        self._book = book
+        self._log = log
         self._started = 0
         self._selector = selectors.DefaultSelector()
         self._lock = threading.Lock()
@@ -106,7 +106,7 @@ class ClientProcesses:
                 self._remove(process)
                 continue
             for record in records:
-                self._note(process, record)
+                self._log_record(process, record)
 
     def reached(self) -> int:
         """The epoch that all threads have begun a call in, or a later one."""
@@ -131,15 +131,15 @@ class ClientProcesses:
             process.close()
         self._processes.clear()
 
-    def _note(self, process: Process, record: Record) -> None:
+    def _log_record(self, process: Process, record: Record) -> None:
         thread = record.thread
         if record.done is not None:
             begun = process.under_way.pop(thread)
             client = f"{process.number}.{thread}"
-            self._book.note(client, begun, record.done, record.started, record.ended)
+            self._log.add_completed(client, begun, record.done, record.started, record.ended)
             if not process.was_stopped(record.started, record.ended):
-                tally = self._book.tally
-                tally.longest_stall = max(tally.longest_stall, record.ended - record.started)
+                counts = self._log.counts
+                counts.longest_stall = max(counts.longest_stall, record.ended - record.started)
         if record.begun is None:
             process.epochs.pop(thread)
         else:
@@ -151,8 +151,8 @@ class ClientProcesses:
         with self._lock:
             self._processes.remove(process)
         for thread, begun in process.under_way.items():
-            self._book.tally.outcomes["unknown"] += 1
-            self._book.lost(f"{process.number}.{thread}", begun)
+            self._log.counts.outcomes["unknown"] += 1
+            self._log.add_unknown(f"{process.number}.{thread}", begun)
         code = process.close()
         if code not in (0, -signal.SIGKILL):
             self.crashes += 1

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 from sharedstate import SharedStateError, State, StoreUnavailable
 
-from ..book import Epoch
 from ..clients.calls import frozen
 from ..clients.epoch import guarded_key_of, keys_of
+from ..run_log import Epoch
 from .key_model import MISSING, one_key
 from .linearizability import Event, TooHard, linearizable
 from .shortest import shortest

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Sequence
 
-from ..book import Book, Fault
+from ..run_log import Fault, RunLog
 from .nemesis import Field, Nemesis
 
 RECOVERY_SECONDS = 30.0
@@ -21,12 +21,12 @@ class Agenda:
     """
 
     def __init__(
-        self, nemeses: Sequence[Nemesis], field: Field, book: Book, quiet: tuple[float, float]
+        self, nemeses: Sequence[Nemesis], field: Field, log: RunLog, quiet: tuple[float, float]
     ) -> None:
         self._quiet = quiet
         self._nemeses = nemeses
         self._field = field
-        self._book = book
+        self._log = log
         self._ends = threading.Event()
         self._healed = threading.Event()
         self._error: BaseException | None = None
@@ -44,7 +44,7 @@ class Agenda:
     @property
     def has_gone_round(self) -> bool:
         """Whether each nemesis has struck, or none will any more."""
-        return len(self._book.faults) >= len(self._nemeses) or self.is_healed
+        return len(self._log.faults) >= len(self._nemeses) or self.is_healed
 
     def close(self) -> None:
         """Return when all is as it was.
@@ -54,8 +54,8 @@ class Agenda:
         has_ended = self.is_healed
         self._ends.set()
         self._field.is_over.set()
-        if self._book.present is not None:
-            self._book.present.has_recovered.set()
+        if self._log.current_fault is not None:
+            self._log.current_fault.has_recovered.set()
         self._thread.join()
         if has_ended and self._error is not None:
             raise self._error
@@ -76,7 +76,7 @@ class Agenda:
 
     def _strike(self, nemesis: Nemesis) -> None:
         fault = Fault(nemesis.name, "", time.monotonic())
-        self._book.strike(fault)
+        self._log.add_fault(fault)
         try:
             with nemesis.fault(self._field) as fault.target:
                 self._ends.wait(self._field.dice.uniform(*nemesis.seconds))

@@ -9,9 +9,9 @@ from typing import Any
 
 from race.reporting.report import surroundings
 
-from ..book import Fault
 from ..judging.judge import Violation
 from ..run import Load, Result
+from ..run_log import Fault
 from . import drawing
 
 
@@ -27,7 +27,7 @@ def as_data(results: Sequence[Result], load: Load) -> dict[str, Any]:
 
 def store_as_data(result: Result) -> dict[str, Any]:
     """One store: what was counted, the faults, and what was wrong."""
-    verdicts, outcomes = result.verdicts, result.tally.outcomes
+    verdicts, outcomes = result.verdicts, result.counts.outcomes
     return {
         "store": result.store,
         "good": result.is_good,
@@ -38,16 +38,16 @@ def store_as_data(result: Result) -> dict[str, Any]:
         "succeeded": outcomes["ok"],
         "refused": outcomes["refused"],
         "unknown": outcomes["unknown"],
-        "by operation": dict(result.tally.operations),
-        "errors": dict(result.tally.errors),
-        "unpromised errors": result.tally.wrong,
+        "by operation": dict(result.counts.operations),
+        "errors": dict(result.counts.errors),
+        "unpromised errors": result.counts.wrong,
         "crashed clients": result.crashes,
         "histories": verdicts.keys,
         "events": verdicts.events,
         "undecided": verdicts.undecided,
         "violations": verdicts.violated,
         "losses as documented": verdicts.lost,
-        "longest stall": round(result.tally.longest_stall, 3),
+        "longest stall": round(result.counts.longest_stall, 3),
         "faults": [_fault(fault) for fault in result.faults],
         "recovery": recovery(result),
         "left out": result.left_out,

@@ -1,4 +1,4 @@
-"""What all clients saw, by epoch and key, until it is judged."""
+"""The log of a run: what all clients saw, by epoch and key, until it is judged, and the faults."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Epoch:
 
 
 @dataclass
-class Tally:
+class Counts:
     """What is counted over a whole run."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -53,66 +53,68 @@ class Tally:
     wrong: list[str] = field(default_factory=list)
 
 
-class Book:
-    """Takes down how calls ended. It is written by one thread."""
+class RunLog:
+    """How calls ended. One thread writes it, and a thread of nemeses adds the faults."""
 
     def __init__(self) -> None:
-        self.tally = Tally()
+        self.counts = Counts()
         self.epochs: dict[int, Epoch] = {}
         self.faults: list[Fault] = []
-        self.present: Fault | None = None
+        self.current_fault: Fault | None = None
 
     def open(self, number: int) -> Epoch:
         """The epoch of a number, a new one if there is none."""
         if number not in self.epochs:
             self.epochs[number] = Epoch(number)
-            if self.present is not None:
-                self.epochs[number].faults.append(self.present)
+            if self.current_fault is not None:
+                self.epochs[number].faults.append(self.current_fault)
         return self.epochs[number]
 
-    def strike(self, fault: Fault) -> None:
+    def add_fault(self, fault: Fault) -> None:
         """A fault begins: it falls into all epochs that are open now, and into new ones."""
         self.faults.append(fault)
-        self.present = fault
+        self.current_fault = fault
         for epoch in list(self.epochs.values()):
             epoch.faults.append(fault)
 
-    def note(self, client: str, begun: Begun, done: Done, started: float, ended: float) -> None:
-        """A call has ended."""
-        tally = self.tally
-        tally.outcomes[done.outcome] += 1
+    def add_completed(
+        self, client: str, begun: Begun, done: Done, started: float, ended: float
+    ) -> None:
+        """A call has a response."""
+        counts = self.counts
+        counts.outcomes[done.outcome] += 1
         if done.outcome in ("refused", "unknown"):
-            tally.errors[done.error] += 1
+            counts.errors[done.error] += 1
         if done.outcome == "ok":
-            self._note_results(client, begun, done, started, ended)
+            self._log_results(client, begun, done, started, ended)
             if any(part.operation not in READS for part in begun.parts):
-                self._note_recovery(started, ended)
+                self._log_recovery(started, ended)
         elif done.outcome != "refused":
-            self.lost(client, begun)
-        if done.outcome == "wrong" and len(tally.wrong) < 10:
-            tally.wrong.append(done.error)
+            self.add_unknown(client, begun)
+        if done.outcome == "wrong" and len(counts.wrong) < 10:
+            counts.wrong.append(done.error)
 
-    def _note_results(
+    def _log_results(
         self, client: str, begun: Begun, done: Done, started: float, ended: float
     ) -> None:
         histories = self.open(begun.epoch).histories
         for (key, operation, argument), result in zip(begun.parts, done.results, strict=True):
-            self.tally.operations[operation] += 1
+            self.counts.operations[operation] += 1
             if result != REFUSED:
                 event = Event(client, operation, argument, result, started, ended)
                 histories.setdefault(key, []).append(event)
 
-    def lost(self, client: str, begun: Begun) -> None:
-        """A call has no response, and may have had an effect."""
+    def add_unknown(self, client: str, begun: Begun) -> None:
+        """A call has no response, or one that leaves open whether it had an effect."""
         histories = self.open(begun.epoch).histories
         for key, operation, argument in begun.parts:
             if operation not in READS:
                 event = Event(client, operation, argument, None, begun.at, math.inf)
                 histories.setdefault(key, []).append(event)
 
-    def _note_recovery(self, started: float, ended: float) -> None:
-        fault = self.present
+    def _log_recovery(self, started: float, ended: float) -> None:
+        fault = self.current_fault
         if fault is not None and fault.ended < started:
             fault.recovered = ended
-            self.present = None
+            self.current_fault = None
             fault.has_recovered.set()
