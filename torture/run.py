@@ -18,8 +18,8 @@ from .clients.epoch import Epoch
 from .clients.processes import ClientProcesses
 from .clients.worker import Orders
 from .judging.judge import Judge, Verdicts
-from .nemeses.agenda import Agenda
-from .nemeses.nemesis import Field, Nemesis
+from .nemeses.nemesis import Nemesis, Targets
+from .nemeses.schedule import Schedule
 from .run_log import Counts, Fault, RunLog
 from .servers.deployment import Deployment
 
@@ -92,11 +92,11 @@ def run(
     result.left_out = {one.name: why for one in nemeses if (why := one.lacks(deployment))}
     fitting = [one for one in nemeses if one.name not in result.left_out]
     with ExitStack() as stack:
-        _play(deployment, fitting, load, result, show, stack)
+        _run(deployment, fitting, load, result, show, stack)
     return result
 
 
-def _play(
+def _run(
     deployment: Deployment,
     nemeses: Sequence[Nemesis],
     load: Load,
@@ -130,10 +130,10 @@ def _play(
     clients.start_missing()
     _warm_up(clients, log)
     began = time.monotonic()
-    agenda = Agenda(
-        nemeses, Field(deployment, clients, random.Random(load.seed), clocks), log, load.quiet
+    schedule = Schedule(
+        nemeses, Targets(deployment, clients, random.Random(load.seed), clocks), log, load.quiet
     )
-    stack.callback(agenda.close)
+    stack.callback(schedule.close)
 
     def turn() -> None:
         clients.read(READ_SECONDS)
@@ -143,10 +143,10 @@ def _play(
         result.crashes = clients.crashes
         show(result)
 
-    while not _is_over(load, result, judge, agenda):
+    while not _is_over(load, result, judge, schedule):
         turn()
-    agenda.end()
-    while not agenda.is_healed:
+    schedule.end()
+    while not schedule.is_healed:
         turn()
     clients.end()
     for number in sorted(log.epochs):
@@ -164,9 +164,9 @@ def _warm_up(clients: ClientProcesses, log: RunLog) -> None:
             raise RuntimeError(f"the store does not do what it is asked: {dict(log.counts.errors)}")
 
 
-def _is_over(load: Load, result: Result, judge: Judge, agenda: Agenda) -> bool:
+def _is_over(load: Load, result: Result, judge: Judge, schedule: Schedule) -> bool:
     return (
-        (result.seconds >= load.seconds and agenda.has_gone_round)
+        (result.seconds >= load.seconds and schedule.has_injected_all)
         or result.operations >= load.most
         or (load.stops_early and judge.found.is_set())
     )

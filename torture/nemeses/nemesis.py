@@ -16,7 +16,7 @@ PAUSE = 0.01
 
 
 @dataclass(frozen=True)
-class Field:
+class Targets:
     """All that a nemesis can reach."""
 
     deployment: Deployment
@@ -51,5 +51,5 @@ class Nemesis:
     name: str
     about: str
     lacks: Callable[[Deployment], str]
-    fault: Callable[[Field], AbstractContextManager[str]]
+    fault: Callable[[Targets], AbstractContextManager[str]]
     seconds: tuple[float, float] = (0.2, 1.5)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ..servers.deployment import Deployment
-from .nemesis import Field, Nemesis
+from .nemesis import Nemesis, Targets
 
 
 def _any(deployment: Deployment) -> str:
@@ -19,15 +19,15 @@ def _shared(deployment: Deployment) -> str:
 
 
 @contextmanager
-def _kill(field: Field) -> Iterator[str]:
-    process = field.some_process()
+def _kill(targets: Targets) -> Iterator[str]:
+    process = targets.some_process()
     process.signal(signal.SIGKILL)
     yield f"client {process.number}"
 
 
 @contextmanager
-def _stop(field: Field) -> Iterator[str]:
-    process = field.some_process()
+def _stop(targets: Targets) -> Iterator[str]:
+    process = targets.some_process()
     process.stop()
     try:
         yield f"client {process.number}"

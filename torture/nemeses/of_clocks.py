@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from ..clients.clocks import NUMBER
 from ..servers.deployment import Deployment
-from .nemesis import Field, Nemesis
+from .nemesis import Nemesis, Targets
 
 JUMPS = (-3600, -10, 10, 3600)
 """Seconds. A day would end ``once`` tokens, as is documented."""
@@ -18,13 +18,13 @@ def _nothing(deployment: Deployment) -> str:
 
 
 @contextmanager
-def _jump(field: Field) -> Iterator[str]:
-    number, seconds = field.dice.randrange(NUMBER), field.dice.choice(JUMPS)
-    field.clocks.jump(number, seconds)
+def _jump(targets: Targets) -> Iterator[str]:
+    number, seconds = targets.dice.randrange(NUMBER), targets.dice.choice(JUMPS)
+    targets.clocks.jump(number, seconds)
     try:
         yield f"every other client: {seconds:+d} s"
     finally:
-        field.clocks.jump(number, 0)
+        targets.clocks.jump(number, 0)
 
 
 CLOCK = Nemesis("clock", "the clock of some clients jumps, and jumps back", _nothing, _jump)

@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from sharedstate import State, StoreFull, StoreUnavailable
 
 from ..servers.deployment import Deployment
-from .nemesis import Field, Nemesis
+from .nemesis import Nemesis, Targets
 
 SIZES = (1 << 18, 1 << 14, 1 << 10, 1 << 6)
 
@@ -22,8 +22,8 @@ def _has_a_bound(deployment: Deployment) -> str:
 
 
 @contextmanager
-def _full(field: Field) -> Iterator[str]:
-    settings = {**field.deployment.settings, "CACHE_KEY_PREFIX": "ballast:"}
+def _full(targets: Targets) -> Iterator[str]:
+    settings = {**targets.deployment.settings, "CACHE_KEY_PREFIX": "ballast:"}
     with closing(State.from_settings(settings)) as one:
         written: list[str] = []
         for size in SIZES:

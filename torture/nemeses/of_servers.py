@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from ..servers.deployment import Deployment
 from ..servers.node import wait_until
-from .nemesis import Field, Nemesis
+from .nemesis import Nemesis, Targets
 
 
 def _has_servers(deployment: Deployment) -> str:
@@ -20,8 +20,8 @@ def _can_fail_over(deployment: Deployment) -> str:
 
 
 @contextmanager
-def _kill(field: Field) -> Iterator[str]:
-    node = field.dice.choice(field.deployment.nodes)
+def _kill(targets: Targets) -> Iterator[str]:
+    node = targets.dice.choice(targets.deployment.nodes)
     node.kill()
     try:
         yield node.name
@@ -30,8 +30,8 @@ def _kill(field: Field) -> Iterator[str]:
 
 
 @contextmanager
-def _stop(field: Field) -> Iterator[str]:
-    node = field.dice.choice(field.deployment.nodes)
+def _stop(targets: Targets) -> Iterator[str]:
+    node = targets.dice.choice(targets.deployment.nodes)
     node.signal(signal.SIGSTOP)
     try:
         yield node.name
@@ -40,14 +40,16 @@ def _stop(field: Field) -> Iterator[str]:
 
 
 @contextmanager
-def _fail_over(field: Field) -> Iterator[str]:
+def _fail_over(targets: Targets) -> Iterator[str]:
     """The old one comes back when another one leads."""
-    assert field.deployment.leader is not None
-    node = field.deployment.leader()
+    assert targets.deployment.leader is not None
+    node = targets.deployment.leader()
     node.kill()
     try:
         yield node.name
-        wait_until(lambda: field.deployment.leader is None or field.deployment.leader() is not node)
+        wait_until(
+            lambda: targets.deployment.leader is None or targets.deployment.leader() is not node
+        )
     finally:
         node.start()
 

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 
 from ..servers.deployment import Deployment
 from ..servers.proxy import HALF, HOLD, PASS, SLOW
-from .nemesis import Field, Nemesis
+from .nemesis import Nemesis, Targets
 
 DELAY = 0.05
 
@@ -16,13 +16,13 @@ def _has_proxies(deployment: Deployment) -> str:
     return "" if deployment.proxies else "no proxy can stand before it"
 
 
-def _behaving(mode: str) -> Callable[[Field], AbstractContextManager[str]]:
+def _behaving(mode: str) -> Callable[[Targets], AbstractContextManager[str]]:
     @contextmanager
-    def fault(field: Field) -> Iterator[str]:
-        proxy = field.dice.choice(field.deployment.proxies)
+    def fault(targets: Targets) -> Iterator[str]:
+        proxy = targets.dice.choice(targets.deployment.proxies)
         proxy.behave(mode, DELAY)
         try:
-            yield f"the way to server {field.deployment.proxies.index(proxy)}"
+            yield f"the way to server {targets.deployment.proxies.index(proxy)}"
         finally:
             proxy.behave(PASS)
 

@@ -56,7 +56,7 @@ def store_as_data(result: Result) -> dict[str, Any]:
 
 
 def recovery(result: Result) -> dict[str, dict[str, Any]]:
-    """For each nemesis how often it struck, and how long the store took afterwards at most.
+    """For each nemesis how many faults it injected, and how long the store took afterwards at most.
 
     From the end of the fault to the response of the first change that began after it and succeeded;
     `None` if there was none.

@@ -1,4 +1,4 @@
-"""One fault after the other, for as long as a run takes."""
+"""The schedule of faults: one after the other, for as long as a run takes."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import time
 from collections.abc import Sequence
 
 from ..run_log import Fault, RunLog
-from .nemesis import Field, Nemesis
+from .nemesis import Nemesis, Targets
 
 RECOVERY_SECONDS = 30.0
 
 
-class Agenda:
-    """A thread that strikes and heals, each nemesis as often as the others.
+class Schedule:
+    """A thread that injects faults and ends them, each nemesis as often as the others.
 
     :param quiet: seconds between two faults, at least and at most.
 
@@ -21,11 +21,11 @@ class Agenda:
     """
 
     def __init__(
-        self, nemeses: Sequence[Nemesis], field: Field, log: RunLog, quiet: tuple[float, float]
+        self, nemeses: Sequence[Nemesis], targets: Targets, log: RunLog, quiet: tuple[float, float]
     ) -> None:
         self._quiet = quiet
         self._nemeses = nemeses
-        self._field = field
+        self._targets = targets
         self._log = log
         self._ends = threading.Event()
         self._healed = threading.Event()
@@ -34,7 +34,7 @@ class Agenda:
         self._thread.start()
 
     def end(self) -> None:
-        """Strike no more; `is_healed` is true once the last fault is over."""
+        """Inject no more faults; `is_healed` is true once the last fault is over."""
         self._ends.set()
 
     @property
@@ -42,8 +42,8 @@ class Agenda:
         return self._healed.is_set()
 
     @property
-    def has_gone_round(self) -> bool:
-        """Whether each nemesis has struck, or none will any more."""
+    def has_injected_all(self) -> bool:
+        """Whether each nemesis has injected a fault, or none will any more."""
         return len(self._log.faults) >= len(self._nemeses) or self.is_healed
 
     def close(self) -> None:
@@ -53,7 +53,7 @@ class Agenda:
         """
         has_ended = self.is_healed
         self._ends.set()
-        self._field.is_over.set()
+        self._targets.is_over.set()
         if self._log.current_fault is not None:
             self._log.current_fault.has_recovered.set()
         self._thread.join()
@@ -63,23 +63,23 @@ class Agenda:
     def _work(self) -> None:
         try:
             while not self._ends.is_set():
-                for nemesis in self._field.dice.sample(self._nemeses, len(self._nemeses)):
-                    if self._ends.wait(self._field.dice.uniform(*self._quiet)):
+                for nemesis in self._targets.dice.sample(self._nemeses, len(self._nemeses)):
+                    if self._ends.wait(self._targets.dice.uniform(*self._quiet)):
                         break
-                    self._strike(nemesis)
+                    self._inject(nemesis)
                 if not self._nemeses:
                     self._ends.wait()
         except BaseException as error:  # noqa: BLE001  # Raised by `close`.
             self._error = error
         self._healed.set()
-        self._field.is_over.wait()
+        self._targets.is_over.wait()
 
-    def _strike(self, nemesis: Nemesis) -> None:
+    def _inject(self, nemesis: Nemesis) -> None:
         fault = Fault(nemesis.name, "", time.monotonic())
         self._log.add_fault(fault)
         try:
-            with nemesis.fault(self._field) as fault.target:
-                self._ends.wait(self._field.dice.uniform(*nemesis.seconds))
+            with nemesis.fault(self._targets) as fault.target:
+                self._ends.wait(self._targets.dice.uniform(*nemesis.seconds))
         finally:
             fault.ended = time.monotonic()
         fault.has_recovered.wait(RECOVERY_SECONDS)
