@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--store", **several, help=f"of: {', '.join(DEPLOYMENTS)}")  # type: ignore[arg-type]
     add("--nemesis", **several, help=f"of: {', '.join(NEMESES)}")  # type: ignore[arg-type]
     add("--seconds", type=float, default=SECONDS, help="for each store (%(default)s)")
-    add("--seed", default="1", help="of all dice (%(default)s)")
+    add("--seed", default="1", help="of all random choices (%(default)s)")
     add("--processes", type=positive, default=2, help="of clients (%(default)s)")
     add("--threads", type=positive, default=4, help="of each of them (%(default)s)")
     add("--long", action="store_true", help=f"{LONG:,} operations over all stores: a night")

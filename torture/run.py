@@ -16,7 +16,7 @@ from sharedstate import State
 from .clients.clocks import Clocks
 from .clients.epoch import Epoch
 from .clients.processes import ClientProcesses
-from .clients.worker import Orders
+from .clients.worker import WorkerConfig
 from .judging.judge import Judge, Verdicts
 from .nemeses.nemesis import Nemesis, Targets
 from .nemeses.schedule import Schedule
@@ -32,7 +32,7 @@ READ_SECONDS = 0.05
 class Load:
     """What is asked, and for how long.
 
-    :param seconds: at least, until each nemesis has struck.
+    :param seconds: at least, until each nemesis has injected a fault.
     :param events: how many there are before clients go on to fresh keys; thrice that in a fault.
     :param quiet: seconds between faults, at least and at most.
     :param most: how many operations end the run.
@@ -109,7 +109,7 @@ def _run(
     clocks = stack.enter_context(closing(Clocks.create(directory / "clocks")))
     log = RunLog()
     result.counts, result.faults = log.counts, log.faults
-    orders = Orders(
+    config = WorkerConfig(
         0,
         load.seed,
         load.threads,
@@ -125,7 +125,7 @@ def _run(
     judge = Judge(state, deployment.losses)
     stack.callback(judge.close)
     result.verdicts = judge.verdicts
-    clients = ClientProcesses(orders, load.processes if deployment.is_shared else 1, epoch, log)
+    clients = ClientProcesses(config, load.processes if deployment.is_shared else 1, epoch, log)
     stack.callback(clients.close)
     clients.start_missing()
     _warm_up(clients, log)
@@ -135,7 +135,7 @@ def _run(
     )
     stack.callback(schedule.close)
 
-    def turn() -> None:
+    def step() -> None:
         clients.read(READ_SECONDS)
         clients.start_missing()
         _advance(epoch, log, clients, judge, load.events)
@@ -144,13 +144,13 @@ def _run(
         show(result)
 
     while not _is_over(load, result, judge, schedule):
-        turn()
+        step()
     schedule.end()
     while not schedule.is_healed:
-        turn()
+        step()
     clients.end()
     for number in sorted(log.epochs):
-        judge.hand_in(log.epochs.pop(number))
+        judge.submit(log.epochs.pop(number))
     judge.close()  # Before the thread ends that has started servers again: they end with it.
 
 
@@ -184,4 +184,4 @@ def _advance(
         epoch.number += 1
     reached = clients.reached()
     for number in [number for number in sorted(log.epochs) if number < reached]:
-        judge.hand_in(log.epochs.pop(number))
+        judge.submit(log.epochs.pop(number))

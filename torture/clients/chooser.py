@@ -25,9 +25,9 @@ class Chooser:
 
     def next_call(self, keys: Sequence[str]) -> Call:
         """A call on some of the keys."""
-        dice = self._client.dice
-        [name] = dice.choices(self._names, self._weights)
-        return ALL[name][1](self._client, dice.sample(keys, 2), keys)._replace(name=name)
+        rng = self._client.rng
+        [name] = rng.choices(self._names, self._weights)
+        return ALL[name][1](self._client, rng.sample(keys, 2), keys)._replace(name=name)
 
     def leave_out(self, name: str) -> None:
         """Do an operation no more: the store cannot do it."""

@@ -1,4 +1,4 @@
-"""One thread of clients: its dice, and what it remembers."""
+"""One thread of clients: its random numbers, and what it remembers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Client:
     """
 
     def __init__(self, seed: str, me: int) -> None:
-        self.dice = random.Random(seed)
+        self.rng = random.Random(seed)
         self.seen: dict[str, Any] = {}
         """What it last read, by key."""
         self._me = me
@@ -30,10 +30,10 @@ class Client:
         """A value that nobody else makes: mostly a number, so that there is something to count."""
         self._made += 1
         number = self._me * 1_000_000 + self._made
-        return number if self.dice.random() < 0.9 else f"text {number}"
+        return number if self.rng.random() < 0.9 else f"text {number}"
 
     def delta(self) -> int:
-        return self.dice.choice([1, 1, 1, 2, -1])
+        return self.rng.choice([1, 1, 1, 2, -1])
 
     def saw(self, key: str, value: Any) -> None:
         if len(self.seen) > REMEMBERED:

@@ -55,7 +55,7 @@ def _get(me: Client, keys: Keys, _: Keys) -> Call:
 
 @_often(8, "inc")
 def _inc(me: Client, keys: Keys, _: Keys) -> Call:
-    inc = Inc(me.delta(), maximum=me.dice.choice([None, None, None, 50]))
+    inc = Inc(me.delta(), maximum=me.rng.choice([None, None, None, 50]))
     return _one(keys[0], "inc", inc, lambda s: s.inc(keys[0], inc.delta, maximum=inc.maximum))
 
 

@@ -18,7 +18,7 @@ from race.servers.programs import python_path
 from ..run_log import RunLog
 from .epoch import END, Epoch
 from .records import Begun, Reader, Record
-from .worker import Orders
+from .worker import WorkerConfig
 
 PIPE_BYTES = 1 << 20
 SECONDS = 90  # Guards against a hang, and nothing else.
@@ -27,18 +27,18 @@ SECONDS = 90  # Guards against a hang, and nothing else.
 class Process:
     """One process of clients, and what its threads are doing."""
 
-    def __init__(self, orders: Orders, epoch: int) -> None:
+    def __init__(self, config: WorkerConfig, epoch: int) -> None:
         ours, theirs = os.pipe()
         with suppress(OSError):  # As much as the system allows.
             fcntl(ours, F_SETPIPE_SZ, PIPE_BYTES)
-        orders = replace(orders, pipe=theirs)
-        self.number = orders.number
+        config = replace(config, pipe=theirs)
+        self.number = config.number
         self.reader = Reader(ours)
-        self.epochs = dict.fromkeys(range(orders.threads), epoch)
+        self.epochs = dict.fromkeys(range(config.threads), epoch)
         self.under_way: dict[int, Begun] = {}
         self.stopped: list[list[float]] = []
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "torture.clients.worker", orders.as_text()],
+            [sys.executable, "-m", "torture.clients.worker", config.as_text()],
             pass_fds=[theirs],
             env=os.environ | {"PYTHONPATH": python_path()},
         )
@@ -68,11 +68,11 @@ class Process:
 class ClientProcesses:
     """The processes of clients of a run.
 
-    :param orders: for each, without number and pipe.
+    :param config: for each, without number and pipe.
     """
 
-    def __init__(self, orders: Orders, size: int, epoch: Epoch, log: RunLog) -> None:
-        self._orders = orders
+    def __init__(self, config: WorkerConfig, size: int, epoch: Epoch, log: RunLog) -> None:
+        self._config = config
         self.size = size
         self._epoch = epoch
         self._log = log
@@ -91,7 +91,7 @@ class ClientProcesses:
     def start_missing(self) -> None:
         """Start as many as are missing."""
         while len(self._processes) < self.size:
-            process = Process(replace(self._orders, number=self._started), self._epoch.number)
+            process = Process(replace(self._config, number=self._started), self._epoch.number)
             self._started += 1
             self._selector.register(process.reader.pipe, selectors.EVENT_READ, process)
             with self._lock:

@@ -26,7 +26,7 @@ NO_TIME = 0.0
 
 
 @dataclass(frozen=True)
-class Orders:
+class WorkerConfig:
     """What a process is told.
 
     :param number: of the process; another one for each that is started.
@@ -48,15 +48,15 @@ class Orders:
         return json.dumps(asdict(self))
 
 
-def main(orders: Orders) -> None:
+def main(config: WorkerConfig) -> None:
     """Let the threads ask until the epoch is `END`."""
-    directory = Path(orders.directory)
-    Clocks(directory / "clocks").follow(orders.number)
-    state = BROKEN.get(orders.broken, State).from_settings(orders.settings)
-    writer, epoch = Writer(orders.pipe), Epoch(directory / "epoch")
+    directory = Path(config.directory)
+    Clocks(directory / "clocks").follow(config.number)
+    state = BROKEN.get(config.broken, State).from_settings(config.settings)
+    writer, epoch = Writer(config.pipe), Epoch(directory / "epoch")
     threads = [
-        threading.Thread(target=_ask, args=(state, writer, epoch, orders, thread))
-        for thread in range(orders.threads)
+        threading.Thread(target=_ask, args=(state, writer, epoch, config, thread))
+        for thread in range(config.threads)
     ]
     for thread in threads:
         thread.start()
@@ -65,9 +65,9 @@ def main(orders: Orders) -> None:
     state.close()
 
 
-def _ask(state: State, writer: Writer, epoch: Epoch, orders: Orders, thread: int) -> None:
-    me = orders.number * orders.threads + thread + 1
-    chooser = Chooser(Client(f"{orders.seed}/{me}", me), orders.operations)
+def _ask(state: State, writer: Writer, epoch: Epoch, config: WorkerConfig, thread: int) -> None:
+    me = config.number * config.threads + thread + 1
+    chooser = Chooser(Client(f"{config.seed}/{me}", me), config.operations)
     done: Done | None = None
     started = ended = NO_TIME
     try:
@@ -91,4 +91,4 @@ def _ask(state: State, writer: Writer, epoch: Epoch, orders: Orders, thread: int
 
 
 if __name__ == "__main__":
-    main(Orders(**json.loads(sys.argv[1])))
+    main(WorkerConfig(**json.loads(sys.argv[1])))

@@ -53,7 +53,7 @@ class Verdicts:
 
 
 class Judge:
-    """A thread that judges what it is handed.
+    """A thread that judges the epochs submitted to it.
 
     :param state: to read the keys in the end, and to remove them; `None` where that is impossible.
     :param reasons: what may be lost under which nemesis.
@@ -70,8 +70,8 @@ class Judge:
         self._thread = threading.Thread(target=self._work)
         self._thread.start()
 
-    def hand_in(self, epoch: Epoch) -> None:
-        """Let an epoch be judged; waits while there are many before it."""
+    def submit(self, epoch: Epoch) -> None:
+        """Have an epoch judged; waits while there are many before it."""
         while self._thread.is_alive():
             try:
                 self._waiting.put(epoch, timeout=1)
@@ -95,7 +95,7 @@ class Judge:
         try:
             while (epoch := self._waiting.get()) is not None:
                 self._judge(epoch)
-        except BaseException as error:  # noqa: BLE001  # Raised in the thread that hands in.
+        except BaseException as error:  # noqa: BLE001  # Raised in the thread that submits.
             self._error = error
 
     def _judge(self, epoch: Epoch) -> None:
@@ -106,11 +106,11 @@ class Judge:
             self.verdicts.events += len(history)
             try:
                 if not linearizable(history, one_key, limit=LIMIT):
-                    self._condemn(epoch, key, history)
+                    self._add_violation(epoch, key, history)
             except TooHard:
                 self.verdicts.undecided += 1
 
-    def _condemn(self, epoch: Epoch, key: str, history: list[Event]) -> None:
+    def _add_violation(self, epoch: Epoch, key: str, history: list[Event]) -> None:
         nemeses = sorted({fault.nemesis for fault in epoch.faults})
         reason = next((self._reasons[name] for name in nemeses if name in self._reasons), "")
         verdicts = self.verdicts

@@ -21,7 +21,7 @@ class Targets:
 
     deployment: Deployment
     clients: ClientProcesses
-    dice: random.Random
+    rng: random.Random
     clocks: Clocks
     is_over: threading.Event = field(default_factory=threading.Event)
 
@@ -35,7 +35,7 @@ class Targets:
         ):
             if self.is_over.wait(PAUSE):
                 raise RuntimeError("nobody is there any more")
-        return self.dice.choice(processes)
+        return self.rng.choice(processes)
 
 
 @dataclass(frozen=True)

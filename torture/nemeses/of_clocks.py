@@ -19,7 +19,7 @@ def _nothing(deployment: Deployment) -> str:
 
 @contextmanager
 def _jump(targets: Targets) -> Iterator[str]:
-    number, seconds = targets.dice.randrange(NUMBER), targets.dice.choice(JUMPS)
+    number, seconds = targets.rng.randrange(NUMBER), targets.rng.choice(JUMPS)
     targets.clocks.jump(number, seconds)
     try:
         yield f"every other client: {seconds:+d} s"

@@ -21,7 +21,7 @@ def _can_fail_over(deployment: Deployment) -> str:
 
 @contextmanager
 def _kill(targets: Targets) -> Iterator[str]:
-    node = targets.dice.choice(targets.deployment.nodes)
+    node = targets.rng.choice(targets.deployment.nodes)
     node.kill()
     try:
         yield node.name
@@ -31,7 +31,7 @@ def _kill(targets: Targets) -> Iterator[str]:
 
 @contextmanager
 def _stop(targets: Targets) -> Iterator[str]:
-    node = targets.dice.choice(targets.deployment.nodes)
+    node = targets.rng.choice(targets.deployment.nodes)
     node.signal(signal.SIGSTOP)
     try:
         yield node.name
@@ -42,14 +42,13 @@ def _stop(targets: Targets) -> Iterator[str]:
 @contextmanager
 def _fail_over(targets: Targets) -> Iterator[str]:
     """The old one comes back when another one leads."""
-    assert targets.deployment.leader is not None
-    node = targets.deployment.leader()
+    leader = targets.deployment.leader
+    assert leader is not None
+    node = leader()
     node.kill()
     try:
         yield node.name
-        wait_until(
-            lambda: targets.deployment.leader is None or targets.deployment.leader() is not node
-        )
+        wait_until(lambda: leader() is not node)
     finally:
         node.start()
 

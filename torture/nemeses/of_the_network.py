@@ -19,7 +19,7 @@ def _has_proxies(deployment: Deployment) -> str:
 def _behaving(mode: str) -> Callable[[Targets], AbstractContextManager[str]]:
     @contextmanager
     def fault(targets: Targets) -> Iterator[str]:
-        proxy = targets.dice.choice(targets.deployment.proxies)
+        proxy = targets.rng.choice(targets.deployment.proxies)
         proxy.behave(mode, DELAY)
         try:
             yield f"the way to server {targets.deployment.proxies.index(proxy)}"

@@ -63,8 +63,8 @@ class Schedule:
     def _work(self) -> None:
         try:
             while not self._ends.is_set():
-                for nemesis in self._targets.dice.sample(self._nemeses, len(self._nemeses)):
-                    if self._ends.wait(self._targets.dice.uniform(*self._quiet)):
+                for nemesis in self._targets.rng.sample(self._nemeses, len(self._nemeses)):
+                    if self._ends.wait(self._targets.rng.uniform(*self._quiet)):
                         break
                     self._inject(nemesis)
                 if not self._nemeses:
@@ -79,7 +79,7 @@ class Schedule:
         self._log.add_fault(fault)
         try:
             with nemesis.fault(self._targets) as fault.target:
-                self._ends.wait(self._targets.dice.uniform(*nemesis.seconds))
+                self._ends.wait(self._targets.rng.uniform(*nemesis.seconds))
         finally:
             fault.ended = time.monotonic()
         fault.has_recovered.wait(RECOVERY_SECONDS)

@@ -34,7 +34,7 @@ def show(out: Console, results: Sequence[Result]) -> None:
     for data in found:
         for violation in data["shown"]:
             _show_violation(out, data["store"], violation)
-        for text in _sayings(data):
+        for text in _notes(data):
             out.print(f"{data['store']}: {text}", markup=False)
     out.print(f"\n[bold]{conclusion(results)}[/bold]")
 
@@ -67,19 +67,19 @@ def _show_violation(out: Console, store: str, violation: dict[str, Any]) -> None
         out.print(text, markup=False, no_wrap=True, overflow="ellipsis")
 
 
-def _sayings(data: dict[str, Any]) -> list[str]:
-    """What has to be said besides."""
-    said = []
+def _notes(data: dict[str, Any]) -> list[str]:
+    """What stands below the table and the histories."""
+    notes = []
     if data["skipped"]:
-        said.append(f"skipped: {data['skipped']}")
+        notes.append(f"skipped: {data['skipped']}")
     if data["failed"]:
-        said.append(f"broke off: {data['failed']}")
+        notes.append(f"broke off: {data['failed']}")
     if data["crashed clients"]:
-        said.append(f"{data['crashed clients']} clients ended by themselves")
+        notes.append(f"{data['crashed clients']} clients ended by themselves")
     if data["undecided"]:
-        said.append(f"{data['undecided']} histories have too many possible orders to judge")
-    said += [f"an error that is not promised: {error}" for error in data["unpromised errors"]]
+        notes.append(f"{data['undecided']} histories have too many possible orders to judge")
+    notes += [f"an error that is not promised: {error}" for error in data["unpromised errors"]]
     for why in dict.fromkeys(data["left out"].values()):
         names = [name for name, reason in data["left out"].items() if reason == why]
-        said.append(f"without {', '.join(names)}: {why}")
-    return said
+        notes.append(f"without {', '.join(names)}: {why}")
+    return notes

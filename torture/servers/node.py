@@ -73,7 +73,7 @@ class Node:
                     raise
             self.close()
             threading.Event().wait(TRY_SECONDS)
-        raise RuntimeError(f"{self.name} does not start: {self._last_words()}")
+        raise RuntimeError(f"{self.name} does not start: {self._end_of_log()}")
 
     def wait(self) -> None:
         """Return when it responds.
@@ -98,7 +98,7 @@ class Node:
     def close(self) -> None:
         self._stack.close()
 
-    def _last_words(self) -> str:
+    def _end_of_log(self) -> str:
         return self._log.read_text(errors="replace")[-1000:]
 
 

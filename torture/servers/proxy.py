@@ -1,7 +1,8 @@
 """A proxy between clients and a server that can hold, delay and cut what is sent.
 
-``python -m torture.servers.proxy PORT`` prints the port at which it listens, and obeys its standard
-input: a line ``pass``, ``hold``, ``slow SECONDS`` or ``half``. It ends with its input.
+``python -m torture.servers.proxy PORT`` prints the port at which it listens, and reads commands
+from its standard input, one a line: ``pass``, ``hold``, ``slow SECONDS`` or ``half``. It ends with
+its input.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class _Relay:
         self._flows = asyncio.Event()
         self._flows.set()
 
-    def obey(self, line: str) -> None:
+    def execute(self, line: str) -> None:
         self._mode, seconds = line.split()
         self._seconds = float(seconds)
         if self._mode == HOLD:
@@ -102,7 +103,7 @@ async def _main(port: int) -> None:
     print(server.sockets[0].getsockname()[1], flush=True)
     loop = asyncio.get_running_loop()
     while line := await loop.run_in_executor(None, sys.stdin.readline):
-        relay.obey(line)
+        relay.execute(line)
         print("done", flush=True)
     os._exit(0)  # With the connections that are open.
 
