@@ -145,6 +145,7 @@ def test_a_damaged_store_is_restored(run, state, app, tmp_path):
     database.write_bytes(b"\0" * 4096)
     code, _, error = run("restore", file)
     assert code == 1
+    assert "'flask state restore --anew FILE'" in error
     database.with_name("sharedstate.sqlite3-wal").write_bytes(b"left by a killed process")
     code, out, error = run("restore", file, "--anew", "--json")
     assert (code, error) == (0, "")

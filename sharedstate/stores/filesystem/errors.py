@@ -7,7 +7,13 @@ import sqlite3
 from pathlib import Path
 
 from ...errors import SharedStateError, StoreFull, StoreUnavailable
-from ..support.sqlite_damage import REMEDY, is_damage
+from ..support.directory import remedy
+from ..support.sqlite_damage import is_damage
+
+COMPANIONS = "-wal", "-shm"
+"""What SQLite adds to the name of a file for those beside it."""
+
+_REMEDY = remedy(*COMPANIONS)
 
 
 def explained(error: Exception, path: Path, max_bytes: int, timeout: float) -> SharedStateError:
@@ -21,7 +27,7 @@ def explained(error: Exception, path: Path, max_bytes: int, timeout: float) -> S
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return too_late(path, timeout)
     if is_damage(error):
-        return StoreUnavailable(f"{path} is damaged or not an SQLite file ({error}); {REMEDY}")
+        return StoreUnavailable(f"{path} is damaged or not an SQLite file ({error}); {_REMEDY}")
     return StoreUnavailable(f"{path} cannot be used: {error}")
 
 

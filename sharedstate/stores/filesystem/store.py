@@ -15,6 +15,7 @@ from ..support.directory import data_directory, make_private, set_aside
 from ..support.opened import Opened
 from ..support.paging import ordered_page
 from ..support.sqlite_damage import Damaged, checked_rows
+from .errors import COMPANIONS
 from .increments import Increments
 from .rows import found, live, select_many, write
 from .sqlite_file import Execute, SQLiteFile
@@ -164,7 +165,7 @@ class FilesystemStore(Store):
 
     def set_aside(self) -> list[str]:
         self.close()
-        return set_aside(make_private(self.directory) / FILE_NAME, "-wal", "-shm")
+        return set_aside(make_private(self.directory) / FILE_NAME, *COMPANIONS)
 
     def ping(self) -> None:
         self._file().query(("SELECT 1 FROM entries LIMIT 1", ()))

@@ -7,11 +7,9 @@ import struct
 from pathlib import Path
 
 from ...errors import StoreUnavailable
+from ..support.directory import remedy
 
-REMEDY = (
-    "it was left as it is: bring a backup back with 'flask state restore --anew FILE', or move it "
-    "away to begin anew"
-)
+REMEDY = remedy()
 
 _LOOKS = 5
 _MAGIC = 0xBEEFC0DE

@@ -186,3 +186,12 @@ def set_aside(path: Path, *companions: str) -> list[str]:
             continue
         renamed.append(str(new))
     return renamed
+
+
+def remedy(*companions: str) -> str:
+    """What to do about a damaged file that :func:`set_aside` renames, as the end of a message."""
+    together = f", together with its {' and '.join(companions)}," if companions else ""
+    return (
+        "it was left as it is: bring a backup back with 'flask state restore --anew FILE', or move "
+        f"it away{together} to begin anew"
+    )

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 REMEDY = (
-    "it was left as it is: move it away, together with its -wal and -shm, and go back to a backup "
-    "with `flask state restore`, or begin anew"
+    "it was left as it is: move it away, together with its -wal and -shm, and bring a backup back "
+    "with 'flask state restore FILE', or begin anew"
 )
 
 ERRORS = (sqlite3.Error, UnicodeDecodeError)
