@@ -43,8 +43,8 @@ class Server:
     def url(self) -> str:
         return f"http://{self.host}:{self.port}"
 
-    def log(self, lines: int = 40) -> str:
-        """The last lines of what the server has printed."""
+    def log(self, lines: int = 120) -> str:
+        """The last lines of what the server has printed, some tracebacks long."""
         return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-lines:])
 
 
