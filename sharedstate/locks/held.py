@@ -7,14 +7,29 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from types import TracebackType
-from typing import ClassVar, Self
+from typing import ClassVar, Protocol, Self
 from weakref import finalize
 
+from ..codec import Codec
 from ..errors import LockLost, LockTimeout, SharedStateError
+from ..keyspace import Keyspace
 from .fairness import Record
 from .renewal import SAFE, Renewal
 
 MAX_LEASE = 24 * 3600.0
+
+
+class StateLike(Protocol):
+    """What locks and semaphores need of a :class:`State`."""
+
+    @property
+    def keyspace(self) -> Keyspace: ...
+
+    def namespace(self, name: str, codec: Codec | None = None) -> Self: ...
+
+    def inc(self, key: str, *, timeout: float) -> int: ...
+
+    def ttl(self, key: str) -> float | None: ...
 
 
 class Held(ABC):

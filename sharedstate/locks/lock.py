@@ -6,30 +6,15 @@ import os
 import secrets
 import threading
 import time
-from typing import Protocol, Self
+from typing import Self
 from weakref import WeakValueDictionary
 
-from ..codec import Codec
 from ..errors import Deadlock
-from ..keyspace import Keyspace
 from .fairness import Record
-from .held import Held
+from .held import Held, StateLike
 
 FENCES, ALL_LOCKS = "fence", "all locks"
 """The namespace and the key of the counter from which the locks of a state draw their fences."""
-
-
-class Shared(Protocol):
-    """What a lock needs of a :class:`State`."""
-
-    @property
-    def keyspace(self) -> Keyspace: ...
-
-    def namespace(self, name: str, codec: Codec | None = None) -> Self: ...
-
-    def inc(self, key: str, *, timeout: float) -> int: ...
-
-    def ttl(self, key: str) -> float | None: ...
 
 
 class _Thread(threading.local):
@@ -70,7 +55,7 @@ class Lock(Held):
 
     def __init__(
         self,
-        state: Shared,
+        state: StateLike,
         name: str,
         *,
         lease: float = 30,

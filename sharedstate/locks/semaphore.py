@@ -6,27 +6,17 @@ import random
 import secrets
 import time
 from contextlib import suppress
-from typing import Protocol, Self
+from typing import Self
 
-from ..codec import TEXTS, Codec
+from ..codec import TEXTS
 from ..errors import SharedStateError
-from ..keyspace import Keyspace
 from . import fairness
 from .fairness import Record
-from .held import Held
+from .held import Held, StateLike
 
 MAX_LIMIT = 256
 
 _QUEUE_LEASE = 2.0
-
-
-class Shared(Protocol):
-    """What a semaphore needs of a :class:`State`."""
-
-    @property
-    def keyspace(self) -> Keyspace: ...
-
-    def namespace(self, name: str, codec: Codec | None = None) -> Self: ...
 
 
 class Semaphore(Held):
@@ -55,7 +45,7 @@ class Semaphore(Held):
 
     def __init__(
         self,
-        state: Shared,
+        state: StateLike,
         name: str,
         limit: int,
         *,
