@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -19,6 +20,7 @@ from managers import SECONDS, end, foreground, process_of, wait_for_end
 from sharedstate import ConfigurationError, StoreUnavailable
 from sharedstate.stores.manager.client import Connection
 from sharedstate.stores.manager.local import beside
+from sharedstate.stores.manager.server import Server, run_foreground
 from sharedstate.stores.manager.store import run_manager
 
 ENDS = 3
@@ -182,6 +184,25 @@ class TestSupervised:
             process.join(SECONDS)
             assert process.exitcode == 0
             assert not path.exists()
+
+    def test_ended_before_it_has_handlers(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A signal that comes as soon as there is a socket leaves none behind either."""
+        run = Server.run
+
+        def run_late(server: Server) -> None:
+            signal.raise_signal(signal.SIGTERM)
+            run(server)
+
+        monkeypatch.setattr(Server, "run", run_late)
+        process = multiprocessing.get_context("fork").Process(target=run_foreground, args=(path,))
+        process.start()
+        process.join(SECONDS)
+        process.kill()
+        process.join()
+        assert process.exitcode == 0
+        assert not path.exists()
 
     @pytest.mark.slow
     def test_workers_leave_it_to_the_supervisor(self, path: Path) -> None:
