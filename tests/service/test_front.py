@@ -122,6 +122,23 @@ def test_what_is_refused_late_is_flasks(held: Held) -> None:
     assert waiting[0][1] == ["done"]
 
 
+def test_what_was_done_is_not_done_again(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that is gone when its response comes does not make Flask do it once more."""
+
+    def gone(*response: Any) -> None:
+        raise ConnectionError
+
+    way = Way(True)
+    client, ended = taken(way, *HOT[0])
+    monkeypatch.setattr(client, "response_bytes", gone)
+    with pytest.raises(ConnectionError):
+        held.let_go()
+    way.bridge._pool.shutdown()
+    assert ended == ["done"]
+    with way.app.app_context():
+        assert cache.get("a") == 1
+
+
 def test_too_many_that_wait_are_told_so(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full queue is 503 with Retry-After: what has no place in it is not kept in memory."""
 

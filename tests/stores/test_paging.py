@@ -86,3 +86,12 @@ def test_expired_records_cost_a_bounded_amount(state: State, clock: FakeClock, w
     assert len(found) in (3, 4)
     costs = [cost for cost, _ in found]
     assert max(costs) < sum(costs) / 2
+
+
+def test_more_is_found_than_a_page_has_room_for(state: State, clock: FakeClock, work: Work) -> None:
+    """Behind expired records many are read at once; what a page leaves is on the next one."""
+    fill(state, "a", 20, timeout=10)
+    fill(state, "b", 35)
+    clock.advance(11)
+    found = [key for _, keys in pages(state, work, "") for key in keys]
+    assert found == [f"b{i:06}" for i in range(35)]
