@@ -127,8 +127,10 @@ def test_a_signal_ends_what_serves_nothing_yet(number: signal.Signals, handlers:
     class Starting:
         interrupt_signal = False
         interrupt_children: list[int] = []
+        main_loop_interrupt: Any = None
 
         def serve(self, **_: Any) -> None:
+            assert isinstance(self.main_loop_interrupt, Interrupt)
             signal.raise_signal(number)
 
     exit_on_signals()
