@@ -164,18 +164,3 @@ def _repeat(state: State, me: int) -> Generator[Any, Any, None]:
 
 def _inc_by_token(state: State, token: int) -> tuple[int, Any]:
     return token, result_of(lambda: state.inc("n", maximum=token + 1, once=str(token)))
-
-
-def test_what_has_expired_and_is_locked_is_left_alone(server_url: str) -> None:
-    """Who writes removes what has expired, and waits for nobody that uses it."""
-    first, second = state_at(server_url), state_at(server_url)
-    first.set("old", 1)
-    with client_of(server_url) as execute:
-        execute(f"UPDATE {TABLE} SET expires = 1")
-        execute("BEGIN")
-        execute(f"UPDATE {TABLE} SET expires = 2 WHERE name = %s", (b"test:old",))
-        second.set("new", 1)  # The first write of a process collects.
-        execute("ROLLBACK")
-    assert second.get("new") == 1
-    first.close()
-    second.close()
