@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 
-import pytest
-import redis
 from stand_ins import listening
 
 from sharedstate import (
@@ -21,19 +19,6 @@ SECONDS = 30  # Guards against a hang, and nothing else.
 def state_at(url: str, **settings: Any) -> State:
     settings = {"CACHE_KEY_PREFIX": "test:", "CACHE_TIMEOUT": SECONDS} | settings
     return State.from_settings({"CACHE_TYPE": "redis", "CACHE_REDIS_URL": url} | settings)
-
-
-@pytest.fixture
-def state(empty_redis: str) -> Iterator[State]:
-    state = state_at(empty_redis)
-    yield state
-    state.close()
-
-
-@pytest.fixture
-def server(empty_redis: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(empty_redis) as server:
-        yield server
 
 
 @contextmanager

@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import redis
-from redis_states import state_at
 
 from sharedstate import (
     State,
     StoreFull,
 )
 from sharedstate.state import Batch
-
-
-@pytest.fixture
-def state(empty_redis: str) -> Iterator[State]:
-    state = state_at(empty_redis)
-    yield state
-    state.close()
-
-
-@pytest.fixture
-def server(empty_redis: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(empty_redis) as server:
-        yield server
 
 
 def test_a_full_server_is_store_full(state: State, server: redis.Redis) -> None:

@@ -8,28 +8,19 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import lmdb.verify
 import pytest
+from lmdb_states import opened
 
-from sharedstate import State, StoreUnavailable
+from sharedstate import StoreUnavailable
 from sharedstate.stores.lmdb import check as lmdb_check
 from sharedstate.stores.support import watch
 
-ROOT = Path(__file__).parents[2]
-
-
-@contextmanager
-def opened(directory: Path, **settings: Any) -> Iterator[State]:
-    state = State.from_settings({"CACHE_TYPE": "lmdb", "CACHE_DIR": str(directory), **settings})
-    try:
-        yield state
-    finally:
-        state.close()
+ROOT = Path(__file__).parents[3]
 
 
 class TestChecks:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,19 +13,6 @@ from sharedstate import ConfigurationError, NotSupported, State
 from sharedstate.stores.memcached.item import physical_key
 from sharedstate.stores.memcached.servers import addresses_of
 from sharedstate.stores.registry import open_store
-
-
-@pytest.fixture
-def state(empty_memcached: str, memcached_port: int) -> Iterator[State]:
-    with state_at(memcached_port) as state:
-        yield state
-
-
-@pytest.fixture
-def server(memcached_port: int) -> Iterator[Telnet]:
-    with Telnet(memcached_port) as server:
-        yield server
-
 
 # Names.
 

@@ -3,31 +3,17 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
 import redis
-from redis_states import SECONDS, stand_in, state_at
+from redis_states import SECONDS, stand_in
 
 from sharedstate import (
     InvalidKey,
     State,
 )
 from sharedstate.stores.redis import store as redis_store
-
-
-@pytest.fixture
-def state(empty_redis: str) -> Iterator[State]:
-    state = state_at(empty_redis)
-    yield state
-    state.close()
-
-
-@pytest.fixture
-def server(empty_redis: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(empty_redis) as server:
-        yield server
 
 
 @pytest.mark.parametrize("name", [b"\xff", b"a\xff", b"\xc3"], ids=repr)

@@ -39,12 +39,6 @@ def store(empty_redis: str) -> Iterator[RedisStore]:
 
 
 @pytest.fixture
-def server(empty_redis: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(empty_redis) as server:
-        yield server
-
-
-@pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What is sent, an entry each time."""
     sent = []

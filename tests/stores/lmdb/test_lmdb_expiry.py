@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from lmdb_states import opened
 
 from sharedstate import State, StoreFull
 from sharedstate.stores.lmdb import store as lmdb_store
-
-
-@contextmanager
-def opened(directory: Path, **settings: Any) -> Iterator[State]:
-    state = State.from_settings({"CACHE_TYPE": "lmdb", "CACHE_DIR": str(directory), **settings})
-    try:
-        yield state
-    finally:
-        state.close()
 
 
 class Time:

@@ -2,37 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from backends import FakeClock
-from flask import Flask
 from flask.testing import FlaskClient
 from problems import refused
 
-import app as service
 from common import cache
 
 MAX = 2**63 - 1
-
-
-@pytest.fixture
-def app() -> Iterator[Flask]:
-    app = service.create_app({"TESTING": True, "CACHE_TYPE": "SimpleCache"})
-    with app.app_context():
-        yield app
-
-
-@pytest.fixture
-def client(app: Flask) -> FlaskClient:
-    return app.test_client()
-
-
-@pytest.fixture
-def clock(app: Flask) -> FakeClock:
-    """The time of the store, which stands still."""
-    return FakeClock(cache.state.store, {})
 
 
 def test_a_counter_counts_from_an_empty_body(client: FlaskClient) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -23,20 +23,6 @@ from sharedstate import (
 )
 from sharedstate.stores.guards import breaker
 from sharedstate.stores.redis.pipeline import Replicas
-
-
-@pytest.fixture
-def state(empty_redis: str) -> Iterator[State]:
-    state = state_at(empty_redis)
-    yield state
-    state.close()
-
-
-@pytest.fixture
-def server(empty_redis: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(empty_redis) as server:
-        yield server
-
 
 WRITES: dict[str, Callable[[State], Any]] = {
     "set": lambda s: s.set("a", 1),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
@@ -12,7 +12,7 @@ from backends import FakeClock
 from comparison import Comparison
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
-from memcached_servers import Telnet, state_at
+from memcached_servers import Telnet
 
 from sharedstate import NotSerializable, OutOfBounds, State
 from sharedstate.stores.memcached.item import from_text, lifetime, to_text
@@ -23,18 +23,6 @@ from sharedstate.stores.operations import NEVER, Put
 MAX, MIN = 2**63 - 1, -(2**63)
 EDGE = 2**62
 DAY = 24 * 3600
-
-
-@pytest.fixture
-def state(empty_memcached: str, memcached_port: int) -> Iterator[State]:
-    with state_at(memcached_port) as state:
-        yield state
-
-
-@pytest.fixture
-def server(memcached_port: int) -> Iterator[Telnet]:
-    with Telnet(memcached_port) as server:
-        yield server
 
 
 # What is sent, and what is held.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -20,19 +19,6 @@ from sharedstate import (
     StoreUnavailable,
 )
 from sharedstate.cli.check import check_state
-
-
-@pytest.fixture
-def state(empty_redis: str) -> Iterator[State]:
-    state = state_at(empty_redis)
-    yield state
-    state.close()
-
-
-@pytest.fixture
-def server(empty_redis: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(empty_redis) as server:
-        yield server
 
 
 def test_a_password_is_used_and_not_shown(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,22 +9,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 from problems import refused
 
-import app as service
 from common import cache
 from sharedstate import SharedStateError, StoreUnavailable
 from sharedstate.errors import StoreFull
-
-
-@pytest.fixture
-def app() -> Iterator[Flask]:
-    app = service.create_app({"TESTING": True, "CACHE_TYPE": "SimpleCache"})
-    with app.app_context():
-        yield app
-
-
-@pytest.fixture
-def client(app: Flask) -> FlaskClient:
-    return app.test_client()
 
 
 def test_unknown_paths_and_methods_are_problems(client: FlaskClient) -> None:

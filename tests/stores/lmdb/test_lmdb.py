@@ -9,27 +9,19 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import lmdb.verify
 import pytest
 from backends import innermost
+from lmdb_states import opened
 
 from sharedstate import State, StoreFull, StoreUnavailable
 from sharedstate.stores.operations import Increment
 
-ROOT = Path(__file__).parents[2]
-
-
-@contextmanager
-def opened(directory: Path, **settings: Any) -> Iterator[State]:
-    state = State.from_settings({"CACHE_TYPE": "lmdb", "CACHE_DIR": str(directory), **settings})
-    try:
-        yield state
-    finally:
-        state.close()
+ROOT = Path(__file__).parents[3]
 
 
 class TestANewEnvironment:

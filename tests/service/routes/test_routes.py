@@ -4,35 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
 from backends import FakeClock
-from flask import Flask, current_app
+from flask import current_app
 from flask.testing import FlaskClient
 from problems import refused
 
 import app as service
 from common import cache
-
-
-@pytest.fixture
-def app() -> Iterator[Flask]:
-    app = service.create_app({"TESTING": True, "CACHE_TYPE": "SimpleCache"})
-    with app.app_context():
-        yield app
-
-
-@pytest.fixture
-def client(app: Flask) -> FlaskClient:
-    return app.test_client()
-
-
-@pytest.fixture
-def clock(app: Flask) -> FakeClock:
-    """The time of the store, which stands still."""
-    return FakeClock(cache.state.store, {})
 
 
 def test_a_value_is_created_replaced_shown_and_removed(client: FlaskClient) -> None:

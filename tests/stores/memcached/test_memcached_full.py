@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from memcached_servers import Telnet, memcached_server, state_at
 
@@ -13,19 +11,6 @@ from sharedstate import (
     StoreFull,
     ValueTooLarge,
 )
-
-
-@pytest.fixture
-def state(empty_memcached: str, memcached_port: int) -> Iterator[State]:
-    with state_at(memcached_port) as state:
-        yield state
-
-
-@pytest.fixture
-def server(memcached_port: int) -> Iterator[Telnet]:
-    with Telnet(memcached_port) as server:
-        yield server
-
 
 # What a server cannot hold.
 

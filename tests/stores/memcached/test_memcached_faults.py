@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
@@ -23,19 +23,6 @@ from sharedstate.stores.memcached.server import Connection
 from sharedstate.stores.memcached.servers import Servers
 from sharedstate.stores.memcached.store import MemcachedStore
 from sharedstate.stores.operations import Batch, Increment, Swap
-
-
-@pytest.fixture
-def state(empty_memcached: str, memcached_port: int) -> Iterator[State]:
-    with state_at(memcached_port) as state:
-        yield state
-
-
-@pytest.fixture
-def server(memcached_port: int) -> Iterator[Telnet]:
-    with Telnet(memcached_port) as server:
-        yield server
-
 
 # Servers that misbehave.
 
