@@ -263,7 +263,7 @@ def test_axe_finds_nothing(visit: Visit, api: APIRequestContext) -> None:
 def violations(page: Page, *rules: str) -> str:
     """What axe-core has to say by these rules; by all if there are none, the best practices too."""
     # Colours that fade into each other are not those that anybody reads.
-    page.wait_for_function("document.getAnimations().length == 0")
+    page.evaluate("Promise.allSettled(document.getAnimations().map((one) => one.finished))")
     options: dict[str, object] = {"resultTypes": ["violations"]}  # What passed takes a second.
     results = Axe().run(page, options=options | ({"runOnly": list(rules)} if rules else {}))
     return results.generate_report() if results.violations_count else ""

@@ -7,10 +7,10 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from served import wait_for
 
 from race.clients.rush import rush
 from race.servers import processes, recipes
@@ -20,7 +20,6 @@ from race.servers.recipes import SERVERS, missing
 from race.servers.serve import ServerFailed, serve
 
 ROOT = Path(__file__).parents[2]
-SECONDS = 60  # Guards against a hang, and nothing else.
 
 
 @pytest.fixture
@@ -61,7 +60,7 @@ class TestServers:
                 response.started for response in responses if response.round == 1
             )
         assert server.process.returncode is not None
-        assert not listens(server.port)
+        wait_for(lambda: not listens(server.port))  # What is killed is gone a moment later.
         assert not server.log_path.exists()
 
     @one_a_program
@@ -85,10 +84,7 @@ class TestServers:
         assert parent.returncode == -signal.SIGKILL
         port, log_path = parent.stdout.split()
         Path(log_path).unlink()
-        deadline = time.monotonic() + SECONDS
-        while listens(int(port)):
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        wait_for(lambda: not listens(int(port)))
 
     def test_ignores_sigterm(self, app, monkeypatch):
         """A server that does not end by itself is killed."""
